@@ -1,0 +1,40 @@
+#pragma once
+
+#include "kernels/activation/activation.h"
+#include "kernels/context.h"
+#include "kernels/shapes.h"
+
+namespace striate {
+
+// Cross-correlation, as in every framework; x [N,H,W,C], w [K,R,S,C/groups], b [K] or null, y [N,P,Q,K].
+// Output channel k of group g = k / (K/groups) sees input channels g·C/groups … (g+1)·C/groups − 1.
+//
+// forward:          y = act(b_k + Σ_{r,s,c} x[n, p·stride − pad + r·dilation, q·…, c]·w[k,r,s,c]); pixels outside are
+// 0.
+//                   `activation` must satisfy derivative_from_output(). y is overwritten and must not alias x, w or b.
+// backward_data:    dx = ∂L/∂x from dy = ∂L/∂(pre-activation output). dx is overwritten.
+// backward_weight:  dw = ∂L/∂w and, where db is not null, db[k] = Σ_{n,p,q} dy. Both overwritten or added to, as
+//                   `accumulate` says.
+//
+// All throw ShapeError from Conv2dShape::check(). An empty batch gives an empty y, and zero gradients of the weights
+// (nothing added with Accumulate::yes). Results are the same bits for every run with the same number of threads.
+namespace reference {
+template <typename T>
+void conv2d_forward(const T* x, const T* w, const T* b, T* y, const Conv2dShape& shape, Activation activation,
+                    Context& context);
+template <typename T>
+void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context);
+template <typename T>
+void conv2d_backward_weight(const T* x, const T* dy, T* dw, T* db, const Conv2dShape& shape, Accumulate accumulate,
+                            Context& context);
+}  // namespace reference
+
+namespace cpu {
+void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape,
+                    Activation activation, Context& context);
+void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context);
+void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& shape,
+                            Accumulate accumulate, Context& context);
+}  // namespace cpu
+
+}  // namespace striate

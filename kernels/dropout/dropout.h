@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/context.h"
+#include "kernels/philox.h"
+
+namespace striate {
+
+/// What a dropout mask hangs on besides layer and element. It lives in the device's memory, so that a recorded sequence
+/// of kernels can be replayed for another step.
+struct DropoutState {
+  uint64_t seed = 0;
+  uint64_t step = 0;
+  uint64_t first_sample = 0;  ///< index of row 0 in the step's whole batch (accumulation, many ranks)
+};
+
+/// x [N, features]; `layer` numbers the dropout layers of a network.
+struct DropoutShape {
+  int64_t N = 0, features = 0;
+  float p = 0.5f;  ///< probability of zero, in [0, 1)
+  uint32_t layer = 0;
+
+  int64_t size() const { return N * features; }
+  /// Throws ShapeError unless N ≥ 0, features > 0 and 0 ≤ p < 1.
+  void check() const;
+};
+
+/// The draw for element e = (first_sample + row)·features + column of a layer in [0, 1): word e mod 4 of
+/// philox4x32({e/4 low, e/4 high, step low, layer}, {seed low, seed high ⊕ step high}). The element is dropped where
+/// the draw is below p.
+constexpr float dropout_uniform(const DropoutState& state, uint32_t layer, uint64_t element) {
+  const uint64_t block = element / 4;
+  const auto words = philox4x32(
+      {static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), static_cast<uint32_t>(state.step), layer},
+      {static_cast<uint32_t>(state.seed),
+       static_cast<uint32_t>(state.seed >> 32) ^ static_cast<uint32_t>(state.step >> 32)});
+  return uniform_from_word(words[element % 4]);
+}
+
+// forward:  y = kept ? x / (1 − p) : 0 (inverted dropout; Srivastava et al. 2014). y may be x.
+// backward: dx = kept ? dy / (1 − p) : 0, the mask drawn again from `state`, never stored. dx may be dy; overwritten.
+// The same mask on every device, bit for bit, for any number of threads.
+namespace reference {
+template <typename T>
+void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context& context);
+template <typename T>
+void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const DropoutState* state, Context& context);
+}  // namespace reference
+
+namespace cpu {
+void dropout_forward(const float* x, float* y, const DropoutShape& shape, const DropoutState* state, Context& context);
+void dropout_backward(const float* dy, float* dx, const DropoutShape& shape, const DropoutState* state,
+                      Context& context);
+}  // namespace cpu
+
+}  // namespace striate

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "kernels/activation/activation.h"
+#include "kernels/context.h"
+#include "kernels/shapes.h"
+
+namespace striate {
+
+// x [N,C], w [K,C], b [K] or null, y [N,K].
+//
+// forward:          y = act(x·wᵀ + b). `activation` must satisfy derivative_from_output(). y is overwritten.
+// backward_data:    dx = dy·w, dy = ∂L/∂(pre-activation output). dx is overwritten.
+// backward_weight:  dw = dyᵀ·x, db = Σ_n dy where db is not null; overwritten or added to, as `accumulate` says.
+//
+// All throw ShapeError from LinearShape::check(). Same bits for every run with the same number of threads.
+namespace reference {
+template <typename T>
+void linear_forward(const T* x, const T* w, const T* b, T* y, const LinearShape& shape, Activation activation,
+                    Context& context);
+template <typename T>
+void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context);
+template <typename T>
+void linear_backward_weight(const T* x, const T* dy, T* dw, T* db, const LinearShape& shape, Accumulate accumulate,
+                            Context& context);
+}  // namespace reference
+
+namespace cpu {
+void linear_forward(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+                    Activation activation, Context& context);
+void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context);
+void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
+                            Accumulate accumulate, Context& context);
+}  // namespace cpu
+
+}  // namespace striate

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/context.h"
+#include "kernels/shapes.h"
+
+namespace striate {
+
+// Pooling of NHWC images x [N,H,W,C] → y [N,P,Q,C], channel by channel. Windows may overlap (Krizhevsky et al. 2012,
+// §3.4).
+//
+// max forward:   y = the window's maximum (padding never wins; NaN does), index [N,P,Q,C] = r·S + s of the first pixel
+// in
+//                row order that holds it.
+// max backward:  dx[pixel] = Σ dy over the windows whose index names that pixel: a gather. dx is overwritten.
+// avg forward:   y = Σ window / (R·S); padding counts as zeros (PyTorch's default).
+// avg backward:  dx overwritten.
+// adaptive:      see AdaptivePool2dShape.
+//
+// All throw ShapeError from the shape's own check().
+namespace reference {
+template <typename T>
+void max_pool2d_forward(const T* x, T* y, uint8_t* index, const Pool2dShape& shape, Context& context);
+template <typename T>
+void max_pool2d_backward(const T* dy, const uint8_t* index, T* dx, const Pool2dShape& shape, Context& context);
+template <typename T>
+void avg_pool2d_forward(const T* x, T* y, const Pool2dShape& shape, Context& context);
+template <typename T>
+void avg_pool2d_backward(const T* dy, T* dx, const Pool2dShape& shape, Context& context);
+template <typename T>
+void adaptive_avg_pool2d_forward(const T* x, T* y, const AdaptivePool2dShape& shape, Context& context);
+template <typename T>
+void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape& shape, Context& context);
+}  // namespace reference
+
+namespace cpu {
+void max_pool2d_forward(const float* x, float* y, uint8_t* index, const Pool2dShape& shape, Context& context);
+void max_pool2d_backward(const float* dy, const uint8_t* index, float* dx, const Pool2dShape& shape, Context& context);
+void avg_pool2d_forward(const float* x, float* y, const Pool2dShape& shape, Context& context);
+void avg_pool2d_backward(const float* dy, float* dx, const Pool2dShape& shape, Context& context);
+void adaptive_avg_pool2d_forward(const float* x, float* y, const AdaptivePool2dShape& shape, Context& context);
+void adaptive_avg_pool2d_backward(const float* dy, float* dx, const AdaptivePool2dShape& shape, Context& context);
+}  // namespace cpu
+
+}  // namespace striate

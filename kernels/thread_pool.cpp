@@ -1,0 +1,122 @@
+#include "kernels/thread_pool.h"
+
+#include <sched.h>
+
+#include <exception>
+#include <utility>
+
+namespace striate {
+
+namespace {
+// A worker looks for the next loop this many times before it sleeps: about 20 µs, the gap between two kernels
+// of a step. Longer would take the core from the data workers.
+constexpr int kSpins = 2000;
+
+thread_local bool inside_task = false;
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+int available_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+}  // namespace
+
+struct ThreadPool::State {
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::atomic<uint64_t> generation{0};  // odd or even does not matter: a change means a new loop
+  std::atomic<bool> stop{false};
+  // The loop in flight; written before `generation` is raised, read after it is seen.
+  void* fn = nullptr;
+  Task task = nullptr;
+  int64_t tasks = 0;
+  std::atomic<int64_t> next{0};
+  std::atomic<int> busy{0};
+  std::mutex run_mutex;
+  std::mutex error_mutex;
+  std::exception_ptr error;
+
+  void work() {
+    inside_task = true;
+    for (int64_t t = next.fetch_add(1, std::memory_order_relaxed); t < tasks;
+         t = next.fetch_add(1, std::memory_order_relaxed)) {
+      try {
+        task(fn, t);
+      } catch (...) {
+        std::lock_guard lock(error_mutex);
+        if (!error) error = std::current_exception();
+      }
+    }
+    inside_task = false;
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+  const int count = threads > 0 ? threads : available_cores();
+  workers_.reserve(static_cast<size_t>(count - 1));
+  for (int i = 1; i < count; ++i) {
+    workers_.emplace_back([s = state_.get()] {
+      uint64_t seen = 0;
+      for (;;) {
+        int spins = 0;
+        while (s->generation.load(std::memory_order_acquire) == seen && ++spins < kSpins) relax();
+        if (spins >= kSpins) {
+          std::unique_lock lock(s->mutex);
+          s->wake.wait(lock, [&] { return s->generation.load(std::memory_order_acquire) != seen; });
+        }
+        if (s->stop.load(std::memory_order_acquire)) return;
+        seen = s->generation.load(std::memory_order_acquire);
+        s->work();
+        s->busy.fetch_sub(1, std::memory_order_release);
+      }
+    });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->stop.store(true, std::memory_order_release);
+    state_->generation.fetch_add(1, std::memory_order_release);
+  }
+  state_->wake.notify_all();
+  for (auto& worker : workers_) worker.join();
+}
+
+void ThreadPool::run_erased(int64_t tasks, void* fn, Task task) {
+  State& s = *state_;
+  if (workers_.empty() || tasks == 1 || inside_task) {
+    for (int64_t t = 0; t < tasks; ++t) task(fn, t);
+    return;
+  }
+  std::lock_guard one_loop(s.run_mutex);
+  {
+    std::lock_guard lock(s.mutex);
+    s.fn = fn;
+    s.task = task;
+    s.tasks = tasks;
+    s.next.store(0, std::memory_order_relaxed);
+    s.busy.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+    s.generation.fetch_add(1, std::memory_order_release);
+  }
+  s.wake.notify_all();
+  s.work();
+  // Every worker must have left the loop before its function object goes out of scope.
+  for (int spins = 0; s.busy.load(std::memory_order_acquire) > 0; ++spins) {
+    if (spins < kSpins) {
+      relax();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  if (s.error) std::rethrow_exception(std::exchange(s.error, nullptr));
+}
+
+}  // namespace striate
