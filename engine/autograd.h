@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/tensor.h"
+#include "kernels/context.h"
+
+namespace striate {
+
+class Gradients;
+/// Computes the gradients of a node's inputs from that of its output. Captures only what it needs, never the output's
+/// own handle (detach() it): that would be a cycle.
+using BackwardFunction = std::function<void(const Tensor& dy, Gradients& gradients)>;
+
+/// One recorded op. Inputs are edges to the ops (or leaves) that made them, not to their values.
+class Node {
+ public:
+  struct Edge {
+    std::shared_ptr<Node> node;        ///< the op that made the input, or
+    std::shared_ptr<TensorImpl> leaf;  ///< the leaf it is; both null: no gradient wanted
+  };
+
+  std::string name;
+  int64_t id = 0;  ///< in order of recording: an op's inputs have smaller ids
+  std::vector<Edge> inputs;
+  BackwardFunction backward;
+  Tensor pending;  ///< gradient of the output collected so far, while backward() walks
+};
+
+/// Where a node's backward delivers the gradients of its inputs.
+class Gradients {
+ public:
+  explicit Gradients(Node& node) : node_(node) {}
+  bool wants(size_t input) const;
+  /// Delivers the finished gradient of an input; it is added to what other uses of the input delivered.
+  void add(size_t input, Tensor gradient);
+  /// Memory for a gradient of that shape and whether the kernel overwrites it or adds to it. For kernels that can
+  /// accumulate (parameters); others use add().
+  std::pair<Tensor, Accumulate> target(size_t input, const Shape& shape, Device device);
+
+ private:
+  Node& node_;
+};
+
+/// False inside a NoGradGuard: nothing is recorded.
+bool grad_enabled();
+
+/// Switches recording off for its lifetime, in this thread.
+class NoGradGuard {
+ public:
+  NoGradGuard();
+  ~NoGradGuard();
+  NoGradGuard(const NoGradGuard&) = delete;
+  NoGradGuard& operator=(const NoGradGuard&) = delete;
+
+ private:
+  bool previous_;
+};
+
+/// True where recording is on and one of the inputs needs a gradient; undefined tensors don't.
+bool any_requires_grad(std::initializer_list<Tensor> inputs);
+
+/// Makes `output` the result of an op on `inputs` (undefined ones allowed) whose gradients `backward` computes.
+/// Call it only where any_requires_grad() said so.
+void record(const char* name, Tensor& output, const std::vector<Tensor>& inputs, BackwardFunction backward);
+
+}  // namespace striate

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+
+#include "engine/tensor.h"
+#include "kernels/activation/activation.h"
+#include "kernels/shapes.h"
+
+/// The differentiable operations. Each checks shapes (ShapeError), runs the kernel of its inputs' device and records
+/// its backward. All inputs of an op live on one device. Maths and sources stand in kernels/<op>/<op>.h.
+namespace striate::ops {
+
+/// What Conv2dShape holds besides the sizes of x and w.
+struct Conv2dOptions {
+  int64_t stride_h = 1, stride_w = 1;
+  int64_t pad_h = 0, pad_w = 0;
+  int64_t dilation_h = 1, dilation_w = 1;
+  int64_t groups = 1;
+};
+
+struct Pool2dOptions {
+  int64_t window_h = 2, window_w = 2;
+  int64_t stride_h = 2, stride_w = 2;
+  int64_t pad_h = 0, pad_w = 0;
+};
+
+struct LocalResponseNormOptions {
+  int64_t size = 5;
+  float k = 2.0f, alpha = 1e-4f, beta = 0.75f;
+  bool divide_alpha = false;
+};
+
+/// x [N,H,W,C], w [K,R,S,C/groups], b [K] or undefined → act(x ∗ w + b) [N,P,Q,K]; activation: none, relu or
+/// leaky_relu.
+Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options,
+              Activation activation = Activation::none);
+/// x [N,C], w [K,C], b [K] or undefined → act(x·wᵀ + b) [N,K]; activation: none, relu or leaky_relu.
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation = Activation::none);
+Tensor activation(const Tensor& x, Activation activation);
+Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options);
+Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options);
+/// x [N,H,W,C] → [N,height,width,C].
+Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t width);
+/// x [N, …]; masks hang on dropout_state(device), the layer's number and the element.
+Tensor dropout(const Tensor& x, float p, uint32_t layer);
+/// x [.., C]. Training: batch statistics, and running_mean, running_var [C] move. Else: the running ones.
+Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean, Tensor& running_var,
+                  bool training, float momentum, float epsilon);
+Tensor local_response_norm(const Tensor& x, const LocalResponseNormOptions& options);
+/// act(a + b), same shapes.
+Tensor add(const Tensor& a, const Tensor& b, Activation activation = Activation::none);
+Tensor scale(const Tensor& x, float factor);
+/// [N, …] → [N, rest], in HWC order.
+Tensor flatten(const Tensor& x);
+/// logits [N, classes] → probabilities. Not recorded.
+Tensor softmax(const Tensor& logits);
+
+struct CrossEntropy {
+  Tensor loss;         ///< [1]: mean over the batch
+  Tensor sample_loss;  ///< [N]
+  Tensor rank;         ///< [N] int32: place of the true class among the sorted logits, 0 = top-1
+};
+/// logits [N, classes], labels [N] int32.
+CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& labels, float label_smoothing = 0.0f);
+
+}  // namespace striate::ops

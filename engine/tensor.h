@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/device.h"
+
+namespace striate {
+
+using Shape = std::vector<int64_t>;
+
+/// "[2,3]".
+std::string to_string(const Shape& shape);
+int64_t element_count(const Shape& shape);
+
+enum class DType { float32, int32, int64, uint8 };
+size_t size_of(DType dtype);
+std::string to_string(DType dtype);
+
+template <typename T>
+constexpr DType dtype_of();
+template <>
+constexpr DType dtype_of<float>() {
+  return DType::float32;
+}
+template <>
+constexpr DType dtype_of<int32_t>() {
+  return DType::int32;
+}
+template <>
+constexpr DType dtype_of<int64_t>() {
+  return DType::int64;
+}
+template <>
+constexpr DType dtype_of<uint8_t>() {
+  return DType::uint8;
+}
+
+class Node;
+struct TensorImpl;
+
+/// A handle to contiguous values of a device. Copying the handle shares the values. Images are [N,H,W,C].
+class Tensor {
+ public:
+  Tensor() = default;  ///< undefined: no values
+  static Tensor empty(Shape shape, DType dtype = DType::float32, Device device = Device::cpu);
+  static Tensor zeros(Shape shape, DType dtype = DType::float32, Device device = Device::cpu);
+  static Tensor full(Shape shape, float value, Device device = Device::cpu);
+  /// Throws ShapeError unless values.size() is the shape's element count.
+  template <typename T>
+  static Tensor from(const std::vector<T>& values, Shape shape, Device device = Device::cpu);
+
+  bool defined() const { return impl_ != nullptr; }
+  const Shape& shape() const;
+  int64_t rank() const { return static_cast<int64_t>(shape().size()); }
+  /// Size along an axis; negative axes count from the end. Throws ShapeError out of range.
+  int64_t dim(int64_t axis) const;
+  int64_t size() const;  ///< elements
+  size_t bytes() const;
+  DType dtype() const;
+  Device device() const;
+
+  /// Throws Error where T is not the tensor's dtype.
+  template <typename T>
+  T* data();
+  template <typename T>
+  const T* data() const;
+
+  /// The same values under another shape (one size may be −1: the rest). Recorded for the backward.
+  Tensor reshape(Shape shape) const;
+  /// The same values, cut off from the graph.
+  Tensor detach() const;
+  Tensor clone() const;
+  Tensor to(Device device) const;  ///< itself where it is there already
+  void copy_from(const Tensor& source);
+  void fill(float value);
+  float item() const;  ///< the value of a one-element float tensor
+  template <typename T>
+  std::vector<T> to_vector() const;
+
+  /// Leaves (parameters) are marked; results of ops need gradients when an input does.
+  bool requires_grad() const;
+  Tensor& set_requires_grad(bool requires_grad);
+  /// Gradient of a leaf after backward(); undefined before it and after clear_grad().
+  Tensor grad() const;
+  /// Forgets the gradient's values but keeps its memory: the next backward overwrites instead of adding.
+  void clear_grad();
+  /// Gradients of every leaf this scalar depends on, added to what they hold; the graph is freed as it is walked.
+  void backward() const;
+
+  const std::shared_ptr<TensorImpl>& impl() const { return impl_; }
+  explicit Tensor(std::shared_ptr<TensorImpl> impl) : impl_(std::move(impl)) {}
+
+ private:
+  std::shared_ptr<TensorImpl> impl_;
+};
+
+/// A tensor and its name in a network, in PyTorch's manner ("features.0.weight").
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+
+}  // namespace striate

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+
+#include "engine/tensor.h"
+
+namespace striate {
+
+/// A step's worth of samples.
+struct Batch {
+  Tensor images;      ///< [N,H,W,C] float32, on the host
+  Tensor labels;      ///< [N] int32
+  int64_t index = 0;  ///< of the batch in its epoch
+};
+
+/// Where the trainer gets its batches from; deterministic: batch i of epoch e is the same whatever came before.
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+  virtual int64_t samples() const = 0;
+  virtual int64_t batch_size() const = 0;
+  /// Batches of an epoch, the last one possibly smaller.
+  int64_t batches() const { return (samples() + batch_size() - 1) / batch_size(); }
+  /// Goes to a batch of an epoch (from 0).
+  virtual void start(int64_t epoch, int64_t first_batch = 0) = 0;
+  /// The next batch, or false at the epoch's end. `batch`'s tensors belong to the source until the next call.
+  virtual bool next(Batch& batch) = 0;
+};
+
+}  // namespace striate
