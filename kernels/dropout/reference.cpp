@@ -1,0 +1,38 @@
+// Every element's draw by itself, straight from dropout_uniform().
+#include "kernels/dropout/dropout.h"
+
+namespace striate::reference {
+
+namespace {
+template <typename T>
+void apply_mask(const T* x, T* y, const DropoutShape& shape, const DropoutState& state) {
+  shape.check();
+  for (int64_t row = 0; row < shape.N; ++row) {
+    for (int64_t column = 0; column < shape.features; ++column) {
+      const int64_t i = row * shape.features + column;
+      const uint64_t element =
+          (state.first_sample + static_cast<uint64_t>(row)) * static_cast<uint64_t>(shape.features) +
+          static_cast<uint64_t>(column);
+      const bool kept = dropout_uniform(state, shape.layer, element) >= shape.p;
+      y[i] = kept ? static_cast<T>(x[i] / (1.0 - double{shape.p})) : T{0};
+    }
+  }
+}
+}  // namespace
+
+template <typename T>
+void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context&) {
+  apply_mask(x, y, shape, *state);
+}
+
+template <typename T>
+void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const DropoutState* state, Context&) {
+  apply_mask(dy, dx, shape, *state);
+}
+
+template void dropout_forward(const float*, float*, const DropoutShape&, const DropoutState*, Context&);
+template void dropout_forward(const double*, double*, const DropoutShape&, const DropoutState*, Context&);
+template void dropout_backward(const float*, float*, const DropoutShape&, const DropoutState*, Context&);
+template void dropout_backward(const double*, double*, const DropoutShape&, const DropoutState*, Context&);
+
+}  // namespace striate::reference

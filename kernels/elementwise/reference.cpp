@@ -1,0 +1,52 @@
+#include "kernels/elementwise/elementwise.h"
+
+#include <algorithm>
+
+#include "kernels/error.h"
+
+namespace striate::reference {
+
+template <typename T>
+void fill(T* y, T value, int64_t n, Context&) {
+  std::fill(y, y + n, value);
+}
+
+template <typename T>
+void scale(const T* x, T* y, T factor, int64_t n, Context&) {
+  for (int64_t i = 0; i < n; ++i) y[i] = factor * x[i];
+}
+
+template <typename T>
+void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context) {
+  require<ShapeError>(derivative_from_output(activation),
+                      "add: only an activation whose derivative follows from its output can be fused");
+  for (int64_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
+  activation_forward(activation, y, y, n, context);
+}
+
+template <typename T>
+void accumulate(const T* x, T* y, int64_t n, Context&) {
+  for (int64_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+template <typename T>
+void normalize_u8(const uint8_t* x, T* y, const T* scale, const T* shift, int64_t rows, int64_t channels, Context&) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t c = 0; c < channels; ++c) {
+      // In double the product is exact, so the sum rounds once: a fused multiply-add.
+      y[row * channels + c] = static_cast<T>(static_cast<double>(x[row * channels + c]) * scale[c] + shift[c]);
+    }
+  }
+}
+
+#define STRIATE_INSTANTIATE(T)                                              \
+  template void fill(T*, T, int64_t, Context&);                             \
+  template void scale(const T*, T*, T, int64_t, Context&);                  \
+  template void add(const T*, const T*, T*, int64_t, Activation, Context&); \
+  template void accumulate(const T*, T*, int64_t, Context&);                \
+  template void normalize_u8(const uint8_t*, T*, const T*, const T*, int64_t, int64_t, Context&);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(double)
+#undef STRIATE_INSTANTIATE
+
+}  // namespace striate::reference

@@ -1,0 +1,98 @@
+// The updates element by element, in double, each line a line of the contract.
+#include <cmath>
+
+#include "kernels/optimizer/optimizer.h"
+
+namespace striate::reference {
+
+namespace {
+// Calls fn(update, element, gradient_scale·g) for every element of every parameter.
+template <typename T, typename Fn>
+void for_each_element(const ParameterUpdate<T>* updates, int64_t count, const UpdateState& state, Fn&& fn) {
+  for (int64_t u = 0; u < count; ++u) {
+    for (int64_t i = 0; i < updates[u].n; ++i) fn(updates[u], i, double{state.gradient_scale} * updates[u].g[i]);
+  }
+}
+}  // namespace
+
+template <typename T>
+void sgd_update(const ParameterUpdate<T>* updates, int64_t count, const SgdOptions& options, const UpdateState* state,
+                Context&) {
+  const double rate = state->learning_rate, momentum = options.momentum;
+  for_each_element(updates, count, *state, [&](const ParameterUpdate<T>& u, int64_t i, double g) {
+    const double decay = u.weight_decay, w = u.w[i], v = u.s1 != nullptr ? u.s1[i] : 0.0;
+    if (options.paper_update) {
+      const double next = momentum * v - decay * rate * w - rate * g;
+      if (u.s1 != nullptr) u.s1[i] = static_cast<T>(next);
+      u.w[i] = static_cast<T>(w + next);
+    } else {
+      const double decayed = g + decay * w;
+      const double next = momentum * v + decayed;
+      if (u.s1 != nullptr) u.s1[i] = static_cast<T>(next);
+      u.w[i] = static_cast<T>(w - rate * (options.nesterov ? decayed + momentum * next : next));
+    }
+  });
+}
+
+template <typename T>
+void adam_update(const ParameterUpdate<T>* updates, int64_t count, const AdamOptions& options, const UpdateState* state,
+                 Context&) {
+  const double rate = state->learning_rate, beta1 = options.beta1, beta2 = options.beta2, eps = options.eps;
+  const auto t = static_cast<double>(state->step + 1);
+  const double correction1 = 1.0 - std::pow(beta1, t), correction2 = 1.0 - std::pow(beta2, t);
+  for_each_element(updates, count, *state, [&](const ParameterUpdate<T>& u, int64_t i, double g) {
+    double w = u.w[i];
+    if (options.decoupled) {
+      w -= rate * u.weight_decay * w;
+    } else {
+      g += u.weight_decay * w;
+    }
+    const double m = beta1 * u.s1[i] + (1.0 - beta1) * g;
+    const double v = beta2 * u.s2[i] + (1.0 - beta2) * g * g;
+    u.s1[i] = static_cast<T>(m);
+    u.s2[i] = static_cast<T>(v);
+    u.w[i] = static_cast<T>(w - rate * (m / correction1) / (std::sqrt(v / correction2) + eps));
+  });
+}
+
+template <typename T>
+void rmsprop_update(const ParameterUpdate<T>* updates, int64_t count, const RmspropOptions& options,
+                    const UpdateState* state, Context&) {
+  const double rate = state->learning_rate, alpha = options.alpha, eps = options.eps, momentum = options.momentum;
+  for_each_element(updates, count, *state, [&](const ParameterUpdate<T>& u, int64_t i, double g) {
+    const double w = u.w[i];
+    g += u.weight_decay * w;
+    const double s = alpha * u.s1[i] + (1.0 - alpha) * g * g;
+    u.s1[i] = static_cast<T>(s);
+    double step = g / (std::sqrt(s) + eps);
+    if (momentum > 0.0) {
+      step += momentum * u.s2[i];
+      u.s2[i] = static_cast<T>(step);
+    }
+    u.w[i] = static_cast<T>(w - rate * step);
+  });
+}
+
+template <typename T>
+void global_norm(const ParameterUpdate<T>* updates, int64_t count, float max_norm, UpdateState* state, float* norm,
+                 Context&) {
+  double sum = 0.0;
+  for_each_element(updates, count, *state, [&](const ParameterUpdate<T>&, int64_t, double g) { sum += g * g; });
+  const double found = std::sqrt(sum);
+  *norm = static_cast<float>(found);
+  if (max_norm > 0.0f && std::isfinite(*norm) && found > max_norm) {
+    state->gradient_scale = static_cast<float>(state->gradient_scale * (max_norm / found));
+  }
+}
+
+#define STRIATE_INSTANTIATE(T)                                                                                     \
+  template void sgd_update(const ParameterUpdate<T>*, int64_t, const SgdOptions&, const UpdateState*, Context&);   \
+  template void adam_update(const ParameterUpdate<T>*, int64_t, const AdamOptions&, const UpdateState*, Context&); \
+  template void rmsprop_update(const ParameterUpdate<T>*, int64_t, const RmspropOptions&, const UpdateState*,      \
+                               Context&);                                                                          \
+  template void global_norm(const ParameterUpdate<T>*, int64_t, float, UpdateState*, float*, Context&);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(double)
+#undef STRIATE_INSTANTIATE
+
+}  // namespace striate::reference

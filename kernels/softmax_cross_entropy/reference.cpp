@@ -1,0 +1,100 @@
+// One row at a time, in double, shifted by the row's maximum.
+#include <cmath>
+
+#include "kernels/softmax_cross_entropy/check.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+
+namespace striate::reference {
+
+namespace {
+struct RowSum {
+  double max;  // NaN where any logit is
+  double sum;  // Σ exp(logit − max)
+};
+
+template <typename T>
+RowSum row_sum(const T* row, int64_t classes) {
+  double max = row[0];
+  for (int64_t c = 1; c < classes; ++c) {
+    if (std::isnan(row[c]) || row[c] > max) max = row[c];
+  }
+  double sum = 0.0;
+  for (int64_t c = 0; c < classes; ++c) sum += std::exp(row[c] - max);
+  return {max, sum};
+}
+
+template <typename T>
+int32_t rank_of(const T* row, int32_t label, int64_t classes) {
+  int32_t rank = 0;
+  for (int64_t c = 0; c < classes; ++c) {
+    if (std::isnan(row[c])) return static_cast<int32_t>(classes - 1);
+    if (row[c] > row[label] || (row[c] == row[label] && c < label)) ++rank;
+  }
+  return rank;
+}
+}  // namespace
+
+template <typename T>
+void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t classes, Context&) {
+  SoftmaxCrossEntropyShape{N, classes}.check();
+  for (int64_t n = 0; n < N; ++n) {
+    const T* row = logits + n * classes;
+    const auto [max, sum] = row_sum(row, classes);
+    for (int64_t c = 0; c < classes; ++c) {
+      probabilities[n * classes + c] = static_cast<T>(std::exp(row[c] - max) / sum);
+    }
+  }
+}
+
+template <typename T>
+void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, T* loss, T* sample_loss, T* log_sum_exp,
+                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context&) {
+  shape.check();
+  check_labels(labels, shape);
+  const double smoothing = shape.smoothing;
+  double total = 0.0;
+  for (int64_t n = 0; n < shape.N; ++n) {
+    const T* row = logits + n * shape.classes;
+    const auto [max, sum] = row_sum(row, shape.classes);
+    const double log_sum = max + std::log(sum);
+    double cross_entropy = (1.0 - smoothing) * (log_sum - row[labels[n]]);
+    if (smoothing > 0.0) {
+      double uniform = 0.0;
+      for (int64_t c = 0; c < shape.classes; ++c) uniform += log_sum - row[c];
+      cross_entropy += smoothing * uniform / static_cast<double>(shape.classes);
+    }
+    sample_loss[n] = static_cast<T>(cross_entropy);
+    log_sum_exp[n] = static_cast<T>(log_sum);
+    rank[n] = rank_of(row, labels[n], shape.classes);
+    total += cross_entropy;
+  }
+  if (loss != nullptr) *loss = shape.N > 0 ? static_cast<T>(total / static_cast<double>(shape.N)) : T{0};
+}
+
+template <typename T>
+void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const T* log_sum_exp, const T* dloss,
+                                    T* dlogits, const SoftmaxCrossEntropyShape& shape, Context&) {
+  shape.check();
+  check_labels(labels, shape);
+  const double smoothing = shape.smoothing;
+  for (int64_t n = 0; n < shape.N; ++n) {
+    for (int64_t c = 0; c < shape.classes; ++c) {
+      const int64_t i = n * shape.classes + c;
+      const double p = std::exp(double{logits[i]} - double{log_sum_exp[n]});
+      const double target = (c == labels[n] ? 1.0 - smoothing : 0.0) + smoothing / static_cast<double>(shape.classes);
+      dlogits[i] = static_cast<T>((p - target) * *dloss / static_cast<double>(shape.N));
+    }
+  }
+}
+
+#define STRIATE_INSTANTIATE(T)                                                                   \
+  template void softmax_forward(const T*, T*, int64_t, int64_t, Context&);                       \
+  template void softmax_cross_entropy_forward(const T*, const int32_t*, T*, T*, T*, int32_t*,    \
+                                              const SoftmaxCrossEntropyShape&, Context&);        \
+  template void softmax_cross_entropy_backward(const T*, const int32_t*, const T*, const T*, T*, \
+                                               const SoftmaxCrossEntropyShape&, Context&);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(double)
+#undef STRIATE_INSTANTIATE
+
+}  // namespace striate::reference
