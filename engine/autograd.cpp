@@ -1,0 +1,135 @@
+#include "engine/autograd.h"
+
+#include <atomic>
+#include <queue>
+
+#include "engine/dispatch.h"
+#include "engine/storage.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/error.h"
+
+namespace striate {
+
+namespace {
+
+thread_local bool recording = true;
+std::atomic<int64_t> next_id{0};
+
+/// Out of place: either summand may be shared with another node's pending gradient.
+Tensor sum(const Tensor& a, const Tensor& b) {
+  Tensor y = Tensor::empty(a.shape(), DType::float32, a.device());
+  STRIATE_DISPATCH(a.device(), add, a.data<float>(), b.data<float>(), y.data<float>(), a.size(), Activation::none,
+                   context(a.device()));
+  return y;
+}
+
+}  // namespace
+
+bool grad_enabled() { return recording; }
+NoGradGuard::NoGradGuard() : previous_(recording) { recording = false; }
+NoGradGuard::~NoGradGuard() { recording = previous_; }
+
+bool any_requires_grad(std::initializer_list<Tensor> inputs) {
+  if (!recording) return false;
+  for (const Tensor& input : inputs) {
+    if (input.defined() && input.requires_grad()) return true;
+  }
+  return false;
+}
+
+void record(const char* name, Tensor& output, const std::vector<Tensor>& inputs, BackwardFunction backward) {
+  auto node = std::make_shared<Node>();
+  node->name = name;
+  node->id = next_id.fetch_add(1, std::memory_order_relaxed);
+  node->backward = std::move(backward);
+  for (const Tensor& input : inputs) {
+    Node::Edge edge;
+    if (input.defined()) {
+      if (input.impl()->grad_fn) {
+        edge.node = input.impl()->grad_fn;
+      } else if (input.impl()->requires_grad) {
+        edge.leaf = input.impl();
+      }
+    }
+    node->inputs.push_back(std::move(edge));
+  }
+  output.impl()->grad_fn = std::move(node);
+}
+
+bool Gradients::wants(size_t input) const {
+  const Node::Edge& edge = node_.inputs.at(input);
+  return edge.node || edge.leaf;
+}
+
+void Gradients::add(size_t input, Tensor gradient) {
+  Node::Edge& edge = node_.inputs.at(input);
+  if (edge.node) {
+    Tensor& pending = edge.node->pending;
+    pending = pending.defined() ? sum(pending, gradient) : std::move(gradient);
+  } else if (edge.leaf) {
+    require<ShapeError>(gradient.shape() == edge.leaf->shape, "{}: gradient {} for a tensor {}", node_.name,
+                        to_string(gradient.shape()), to_string(edge.leaf->shape));
+    const auto [target, accumulate] = this->target(input, gradient.shape(), gradient.device());
+    Tensor values = target;
+    if (accumulate == Accumulate::yes) {
+      STRIATE_DISPATCH(values.device(), accumulate, gradient.data<float>(), values.data<float>(), values.size(),
+                       context(values.device()));
+    } else {
+      values.copy_from(gradient);
+    }
+  }
+}
+
+std::pair<Tensor, Accumulate> Gradients::target(size_t input, const Shape& shape, Device device) {
+  Node::Edge& edge = node_.inputs.at(input);
+  if (edge.leaf) {
+    TensorImpl& leaf = *edge.leaf;
+    if (!leaf.grad.defined() || leaf.grad.device() != device) {
+      leaf.grad = Tensor::empty(shape, DType::float32, device);
+      leaf.has_grad = false;
+    }
+    const Accumulate mode = leaf.has_grad ? Accumulate::yes : Accumulate::no;
+    leaf.has_grad = true;
+    return {leaf.grad, mode};
+  }
+  require<Error>(edge.node != nullptr, "{}: no gradient is wanted for input {}", node_.name, input);
+  Tensor& pending = edge.node->pending;
+  // What is pending may be shared with another node: hand out memory of its own, already holding the sum so far.
+  if (pending.defined()) {
+    pending = pending.clone();
+    return {pending, Accumulate::yes};
+  }
+  pending = Tensor::empty(shape, DType::float32, device);
+  return {pending, Accumulate::no};
+}
+
+void Tensor::backward() const {
+  require<ShapeError>(size() == 1, "backward: starts from a scalar, found {}", to_string(shape()));
+  require<Error>(impl_->grad_fn != nullptr, "backward: nothing was recorded for this tensor");
+
+  // An op's inputs have smaller ids than the op: in falling order of ids every use of a result comes before its maker.
+  const auto later = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) { return a->id < b->id; };
+  std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, decltype(later)> ready(later);
+  impl_->grad_fn->pending = Tensor::full(shape(), 1.0f, device());
+  ready.push(impl_->grad_fn);
+  int64_t last = -1;
+  while (!ready.empty()) {
+    const std::shared_ptr<Node> node = ready.top();
+    ready.pop();
+    if (node->id == last) continue;  // queued once for each use
+    last = node->id;
+    require<Error>(static_cast<bool>(node->backward), "backward: the graph below '{}' was freed by an earlier backward",
+                   node->name);
+    // Taken out before the call, so that what a node saved and its gradient are freed as the walk goes on.
+    const BackwardFunction backward = std::exchange(node->backward, nullptr);
+    const Tensor dy = std::exchange(node->pending, Tensor());
+    Gradients gradients(*node);
+    backward(dy, gradients);
+    for (Node::Edge& edge : node->inputs) {
+      if (edge.node && edge.node->pending.defined()) ready.push(edge.node);
+    }
+    node->inputs.clear();
+  }
+}
+
+}  // namespace striate

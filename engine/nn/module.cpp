@@ -1,0 +1,148 @@
+#include "engine/nn/module.h"
+
+#include <algorithm>
+
+#include "engine/nn/layers.h"
+#include "engine/storage.h"
+#include "kernels/error.h"
+
+namespace striate::nn {
+
+namespace {
+thread_local ForwardObserver* installed_observer = nullptr;
+
+std::string join(const std::string& prefix, const std::string& name) {
+  return prefix.empty() ? name : prefix + "." + name;
+}
+
+void collect_modules(Module& module, const std::string& name, std::vector<NamedModule>& out) {
+  out.push_back({name, &module});
+  for (auto& [child_name, child] : module.children()) collect_modules(*child, join(name, child_name), out);
+}
+}  // namespace
+
+ForwardObserver* ForwardObserver::current() { return installed_observer; }
+ObserverGuard::ObserverGuard(ForwardObserver& observer) : previous_(installed_observer) {
+  installed_observer = &observer;
+}
+ObserverGuard::~ObserverGuard() { installed_observer = previous_; }
+
+Tensor Module::operator()(const Tensor& x) {
+  Tensor y = forward(x);
+  if (installed_observer) installed_observer->observe(*this, x, y);
+  return y;
+}
+
+int64_t Module::macs(const Shape&, const Shape&) const { return 0; }
+
+void Module::train(bool training) {
+  training_ = training;
+  for (auto& [name, child] : children_) child->train(training);
+}
+
+void Module::collect(const std::string& prefix, std::vector<NamedTensor> Module::*own,
+                     std::vector<NamedTensor>& out) const {
+  for (const NamedTensor& t : this->*own) out.push_back({join(prefix, t.name), t.tensor});
+  for (const auto& [name, child] : children_) child->collect(join(prefix, name), own, out);
+}
+
+std::vector<NamedTensor> Module::named_parameters() const {
+  std::vector<NamedTensor> all;
+  collect("", &Module::parameters_, all);
+  return all;
+}
+
+std::vector<NamedTensor> Module::named_buffers() const {
+  std::vector<NamedTensor> all;
+  collect("", &Module::buffers_, all);
+  return all;
+}
+
+std::vector<NamedModule> Module::named_modules() {
+  std::vector<NamedModule> all;
+  collect_modules(*this, "", all);
+  return all;
+}
+
+int64_t Module::parameter_count() const {
+  int64_t count = 0;
+  for (const NamedTensor& p : named_parameters()) count += p.tensor.size();
+  return count;
+}
+
+Module& Module::find(const std::string& name) {
+  std::vector<std::string> names;
+  for (const NamedModule& m : named_modules()) {
+    if (m.name == name) return *m.module;
+    if (!m.name.empty()) names.push_back(m.name);
+  }
+  throw ConfigError(fmt::format("no layer '{}' in this network; its layers: {}", name, fmt::join(names, ", ")));
+}
+
+void Module::to(Device device) {
+  for (const auto& list : {named_parameters(), named_buffers()}) {
+    for (const NamedTensor& t : list) {
+      // The storage is swapped below the handles, so that members and optimizers keep seeing the same tensor.
+      TensorImpl& impl = *t.tensor.impl();
+      impl.storage = t.tensor.detach().to(device).impl()->storage;
+      impl.grad = Tensor();
+      impl.has_grad = false;
+    }
+  }
+}
+
+Tensor Module::register_parameter(const std::string& name, Shape shape) {
+  Tensor parameter = Tensor::zeros(std::move(shape));
+  parameter.set_requires_grad(true);
+  parameters_.push_back({name, parameter});
+  return parameter;
+}
+
+Tensor Module::register_buffer(const std::string& name, Tensor value) {
+  buffers_.push_back({name, value});
+  return value;
+}
+
+void Module::add_child(const std::string& name, ModulePtr module) {
+  require<Error>(module != nullptr, "{}: child '{}' is null", type(), name);
+  const bool taken = std::any_of(children_.begin(), children_.end(), [&](const auto& c) { return c.first == name; });
+  require<Error>(!taken, "{}: has a child '{}' already", type(), name);
+  children_.emplace_back(name, std::move(module));
+  // Whoever is put together last is the root, so dropout layers end up numbered through the whole network.
+  uint32_t layer = 0;
+  for (const NamedModule& m : named_modules()) {
+    if (auto* dropout = dynamic_cast<Dropout*>(m.module)) dropout->set_layer(layer++);
+  }
+}
+
+Sequential::Sequential(std::vector<ModulePtr> modules) {
+  for (ModulePtr& module : modules) add(std::move(module));
+}
+
+Sequential& Sequential::add(ModulePtr module) { return add(std::to_string(children().size()), std::move(module)); }
+
+Sequential& Sequential::add(const std::string& name, ModulePtr module) {
+  register_module(name, std::move(module));
+  return *this;
+}
+
+Tensor Sequential::forward(const Tensor& x) {
+  Tensor y = x;
+  const auto& layers = children();
+  for (size_t i = 0; i < layers.size(); ++i) {
+    Module& layer = *layers[i].second;
+    if (!ForwardObserver::current() && i + 1 < layers.size()) {
+      auto* fuses = dynamic_cast<FusesActivation*>(&layer);
+      const auto* next = dynamic_cast<const ActivationLayer*>(layers[i + 1].second.get());
+      if (fuses && next && derivative_from_output(next->activation())) {
+        y = fuses->forward(y, next->activation());
+        ++i;
+        continue;
+      }
+    }
+    y = layer(y);
+  }
+  return y;
+}
+
+}  // namespace striate::nn

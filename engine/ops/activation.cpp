@@ -1,0 +1,25 @@
+#include "kernels/activation/activation.h"
+
+#include "engine/autograd.h"
+#include "engine/dispatch.h"
+#include "engine/ops/ops.h"
+
+namespace striate::ops {
+
+Tensor activation(const Tensor& x, Activation activation) {
+  if (activation == Activation::none) return x;
+  const Device device = x.device();
+  Tensor y = Tensor::empty(x.shape(), DType::float32, device);
+  STRIATE_DISPATCH(device, activation_forward, activation, x.data<float>(), y.data<float>(), x.size(), context(device));
+  if (!any_requires_grad({x})) return y;
+  const Tensor saved = derivative_from_output(activation) ? y.detach() : x.detach();
+  record("activation", y, {x}, [saved, activation, device](const Tensor& dy, Gradients& gradients) {
+    Tensor dx = Tensor::empty(dy.shape(), DType::float32, device);
+    STRIATE_DISPATCH(device, activation_backward, activation, saved.data<float>(), dy.data<float>(), dx.data<float>(),
+                     dy.size(), context(device));
+    gradients.add(0, std::move(dx));
+  });
+  return y;
+}
+
+}  // namespace striate::ops

@@ -1,0 +1,56 @@
+#include "kernels/batch_norm/batch_norm.h"
+
+#include "engine/autograd.h"
+#include "engine/dispatch.h"
+#include "engine/ops/checks.h"
+#include "engine/ops/ops.h"
+#include "kernels/error.h"
+
+namespace striate::ops {
+
+Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean, Tensor& running_var,
+                  bool training, float momentum, float epsilon) {
+  require<ShapeError>(x.rank() >= 2, "batch_norm: expected x [..,C], found {}", to_string(x.shape()));
+  const int64_t C = x.dim(-1);
+  for (const Tensor* t :
+       {&gamma, &beta, static_cast<const Tensor*>(&running_mean), static_cast<const Tensor*>(&running_var)}) {
+    require<ShapeError>(t->shape() == Shape{C},
+                        "batch_norm: x {} needs gamma, beta and running statistics [{}], found {}",
+                        to_string(x.shape()), C, to_string(t->shape()));
+    check_same_device("batch_norm", x, *t);
+  }
+  const BatchNormShape shape{C > 0 ? x.size() / C : 0, C, epsilon, momentum};
+  shape.check();
+  const Device device = x.device();
+
+  Tensor y = Tensor::empty(x.shape(), DType::float32, device);
+  Tensor mean, inv_std = Tensor::empty({C}, DType::float32, device);
+  if (training) {
+    mean = Tensor::empty({C}, DType::float32, device);
+    STRIATE_DISPATCH(device, batch_norm_forward_train, x.data<float>(), gamma.data<float>(), beta.data<float>(),
+                     y.data<float>(), mean.data<float>(), inv_std.data<float>(), running_mean.data<float>(),
+                     running_var.data<float>(), shape, context(device));
+  } else {
+    mean = running_mean.detach();
+    STRIATE_DISPATCH(device, batch_norm_forward_eval, x.data<float>(), gamma.data<float>(), beta.data<float>(),
+                     std::as_const(running_mean).data<float>(), std::as_const(running_var).data<float>(),
+                     y.data<float>(), inv_std.data<float>(), shape, context(device));
+  }
+  if (!any_requires_grad({x, gamma, beta})) return y;
+
+  record("batch_norm", y, {x, gamma, beta},
+         [x = x.detach(), gamma = gamma.detach(), mean, inv_std, shape, training, device](const Tensor& dy,
+                                                                                          Gradients& gradients) {
+           Tensor dx;
+           if (gradients.wants(0)) dx = Tensor::empty(x.shape(), DType::float32, device);
+           WeightGradients dw(gradients, gamma.shape(), shape.C, device);
+           STRIATE_DISPATCH(device, batch_norm_backward, x.data<float>(), dy.data<float>(), gamma.data<float>(),
+                            mean.data<float>(), inv_std.data<float>(), dx.defined() ? dx.data<float>() : nullptr,
+                            dw.wanted() ? dw.weight() : nullptr, dw.bias(), shape, training, dw.accumulate(),
+                            context(device));
+           if (dx.defined()) gradients.add(0, std::move(dx));
+         });
+  return y;
+}
+
+}  // namespace striate::ops

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+
+#include "engine/autograd.h"
+#include "engine/tensor.h"
+#include "kernels/activation/activation.h"
+
+/// What the ops share: checks of their inputs, and the gradients of a weight and its bias.
+namespace striate::ops {
+
+/// Throws ShapeError naming the op and the input unless `t` is a float32 tensor of that rank.
+void check_rank(const char* op, const char* input, const Tensor& t, int64_t rank);
+/// Throws Error unless both live on one device.
+void check_same_device(const char* op, const Tensor& a, const Tensor& b);
+/// Throws ShapeError unless `bias` is undefined or [channels].
+void check_bias(const char* op, const Tensor& bias, int64_t channels);
+
+inline const float* data_or_null(const Tensor& t) { return t.defined() ? t.data<float>() : nullptr; }
+
+/// Gradient before a fused activation, from its output; dy itself where there is none.
+Tensor through_activation(Activation activation, const Tensor& saved_y, const Tensor& dy);
+
+/// Where a kernel that computes the gradients of inputs 1 (weight) and 2 (bias) in one call writes them. One of the two
+/// that nobody wants, or that would need the other mode, is made good here, so that the kernel needs one mode only.
+class WeightGradients {
+ public:
+  WeightGradients(Gradients& gradients, const Shape& weight_shape, int64_t channels, Device device);
+  bool wanted() const { return weight_.defined(); }
+  float* weight() { return weight_.data<float>(); }
+  float* bias() { return bias_.defined() ? bias_.data<float>() : nullptr; }
+  Accumulate accumulate() const { return accumulate_; }
+
+ private:
+  Tensor weight_, bias_;
+  Accumulate accumulate_ = Accumulate::no;
+};
+
+}  // namespace striate::ops

@@ -1,0 +1,48 @@
+#include "kernels/conv2d/conv2d.h"
+
+#include "engine/autograd.h"
+#include "engine/dispatch.h"
+#include "engine/ops/checks.h"
+#include "engine/ops/ops.h"
+#include "kernels/error.h"
+
+namespace striate::ops {
+
+Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options, Activation activation) {
+  check_rank("conv2d", "x [N,H,W,C]", x, 4);
+  check_rank("conv2d", "w [K,R,S,C/groups]", w, 4);
+  check_same_device("conv2d", x, w);
+  const Conv2dShape shape{x.dim(0),      x.dim(1),           x.dim(2),           x.dim(3),         w.dim(0),
+                          w.dim(1),      w.dim(2),           options.stride_h,   options.stride_w, options.pad_h,
+                          options.pad_w, options.dilation_h, options.dilation_w, options.groups};
+  shape.check();
+  require<ShapeError>(w.dim(3) == shape.group_channels(), "conv2d: x {} with {} groups needs w [K,R,S,{}], found {}",
+                      to_string(x.shape()), options.groups, shape.group_channels(), to_string(w.shape()));
+  check_bias("conv2d", b, shape.K);
+  const Device device = x.device();
+
+  Tensor y = Tensor::empty({shape.N, shape.P(), shape.Q(), shape.K}, DType::float32, device);
+  STRIATE_DISPATCH(device, conv2d_forward, x.data<float>(), w.data<float>(), data_or_null(b), y.data<float>(), shape,
+                   activation, context(device));
+  if (!any_requires_grad({x, w, b})) return y;
+
+  const Tensor saved_y = activation == Activation::none ? Tensor() : y.detach();
+  record("conv2d", y, {x, w, b},
+         [x = x.detach(), w = w.detach(), shape, activation, saved_y, device](const Tensor& dy, Gradients& gradients) {
+           const Tensor d = through_activation(activation, saved_y, dy);
+           if (gradients.wants(0)) {
+             Tensor dx = Tensor::empty(x.shape(), DType::float32, device);
+             STRIATE_DISPATCH(device, conv2d_backward_data, d.data<float>(), w.data<float>(), dx.data<float>(), shape,
+                              context(device));
+             gradients.add(0, std::move(dx));
+           }
+           WeightGradients dw(gradients, w.shape(), shape.K, device);
+           if (dw.wanted()) {
+             STRIATE_DISPATCH(device, conv2d_backward_weight, x.data<float>(), d.data<float>(), dw.weight(), dw.bias(),
+                              shape, dw.accumulate(), context(device));
+           }
+         });
+  return y;
+}
+
+}  // namespace striate::ops

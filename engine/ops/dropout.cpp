@@ -1,0 +1,31 @@
+#include "kernels/dropout/dropout.h"
+
+#include "engine/autograd.h"
+#include "engine/dispatch.h"
+#include "engine/ops/ops.h"
+#include "engine/random.h"
+
+namespace striate::ops {
+
+Tensor dropout(const Tensor& x, float p, uint32_t layer) {
+  const int64_t N = x.dim(0);
+  int64_t features = 1;
+  for (int64_t axis = 1; axis < x.rank(); ++axis) features *= x.dim(axis);
+  const DropoutShape shape{N, features, p, layer};
+  shape.check();
+  if (p == 0.0f) return x;
+  const Device device = x.device();
+  Tensor y = Tensor::empty(x.shape(), DType::float32, device);
+  STRIATE_DISPATCH(device, dropout_forward, x.data<float>(), y.data<float>(), shape, &dropout_state(device),
+                   context(device));
+  if (!any_requires_grad({x})) return y;
+  record("dropout", y, {x}, [shape, device](const Tensor& dy, Gradients& gradients) {
+    Tensor dx = Tensor::empty(dy.shape(), DType::float32, device);
+    STRIATE_DISPATCH(device, dropout_backward, dy.data<float>(), dx.data<float>(), shape, &dropout_state(device),
+                     context(device));
+    gradients.add(0, std::move(dx));
+  });
+  return y;
+}
+
+}  // namespace striate::ops

@@ -1,0 +1,48 @@
+#include "kernels/elementwise/elementwise.h"
+
+#include "engine/autograd.h"
+#include "engine/dispatch.h"
+#include "engine/ops/checks.h"
+#include "engine/ops/ops.h"
+#include "kernels/error.h"
+
+namespace striate::ops {
+
+Tensor add(const Tensor& a, const Tensor& b, Activation activation) {
+  require<ShapeError>(a.shape() == b.shape(), "add: {} and {} differ", to_string(a.shape()), to_string(b.shape()));
+  check_same_device("add", a, b);
+  const Device device = a.device();
+  Tensor y = Tensor::empty(a.shape(), DType::float32, device);
+  STRIATE_DISPATCH(device, add, a.data<float>(), b.data<float>(), y.data<float>(), a.size(), activation,
+                   context(device));
+  if (!any_requires_grad({a, b})) return y;
+  const Tensor saved_y = activation == Activation::none ? Tensor() : y.detach();
+  record("add", y, {a, b}, [activation, saved_y](const Tensor& dy, Gradients& gradients) {
+    const Tensor d = through_activation(activation, saved_y, dy);
+    if (gradients.wants(0)) gradients.add(0, d);
+    if (gradients.wants(1)) gradients.add(1, d);
+  });
+  return y;
+}
+
+Tensor scale(const Tensor& x, float factor) {
+  const Device device = x.device();
+  Tensor y = Tensor::empty(x.shape(), DType::float32, device);
+  STRIATE_DISPATCH(device, scale, x.data<float>(), y.data<float>(), factor, x.size(), context(device));
+  if (!any_requires_grad({x})) return y;
+  record("scale", y, {x}, [factor, device](const Tensor& dy, Gradients& gradients) {
+    Tensor dx = Tensor::empty(dy.shape(), DType::float32, device);
+    STRIATE_DISPATCH(device, scale, dy.data<float>(), dx.data<float>(), factor, dy.size(), context(device));
+    gradients.add(0, std::move(dx));
+  });
+  return y;
+}
+
+Tensor flatten(const Tensor& x) {
+  require<ShapeError>(x.rank() >= 2, "flatten: expected [N, …], found {}", to_string(x.shape()));
+  int64_t features = 1;
+  for (int64_t axis = 1; axis < x.rank(); ++axis) features *= x.dim(axis);
+  return x.reshape({x.dim(0), features});
+}
+
+}  // namespace striate::ops

@@ -1,0 +1,29 @@
+#include "kernels/local_response_norm/local_response_norm.h"
+
+#include "engine/autograd.h"
+#include "engine/dispatch.h"
+#include "engine/ops/checks.h"
+#include "engine/ops/ops.h"
+
+namespace striate::ops {
+
+Tensor local_response_norm(const Tensor& x, const LocalResponseNormOptions& options) {
+  check_rank("local_response_norm", "x [N,H,W,C]", x, 4);
+  const int64_t C = x.dim(3);
+  const LocalResponseNormShape shape{
+      x.dim(0) * x.dim(1) * x.dim(2), C, options.size, options.k, options.alpha, options.beta, options.divide_alpha};
+  shape.check();
+  const Device device = x.device();
+  Tensor y = Tensor::empty(x.shape(), DType::float32, device);
+  STRIATE_DISPATCH(device, local_response_norm_forward, x.data<float>(), y.data<float>(), shape, context(device));
+  if (!any_requires_grad({x})) return y;
+  record("local_response_norm", y, {x}, [x = x.detach(), shape, device](const Tensor& dy, Gradients& gradients) {
+    Tensor dx = Tensor::empty(x.shape(), DType::float32, device);
+    STRIATE_DISPATCH(device, local_response_norm_backward, x.data<float>(), dy.data<float>(), dx.data<float>(), shape,
+                     context(device));
+    gradients.add(0, std::move(dx));
+  });
+  return y;
+}
+
+}  // namespace striate::ops

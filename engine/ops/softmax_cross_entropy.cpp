@@ -1,0 +1,49 @@
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+
+#include "engine/autograd.h"
+#include "engine/dispatch.h"
+#include "engine/ops/checks.h"
+#include "engine/ops/ops.h"
+#include "kernels/error.h"
+
+namespace striate::ops {
+
+Tensor softmax(const Tensor& logits) {
+  check_rank("softmax", "logits [N,classes]", logits, 2);
+  const Device device = logits.device();
+  Tensor probabilities = Tensor::empty(logits.shape(), DType::float32, device);
+  STRIATE_DISPATCH(device, softmax_forward, logits.data<float>(), probabilities.data<float>(), logits.dim(0),
+                   logits.dim(1), context(device));
+  return probabilities;
+}
+
+CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& labels, float label_smoothing) {
+  check_rank("softmax_cross_entropy", "logits [N,classes]", logits, 2);
+  const int64_t N = logits.dim(0);
+  require<ShapeError>(labels.shape() == Shape{N} && labels.dtype() == DType::int32,
+                      "softmax_cross_entropy: logits {} need labels [{}] of int32, found {} of {}",
+                      to_string(logits.shape()), N, to_string(labels.shape()), to_string(labels.dtype()));
+  check_same_device("softmax_cross_entropy", logits, labels);
+  const SoftmaxCrossEntropyShape shape{N, logits.dim(1), label_smoothing};
+  shape.check();
+  const Device device = logits.device();
+
+  CrossEntropy result{Tensor::empty({1}, DType::float32, device), Tensor::empty({N}, DType::float32, device),
+                      Tensor::empty({N}, DType::int32, device)};
+  Tensor log_sum_exp = Tensor::empty({N}, DType::float32, device);
+  STRIATE_DISPATCH(device, softmax_cross_entropy_forward, logits.data<float>(), labels.data<int32_t>(),
+                   result.loss.data<float>(), result.sample_loss.data<float>(), log_sum_exp.data<float>(),
+                   result.rank.data<int32_t>(), shape, context(device));
+  if (!any_requires_grad({logits})) return result;
+  record("softmax_cross_entropy", result.loss, {logits},
+         [logits = logits.detach(), labels, log_sum_exp, shape, device](const Tensor& dloss, Gradients& gradients) {
+           Tensor dlogits = Tensor::empty(logits.shape(), DType::float32, device);
+           STRIATE_DISPATCH(device, softmax_cross_entropy_backward, logits.data<float>(), labels.data<int32_t>(),
+                            log_sum_exp.data<float>(), dloss.data<float>(), dlogits.data<float>(), shape,
+                            context(device));
+           gradients.add(0, std::move(dlogits));
+         });
+  return result;
+}
+
+}  // namespace striate::ops

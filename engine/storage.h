@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "engine/device.h"
+#include "engine/tensor.h"
+
+namespace striate {
+
+/// Bytes of a device; given back to its allocator at the end.
+class Storage {
+ public:
+  Storage(size_t bytes, Device device);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+
+ private:
+  void* data_;
+  size_t bytes_;
+  Device device_;
+};
+
+/// What a Tensor is a handle to.
+struct TensorImpl {
+  Shape shape;
+  DType dtype = DType::float32;
+  std::shared_ptr<Storage> storage;
+  bool requires_grad = false;  ///< a leaf that wants a gradient
+  Tensor grad;                 ///< memory of a leaf's gradient, kept from step to step
+  bool has_grad = false;       ///< whether `grad` holds values
+  std::shared_ptr<Node> grad_fn;
+};
+
+}  // namespace striate
