@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/tensor.h"
+#include "kernels/optimizer/optimizer.h"
+
+namespace striate {
+
+/// Moves parameters against their gradients, all of them in one kernel. A parameter whose grad() is undefined at
+/// step() is left as it is: no decay, no momentum, its state untouched (PyTorch's rule).
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+
+  /// Forgets every gradient; the next backward overwrites them.
+  void clear_grad();
+  /// Updates the parameters, then moves dropout_state(device) on to the next step's masks. Throws Error where no
+  /// parameter has a gradient.
+  void step();
+  int64_t steps() const { return steps_; }
+
+  void set_learning_rate(double rate) { learning_rate_ = static_cast<float>(rate); }
+  double learning_rate() const { return learning_rate_; }
+  /// Every gradient counts times this at the coming steps: 1/k after k accumulated backwards.
+  void set_gradient_scale(float scale) { gradient_scale_ = scale; }
+  /// Gradients whose norm over all parameters, scale included, is above this are shrunk to it; 0: never.
+  void set_max_norm(float norm) { max_norm_ = norm; }
+  /// The norm of the last step's gradients before clipping; NaN where clipping is off.
+  float last_norm() const { return last_norm_; }
+
+  const std::vector<NamedTensor>& parameters() const { return parameters_; }
+  Device device() const { return device_; }
+  virtual std::string name() const = 0;
+
+  /// What a checkpoint needs: "momentum.features.0.weight", … sharing memory with the optimizer, and "steps" [1] int64.
+  std::vector<NamedTensor> state() const;
+  /// Takes the values of another state(). Throws ShapeError listing what is missing or has another shape, before
+  /// anything is changed.
+  void load_state(const std::vector<NamedTensor>& state);
+
+ protected:
+  /// Parameters of one device, at least one, with distinct names; throws ConfigError otherwise.
+  Optimizer(std::vector<NamedTensor> parameters, double learning_rate, double weight_decay);
+  /// Gives every parameter a zeroed state tensor; the first slot becomes s1, the second s2 of ParameterUpdate.
+  void add_state(const std::string& slot_name);
+  virtual void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state,
+                      Context& context) = 0;
+
+ private:
+  struct Slot {
+    std::string name;
+    std::vector<Tensor> values;
+  };
+  std::vector<NamedTensor> parameters_;
+  Device device_;
+  std::vector<Slot> slots_;
+  std::vector<ParameterUpdate<float>> updates_;
+  UpdateState update_state_;
+  float learning_rate_, weight_decay_;
+  float gradient_scale_ = 1.0f, max_norm_ = 0.0f, last_norm_;
+  int64_t steps_ = 0;
+};
+
+/// Stochastic gradient descent; the formulas stand in kernels/optimizer/optimizer.h.
+class Sgd : public Optimizer {
+ public:
+  Sgd(std::vector<NamedTensor> parameters, double learning_rate, const SgdOptions& options = {},
+      double weight_decay = 0.0);
+  std::string name() const override { return "sgd"; }
+
+ private:
+  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) override;
+  SgdOptions options_;
+};
+
+/// Adam, and AdamW where options.decoupled. Bias correction counts the optimizer's steps.
+class Adam : public Optimizer {
+ public:
+  Adam(std::vector<NamedTensor> parameters, double learning_rate, const AdamOptions& options = {},
+       double weight_decay = 0.0);
+  std::string name() const override { return options_.decoupled ? "adamw" : "adam"; }
+
+ private:
+  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) override;
+  AdamOptions options_;
+};
+
+class Rmsprop : public Optimizer {
+ public:
+  Rmsprop(std::vector<NamedTensor> parameters, double learning_rate, const RmspropOptions& options = {},
+          double weight_decay = 0.0);
+  std::string name() const override { return "rmsprop"; }
+
+ private:
+  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) override;
+  RmspropOptions options_;
+};
+
+}  // namespace striate

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace striate {
+
+/// A file that appears under its name whole or not at all: written beside as `NAME.partial`, synced, renamed. Whatever
+/// stood there stays until commit(). Errors are IoError with file and reason; the partial file is then removed.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::string path);
+  ~AtomicFile();  ///< removes the partial file unless committed
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* bytes, size_t count);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+  /// Syncs the file, renames it and syncs its folder.
+  void commit();
+
+ private:
+  [[noreturn]] void fail(const char* what);
+  std::string path_, partial_;
+  int descriptor_ = -1;
+};
+
+/// The same in one call.
+void write_file_atomically(const std::string& path, std::string_view bytes);
+
+}  // namespace striate

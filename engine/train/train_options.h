@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/optim/optimizer_config.h"
+#include "engine/optim/schedule.h"
+
+namespace striate {
+
+class ConfigReader;
+
+/// The `train:` section of a configuration, and what the trainer needs from elsewhere.
+struct TrainOptions {
+  int64_t epochs = 10;
+  int64_t max_steps = 0;     ///< > 0: stop after that many optimizer steps in all
+  int64_t batch_size = 128;  ///< of the BatchSource that is made
+  int64_t accumulate = 1;    ///< batches an optimizer step; the loss is the mean over all of them
+  double learning_rate = 0.01;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  double label_smoothing = 0.0;
+  double clip_grad_norm = 0.0;       ///< 0: off
+  std::string best_by = "val_loss";  ///< val_loss | val_top1
+  int64_t early_stop_patience = 0;   ///< epochs without a new best; 0: off
+  int64_t print_every = 50;          ///< steps
+  int64_t save_every = 1;            ///< epochs
+  int64_t save_every_steps = 0;      ///< > 0: also within an epoch
+
+  uint64_t seed = 0;           ///< of the dropout masks
+  std::string output;          ///< the run's folder; empty: nothing is written
+  std::string model_name;      ///< goes into the weights' metadata
+  bool handle_signals = true;  ///< Ctrl-C finishes the step and saves; a second one ends the process
+
+  /// Reads `train:`; seed, output and model_name are the caller's. Throws ConfigError with file, line and key.
+  static TrainOptions parse(ConfigReader train);
+};
+
+}  // namespace striate
