@@ -20,7 +20,9 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
 class ConfigReader {
  public:
   /// Reads `file`, on top of the file its `base` names (relative to it; circles are an error), then applies the
-  /// overrides "a.b=value", value in YAML. An empty `file` starts from nothing.
+  /// overrides "a.b=value", value in YAML. An empty `file` starts from nothing. A file's maps are merged into its
+  /// base's key by key, lists and scalars replace, and null removes; an override replaces maps too. Paths that the
+  /// files hold for others (data.path) stay as they are written.
   static ConfigReader load(const std::string& file, const std::vector<std::string>& overrides = {});
   /// From YAML text, for tests and built-in configurations.
   static ConfigReader parse(const std::string& text);
@@ -31,7 +33,8 @@ class ConfigReader {
   ~ConfigReader();
 
   bool has(const std::string& key) const;
-  /// Each returns `fallback` where the key is absent or null, and throws where the value is of another type.
+  /// Each returns `fallback` where the key is absent or null, and throws where the value is of another type. What
+  /// stands in quotes is text only.
   bool get(const std::string& key, bool fallback);
   int64_t get(const std::string& key, int64_t fallback);
   int64_t get(const std::string& key, int fallback) { return get(key, static_cast<int64_t>(fallback)); }
