@@ -1,0 +1,127 @@
+// Implicit GEMM over the tile machinery of kernels/gemm; what im2col would write is gathered a block at a time.
+//   forward          rows = output pixels, depth = (r, s, c), columns = k
+//   backward_weight  rows = output pixels summed over, k × (r, s, c)
+//   backward_data    rows = input pixels, depth = (r, s, k), columns = c: a convolution of dy with the turned kernel.
+// With a stride, input pixels fall into stride_h·stride_w classes by their remainder; the pixels of a class all see the
+// same taps of dy at unit steps, so each class is such a convolution by itself and every dx is written once.
+#include <numeric>
+
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/error.h"
+#include "kernels/gemm/product.h"
+
+namespace striate::cpu {
+
+namespace {
+
+gemm::Patches input_patches(const float* x, const Conv2dShape& shape) {
+  gemm::Patches p;
+  p.image = x;
+  p.N = shape.N, p.H = shape.H, p.W = shape.W;
+  p.channels = shape.group_channels(), p.pixel_stride = shape.C;
+  p.P = shape.P(), p.Q = shape.Q(), p.R = shape.R, p.S = shape.S;
+  p.step_h = shape.stride_h, p.step_w = shape.stride_w;
+  p.origin_h = -shape.pad_h, p.origin_w = -shape.pad_w;
+  p.tap_h = shape.dilation_h, p.tap_w = shape.dilation_w;
+  return p;
+}
+
+/// One axis of a class of input pixels i = first + t·stride, t < count. They see output pixels
+/// t + origin + j·step for j < taps, through kernel tap last_tap − j·tap_step.
+struct ClassAxis {
+  int64_t first, count;
+  int64_t taps = 0, origin = 0, step = 1, last_tap = 0, tap_step = 1;
+
+  ClassAxis(int64_t residue, int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation)
+      : first(residue), count(residue < size ? (size - residue + stride - 1) / stride : 0) {
+    const int64_t shared = std::gcd(stride, dilation);
+    tap_step = stride / shared;
+    step = dilation / shared;
+    for (int64_t r = kernel - 1; r >= 0; --r) {
+      if ((residue + pad - r * dilation) % stride != 0) continue;
+      last_tap = r;
+      taps = r / tap_step + 1;
+      origin = (residue + pad - r * dilation) / stride;
+      break;
+    }
+  }
+};
+
+}  // namespace
+
+void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape,
+                    Activation activation, Context& context) {
+  shape.check();
+  require<ShapeError>(derivative_from_output(activation),
+                      "{}: only none, relu and leaky_relu can be fused into a convolution; apply others after it",
+                      shape.to_string());
+  gemm::Product product;
+  product.a = input_patches(x, shape);
+  product.w.w = w;
+  product.w.stride = shape.taps();
+  product.columns = shape.group_kernels();
+  product.c = y;
+  product.c_pixel_stride = shape.K;
+  product.c_row_stride = shape.Q() * shape.K;
+  product.c_image_stride = shape.P() * shape.Q() * shape.K;
+  product.bias = b;
+  product.activation = activation;
+  product.groups = shape.groups;
+  product.a_group = shape.group_channels();
+  product.w_group = shape.group_kernels() * shape.taps();
+  product.c_group = shape.group_kernels();
+  gemm::multiply(product, context);
+}
+
+void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context) {
+  shape.check();
+  const int64_t Cg = shape.group_channels(), Kg = shape.group_kernels();
+  gemm::Product product;
+  gemm::Patches& a = product.a;
+  a.image = dy;
+  a.N = shape.N, a.H = shape.P(), a.W = shape.Q();
+  a.channels = Kg, a.pixel_stride = shape.K;
+  product.w.depth_contiguous = false;
+  product.w.stride = shape.taps();
+  product.columns = Cg;
+  product.groups = shape.groups;
+  product.a_group = Kg, product.w_group = Kg * shape.taps(), product.c_group = Cg;
+  product.c_image_stride = shape.H * shape.W * shape.C;
+  product.c_row_stride = shape.stride_h * shape.W * shape.C;
+  product.c_pixel_stride = shape.stride_w * shape.C;
+  for (int64_t residue_h = 0; residue_h < shape.stride_h; ++residue_h) {
+    for (int64_t residue_w = 0; residue_w < shape.stride_w; ++residue_w) {
+      const ClassAxis v(residue_h, shape.H, shape.R, shape.stride_h, shape.pad_h, shape.dilation_h);
+      const ClassAxis u(residue_w, shape.W, shape.S, shape.stride_w, shape.pad_w, shape.dilation_w);
+      a.P = v.count, a.Q = u.count;
+      a.R = v.taps, a.S = u.taps;
+      a.origin_h = v.origin, a.origin_w = u.origin;
+      a.tap_h = v.step, a.tap_w = u.step;
+      product.w.w = w + (v.last_tap * shape.S + u.last_tap) * Cg;
+      product.w.tap_row_stride = -v.tap_step * shape.S * Cg;
+      product.w.tap_stride = -u.tap_step * Cg;
+      product.c = dx + (v.first * shape.W + u.first) * shape.C;
+      gemm::multiply(product, context);
+    }
+  }
+}
+
+void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& shape,
+                            Accumulate accumulate, Context& context) {
+  shape.check();
+  gemm::WeightGradient gradient;
+  gradient.x = input_patches(x, shape);
+  gradient.dy = dy;
+  gradient.dy_stride = shape.K;
+  gradient.columns = shape.group_kernels();
+  gradient.dw = dw;
+  gradient.db = db;
+  gradient.accumulate = accumulate;
+  gradient.groups = shape.groups;
+  gradient.x_group = shape.group_channels();
+  gradient.dy_group = shape.group_kernels();
+  gradient.dw_group = shape.group_kernels() * shape.taps();
+  gemm::weight_gradient(gradient, context);
+}
+
+}  // namespace striate::cpu

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/activation/activation.h"
+#include "kernels/gemm/patches.h"
+
+namespace striate::gemm {
+
+/// A block of C = A·B for one panel of B, `columns` ≤ MicroKernels::nr wide.
+/// B is packed: nr floats a step of depth. A, by rows: element (i, d) of segment g lies at a[i·a_stride +
+/// g·segment_stride
+/// + d]; the depth is segments · run. A, by columns (segments = 1): tiles as pack_columns() leaves them.
+struct Block {
+  const float* a = nullptr;
+  int64_t a_stride = 0;
+  int64_t segments = 1, segment_stride = 0, run = 0;
+  const float* b = nullptr;
+  int64_t rows = 0, columns = 0;
+  float* c = nullptr;
+  const int64_t* c_rows = nullptr;  ///< offset of each row in c
+  bool add = false;                 ///< C += instead of C =
+  const float* bias = nullptr;      ///< [columns], added before the activation; may be null
+  Activation activation = Activation::none;
+};
+
+/// The inner loops, compiled for each instruction set; the best one is chosen when the program starts.
+struct MicroKernels {
+  int64_t mr = 0, nr = 0;  ///< the register tile
+  const char* target = "";
+
+  void (*multiply_rows)(const Block&) = nullptr;
+  void (*multiply_columns)(const Block&) = nullptr;
+
+  /// Patches' rows [m0,m1), columns [d0,d1) → to[(m − m0)·stride + d − d0]. May write nr floats past a row's end.
+  void (*gather_rows)(const Patches&, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to,
+                      int64_t stride) = nullptr;
+  /// The same elements as panels of B: to[(d − d0)/nr][m − m0][(d − d0) mod nr]. The last panel's tail stays unset.
+  void (*gather_panels)(const Patches&, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to) = nullptr;
+  /// dy[m·stride + k], m < rows, k < columns → tiles of at most mr columns: for each its rows one after another.
+  void (*pack_columns)(const float* dy, int64_t stride, int64_t rows, int64_t columns, float* to) = nullptr;
+  /// A panel of B from rows: w[j·stride + d] → to[d·nr + j], j < columns; zeros for columns ≤ j < nr.
+  void (*pack_transposed)(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to) = nullptr;
+  /// Panels of B as it lies: w[d·stride + j] → to[j/nr][d][j mod nr], panels `panel_stride` floats apart.
+  void (*pack_direct)(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to,
+                      int64_t panel_stride) = nullptr;
+};
+
+const MicroKernels& micro_kernels();
+
+/// Tile t of `rows` rows cut as evenly as tiles of at most mr allow: rows [tile_begin(t), tile_begin(t + 1)).
+inline int64_t tile_count(int64_t rows, int64_t mr) { return (rows + mr - 1) / mr; }
+inline int64_t tile_begin(int64_t t, int64_t tiles, int64_t rows) { return rows * t / tiles; }
+
+}  // namespace striate::gemm

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+namespace striate::gemm {
+
+/// The matrix that im2col would write, never written down: row m = (n·P + p)·Q + q holds the pixels that output (n,p,q)
+/// sees, column (r·S + s)·channels + c. Element = image[n][p·step_h + origin_h + r·tap_h][q·step_w + origin_w +
+/// s·tap_w][c], 0 outside the image. taps ≥ 1 ascend. A plain row-major matrix is the case H = W = P = Q = R = S = 1.
+struct Patches {
+  const float* image = nullptr;  ///< [N,H,W,pixel_stride], at the first channel of the group
+  int64_t N = 0, H = 1, W = 1;
+  int64_t channels = 0;      ///< taken from a pixel
+  int64_t pixel_stride = 0;  ///< floats from a pixel to the next
+  int64_t P = 1, Q = 1;
+  int64_t R = 1, S = 1;
+  int64_t step_h = 1, step_w = 1;
+  int64_t origin_h = 0, origin_w = 0;
+  int64_t tap_h = 1, tap_w = 1;
+
+  int64_t rows() const { return N * P * Q; }
+  int64_t depth() const { return R * S * channels; }
+};
+
+/// Rows [N,C] of a plain matrix.
+inline Patches plain_rows(const float* x, int64_t N, int64_t C) {
+  Patches p;
+  p.image = x;
+  p.N = N;
+  p.channels = p.pixel_stride = C;
+  return p;
+}
+
+}  // namespace striate::gemm

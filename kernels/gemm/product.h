@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/activation/activation.h"
+#include "kernels/context.h"
+#include "kernels/gemm/patches.h"
+
+namespace striate::gemm {
+
+/// How the right-hand matrix w(d, n), d = (r·S + s)·channels + c, lies in memory; the taps are those of the Patches it
+/// is multiplied with.
+struct Weights {
+  const float* w = nullptr;
+  /// true:  w(d, n) = w[n·stride + d]
+  /// false: w(d, n) = w[r·tap_row_stride + s·tap_stride + c·stride + n]
+  bool depth_contiguous = true;
+  int64_t stride = 0;
+  int64_t tap_row_stride = 0, tap_stride = 0;
+};
+
+/// c(m, n) = act(Σ_d a(m, d)·w(d, n) + bias[n]) for each of `groups` independent products.
+/// Row m = (image, p, q) of c begins at c + image·c_image_stride + p·c_row_stride + q·c_pixel_stride and is
+/// overwritten. Each value is summed in an order that depends on the depth alone: the same bits for any number of
+/// threads.
+struct Product {
+  Patches a;
+  Weights w;
+  int64_t columns = 0;
+  float* c = nullptr;
+  int64_t c_image_stride = 0, c_row_stride = 0, c_pixel_stride = 0;
+  const float* bias = nullptr;
+  Activation activation = Activation::none;
+  int64_t groups = 1;
+  int64_t a_group = 0, w_group = 0, c_group = 0;  ///< floats from a group to the next; bias moves by c_group
+};
+void multiply(const Product& product, Context& context);
+
+/// dw[k·depth + d] (+)= Σ_m dy[m·dy_stride + k]·x(m, d), k < columns, for each group; and, where db is not null,
+/// db[k] (+)= Σ_m dy[m·dy_stride + k] over all groups·columns of dy. Same bits for any number of threads.
+struct WeightGradient {
+  Patches x;
+  const float* dy = nullptr;
+  int64_t dy_stride = 0;
+  int64_t columns = 0;
+  float* dw = nullptr;
+  float* db = nullptr;
+  Accumulate accumulate = Accumulate::no;
+  int64_t groups = 1;
+  int64_t x_group = 0, dy_group = 0, dw_group = 0;
+};
+void weight_gradient(const WeightGradient& gradient, Context& context);
+
+}  // namespace striate::gemm
