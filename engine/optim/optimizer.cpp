@@ -1,0 +1,150 @@
+#include "engine/optim/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "engine/dispatch.h"
+#include "engine/random.h"
+#include "kernels/error.h"
+
+namespace striate {
+
+namespace {
+constexpr const char* kStepsName = "steps";
+
+Device common_device(const std::vector<NamedTensor>& parameters) {
+  require<ConfigError>(!parameters.empty(), "optimizer: the network has no parameters");
+  return parameters.front().tensor.device();
+}
+}  // namespace
+
+Optimizer::Optimizer(std::vector<NamedTensor> parameters, double learning_rate, double weight_decay)
+    : parameters_(std::move(parameters)),
+      device_(common_device(parameters_)),
+      learning_rate_(static_cast<float>(learning_rate)),
+      weight_decay_(static_cast<float>(weight_decay)),
+      last_norm_(std::numeric_limits<float>::quiet_NaN()) {
+  std::set<std::string> names;
+  for (const NamedTensor& p : parameters_) {
+    require<ConfigError>(names.insert(p.name).second, "optimizer: two parameters are named '{}'", p.name);
+    require<ConfigError>(p.tensor.device() == device_, "optimizer: '{}' lies on {}, '{}' on {}; move the whole network",
+                         p.name, to_string(p.tensor.device()), parameters_.front().name, to_string(device_));
+  }
+  updates_.reserve(parameters_.size());
+}
+
+void Optimizer::add_state(const std::string& slot_name) {
+  Slot slot{slot_name, {}};
+  for (const NamedTensor& p : parameters_) {
+    slot.values.push_back(Tensor::zeros(p.tensor.shape(), DType::float32, device_));
+  }
+  slots_.push_back(std::move(slot));
+}
+
+void Optimizer::clear_grad() {
+  for (NamedTensor& p : parameters_) p.tensor.clear_grad();
+}
+
+void Optimizer::step() {
+  updates_.clear();
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const Tensor gradient = parameters_[i].tensor.grad();
+    if (!gradient.defined()) continue;
+    ParameterUpdate<float> update;
+    update.w = parameters_[i].tensor.data<float>();
+    update.g = gradient.data<float>();
+    if (!slots_.empty()) update.s1 = slots_[0].values[i].data<float>();
+    if (slots_.size() > 1) update.s2 = slots_[1].values[i].data<float>();
+    update.n = gradient.size();
+    update.weight_decay = weight_decay_;
+    updates_.push_back(update);
+  }
+  require<Error>(!updates_.empty(), "{}: no parameter has a gradient; call backward() before step()", name());
+
+  Context& ctx = context(device_);
+  update_state_ = {learning_rate_, gradient_scale_, steps_};
+  last_norm_ = std::numeric_limits<float>::quiet_NaN();
+  if (max_norm_ > 0.0f) {
+    STRIATE_DISPATCH(device_, global_norm, updates_.data(), static_cast<int64_t>(updates_.size()), max_norm_,
+                     &update_state_, &last_norm_, ctx);
+  }
+  update(updates_, update_state_, ctx);
+  ++steps_;
+  DropoutState& dropout = dropout_state(device_);
+  ++dropout.step;
+  dropout.first_sample = 0;
+}
+
+std::vector<NamedTensor> Optimizer::state() const {
+  std::vector<NamedTensor> all;
+  for (const Slot& slot : slots_) {
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      all.push_back({slot.name + "." + parameters_[i].name, slot.values[i]});
+    }
+  }
+  all.push_back({kStepsName, Tensor::from<int64_t>({steps_}, {1})});
+  return all;
+}
+
+void Optimizer::load_state(const std::vector<NamedTensor>& state) {
+  std::vector<NamedTensor> own = this->state();
+  std::vector<const Tensor*> found;
+  std::string problems;
+  for (const NamedTensor& wanted : own) {
+    const auto it = std::find_if(state.begin(), state.end(), [&](const auto& s) { return s.name == wanted.name; });
+    if (it == state.end()) {
+      problems += fmt::format("\n  missing: {} {}", wanted.name, to_string(wanted.tensor.shape()));
+    } else if (it->tensor.shape() != wanted.tensor.shape() || it->tensor.dtype() != wanted.tensor.dtype()) {
+      problems +=
+          fmt::format("\n  {}: expected {} {}, found {} {}", wanted.name, to_string(wanted.tensor.dtype()),
+                      to_string(wanted.tensor.shape()), to_string(it->tensor.dtype()), to_string(it->tensor.shape()));
+    }
+    found.push_back(it == state.end() ? nullptr : &it->tensor);
+  }
+  require<ShapeError>(problems.empty(), "{}: this state is another optimizer's or another network's:{}", name(),
+                      problems);
+  for (size_t i = 0; i < own.size(); ++i) {
+    if (own[i].name == kStepsName) {
+      steps_ = found[i]->data<int64_t>()[0];
+    } else {
+      own[i].tensor.copy_from(*found[i]);
+    }
+  }
+}
+
+Sgd::Sgd(std::vector<NamedTensor> parameters, double learning_rate, const SgdOptions& options, double weight_decay)
+    : Optimizer(std::move(parameters), learning_rate, weight_decay), options_(options) {
+  if (options_.momentum > 0.0f) add_state("momentum");
+}
+
+void Sgd::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) {
+  STRIATE_DISPATCH(device(), sgd_update, updates.data(), static_cast<int64_t>(updates.size()), options_, &state,
+                   context);
+}
+
+Adam::Adam(std::vector<NamedTensor> parameters, double learning_rate, const AdamOptions& options, double weight_decay)
+    : Optimizer(std::move(parameters), learning_rate, weight_decay), options_(options) {
+  add_state("first_moment");
+  add_state("second_moment");
+}
+
+void Adam::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) {
+  STRIATE_DISPATCH(device(), adam_update, updates.data(), static_cast<int64_t>(updates.size()), options_, &state,
+                   context);
+}
+
+Rmsprop::Rmsprop(std::vector<NamedTensor> parameters, double learning_rate, const RmspropOptions& options,
+                 double weight_decay)
+    : Optimizer(std::move(parameters), learning_rate, weight_decay), options_(options) {
+  add_state("square_average");
+  if (options_.momentum > 0.0f) add_state("momentum");
+}
+
+void Rmsprop::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) {
+  STRIATE_DISPATCH(device(), rmsprop_update, updates.data(), static_cast<int64_t>(updates.size()), options_, &state,
+                   context);
+}
+
+}  // namespace striate
