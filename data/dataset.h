@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/image.h"
+
+namespace striate {
+
+/// Labelled pictures by index. Every const method may be called from several threads at once.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+
+  virtual int64_t size() const = 0;
+  virtual const std::vector<std::string>& class_names() const = 0;
+  int classes() const { return static_cast<int>(class_names().size()); }
+  /// Channels of every picture: 1 or 3.
+  virtual int channels() const = 0;
+
+  /// The class of a picture, in [0, classes()).
+  virtual int label(int64_t index) const = 0;
+  /// Reads a picture into `image`, whose memory is reused. Throws IoError that names the file if it cannot be read.
+  virtual void load(int64_t index, Image& image) const = 0;
+  /// Where a picture comes from, for messages: its file, or its number in a file of many.
+  virtual std::string describe(int64_t index) const = 0;
+
+  Image load(int64_t index) const {
+    Image image;
+    load(index, image);
+    return image;
+  }
+};
+
+/// The two parts that a dataset is published in. `test` is null where it has none.
+struct DatasetParts {
+  std::shared_ptr<const Dataset> train, test;
+};
+
+}  // namespace striate

@@ -1,0 +1,122 @@
+#include "data/datasets/image_folder.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data/image_file.h"
+#include "data/transforms/channels.h"
+#include "kernels/error.h"
+
+namespace striate {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ImageFolder final : public Dataset {
+ public:
+  struct File {
+    std::string path;
+    int label;
+  };
+
+  ImageFolder(std::vector<File> files, std::vector<std::string> class_names)
+      : files_(std::move(files)), class_names_(std::move(class_names)) {}
+
+  int64_t size() const override { return static_cast<int64_t>(files_.size()); }
+  const std::vector<std::string>& class_names() const override { return class_names_; }
+  int channels() const override { return 3; }
+  int label(int64_t index) const override { return files_[index].label; }
+  void load(int64_t index, Image& image) const override {
+    read_image(files_[index].path, image);
+    if (image.channels == 1) {
+      thread_local Image grey;
+      std::swap(grey, image);
+      convert_channels(grey, 3, image);
+    }
+  }
+  std::string describe(int64_t index) const override { return files_[index].path; }
+
+ private:
+  std::vector<File> files_;
+  std::vector<std::string> class_names_;
+};
+
+bool is_picture(const fs::path& file) {
+  static constexpr std::array<const char*, 9> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".gif",
+                                                          ".ppm", ".pgm",  ".pnm", ".psd"};
+  std::string ending = file.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
+  return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
+}
+
+std::vector<std::string> class_folders(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code code;
+  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    const std::string name = it->path().filename().string();
+    if (name.front() != '.' && it->is_directory()) names.push_back(name);
+  }
+  require<IoError>(!code, "{}: cannot read the folder: {}", folder.string(), code.message());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::shared_ptr<const Dataset> open_part(const fs::path& folder, std::vector<std::string> class_names) {
+  std::vector<ImageFolder::File> files;
+  for (size_t c = 0; c < class_names.size(); ++c) {
+    std::vector<std::string> paths;
+    std::error_code code;
+    const fs::path class_folder = folder / class_names[c];
+    for (fs::recursive_directory_iterator it(class_folder, fs::directory_options::follow_directory_symlink, code), end;
+         !code && it != end; it.increment(code)) {
+      if (is_picture(it->path()) && it->is_regular_file()) paths.push_back(it->path().string());
+    }
+    require<IoError>(!code, "{}: cannot read the folder: {}", class_folder.string(), code.message());
+    require<IoError>(!paths.empty(), "{}: a class folder without a picture (jpg, png, bmp, gif, ppm, psd) in it",
+                     class_folder.string());
+    std::sort(paths.begin(), paths.end());
+    for (auto& path : paths) files.push_back({std::move(path), static_cast<int>(c)});
+  }
+  return std::make_shared<ImageFolder>(std::move(files), std::move(class_names));
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < 10; ++i) text += (i == 0 ? "" : ", ") + names[i];
+  return names.size() > 10 ? text + ", …" : text;
+}
+
+}  // namespace
+
+DatasetParts open_image_folder(const fs::path& folder) {
+  require<ConfigError>(
+      !folder.empty(),
+      "data.path is not set; image_folder needs a folder with train/CLASS/* and val/CLASS/*, or CLASS/*");
+  std::error_code code;
+  require<IoError>(fs::is_directory(folder, code), "image_folder: {}: no such folder; set data.path", folder.string());
+  const bool has_parts = fs::is_directory(folder / "train", code);
+  const fs::path train = has_parts ? folder / "train" : folder;
+  auto classes = class_folders(train);
+  require<IoError>(!classes.empty(), "{}: no class folders in it; expected {}/CLASS/* with pictures", train.string(),
+                   train.string());
+  DatasetParts parts;
+  parts.train = open_part(train, classes);
+  if (!has_parts) return parts;
+  for (const char* name : {"val", "test"}) {
+    const fs::path test = folder / name;
+    if (!fs::is_directory(test, code)) continue;
+    const auto test_classes = class_folders(test);
+    require<IoError>(test_classes == classes,
+                     "{}: its class folders differ from those of {}: expected {} ({}), found {} ({})", test.string(),
+                     train.string(), classes.size(), joined(classes), test_classes.size(), joined(test_classes));
+    parts.test = open_part(test, std::move(classes));
+    break;
+  }
+  return parts;
+}
+
+}  // namespace striate

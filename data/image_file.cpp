@@ -1,0 +1,88 @@
+#include "data/image_file.h"
+
+#include <cstdio>
+#include <memory>
+
+#include "data/jpeg.h"
+#include "kernels/error.h"
+
+// stb_image keeps to its own translation unit's names; formats without a magic number (TGA) or with floats are left
+// out.
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_NO_STDIO
+#define STBI_NO_JPEG
+#define STBI_NO_TGA
+#define STBI_NO_HDR
+#define STBI_NO_PIC
+#define STBI_NO_LINEAR
+#include <stb_image.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <vector>
+
+namespace striate {
+namespace {
+
+struct StbFree {
+  void operator()(uint8_t* pixels) const { stbi_image_free(pixels); }
+};
+
+struct FileClose {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+
+void decode_with_stb(std::span<const uint8_t> bytes, const std::string& name, Image& image) {
+  require<IoError>(bytes.size() <= INT_MAX, "{}: {} bytes is too large for a picture", name, bytes.size());
+  const int length = static_cast<int>(bytes.size());
+  int width = 0, height = 0, channels = 0;
+  require<IoError>(stbi_info_from_memory(bytes.data(), length, &width, &height, &channels) != 0,
+                   "{}: not a picture in a known format (JPEG, PNG, BMP, GIF, PNM, PSD): it begins with {:02x} {:02x}",
+                   name, bytes[0], bytes[1]);
+  require<IoError>(width > 0 && height > 0 && int64_t{width} * height <= kMostPixels,
+                   "{}: {}×{} pixels; expected 1 to {} pixels", name, height, width, kMostPixels);
+  const int wanted = channels <= 2 ? 1 : 3;
+  const std::unique_ptr<uint8_t, StbFree> pixels(
+      stbi_load_from_memory(bytes.data(), length, &width, &height, &channels, wanted));
+  require<IoError>(pixels != nullptr, "{}: broken picture: {}", name, stbi_failure_reason());
+  image.reshape(height, width, wanted);
+  std::memcpy(image.pixels.data(), pixels.get(), image.pixels.size());
+}
+
+}  // namespace
+
+void decode_image(std::span<const uint8_t> bytes, const std::string& name, Image& image) {
+  require<IoError>(bytes.size() >= 4, "{}: expected a picture, found {} bytes", name, bytes.size());
+  if (bytes[0] == 0xFF && bytes[1] == 0xD8) {
+    decode_jpeg(bytes, name, image);
+  } else {
+    decode_with_stb(bytes, name, image);
+  }
+}
+
+void read_image(const std::filesystem::path& file, Image& image) {
+  // One buffer a thread: a loader's worker reads thousands of files.
+  thread_local std::vector<uint8_t> bytes;
+  const std::unique_ptr<std::FILE, FileClose> in(std::fopen(file.c_str(), "rb"));
+  require<IoError>(in != nullptr, "{}: cannot open: {}", file.string(), std::strerror(errno));
+  bytes.clear();
+  size_t used = 0;
+  for (;;) {
+    bytes.resize(std::max(bytes.capacity(), used + (size_t{1} << 16)));
+    const size_t got = std::fread(bytes.data() + used, 1, bytes.size() - used, in.get());
+    if (got == 0) break;
+    used += got;
+  }
+  require<IoError>(std::ferror(in.get()) == 0, "{}: cannot read: {}", file.string(), std::strerror(errno));
+  decode_image({bytes.data(), used}, file.string(), image);
+}
+
+Image read_image(const std::filesystem::path& file) {
+  Image image;
+  read_image(file, image);
+  return image;
+}
+
+}  // namespace striate

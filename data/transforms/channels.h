@@ -1,0 +1,25 @@
+#pragma once
+
+#include "data/transforms/transform.h"
+
+namespace striate {
+
+/// The luminance of a pixel by ITU-R 601, rounded as Pillow does (16 fractional bits).
+inline uint8_t luminance(uint8_t r, uint8_t g, uint8_t b) {
+  return static_cast<uint8_t>((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16);
+}
+
+/// Grey to RGB by replication, RGB to grey by luminance; `from` and `to` must be different pictures, channels 1 or 3.
+void convert_channels(const Image& from, int channels, Image& to);
+
+/// convert_channels as a transform; a picture that has the channels already is left alone.
+class ConvertChannels final : public Transform {
+ public:
+  explicit ConvertChannels(int channels) : channels_(channels) {}
+  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+
+ private:
+  int channels_;
+};
+
+}  // namespace striate

@@ -1,0 +1,34 @@
+#pragma once
+
+#include "data/transforms/transform.h"
+
+namespace striate {
+
+/// Mirrors left and right.
+void flip_horizontally(Image& image);
+
+/// Turns a picture counter-clockwise about its centre; what comes in from outside is black. Pixel centres lie at half
+/// integers, as in Pillow's rotate. `from` and `to` must be different pictures.
+void rotate(const Image& from, double degrees, bool bilinear, Image& to);
+
+class HorizontalFlip final : public Transform {
+ public:
+  explicit HorizontalFlip(double probability = 0.5) : probability_(probability) {}
+  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+
+ private:
+  double probability_;
+};
+
+/// An angle uniform in [−degrees, degrees); nearest neighbour unless `bilinear`, as in torchvision.
+class Rotation final : public Transform {
+ public:
+  Rotation(double degrees, bool bilinear) : degrees_(degrees), bilinear_(bilinear) {}
+  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+
+ private:
+  double degrees_;
+  bool bilinear_;
+};
+
+}  // namespace striate

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data/image.h"
+#include "engine/random.h"
+
+namespace striate {
+
+/// Weights of a resize along one axis; made anew when the sizes change.
+struct ResizeAxis {
+  int in = 0, out = 0;
+  int taps = 0;              // weights that each output has room for
+  std::vector<int> first;    // first input of each output
+  std::vector<int> count;    // inputs of each output
+  std::vector<int> weights;  // [out, taps], fixed point with 22 fractional bits
+};
+
+/// What a worker needs to transform pictures without allocating.
+struct TransformScratch {
+  Image image;         // where a transform writes its result before it swaps it in
+  Image intermediate;  // between the two passes of a resize
+  std::vector<int> sums;
+  ResizeAxis horizontal, vertical;
+};
+
+/// A step between a decoded picture and the network. Stateless, so that all workers share one.
+class Transform {
+ public:
+  virtual ~Transform() = default;
+  /// Changes `image` in place. Every draw comes from `random`. Throws ShapeError if the picture does not fit.
+  virtual void apply(Image& image, Random& random, TransformScratch& scratch) const = 0;
+};
+
+/// Transforms in order; copies share them. The draws of the transform at a position hang on (seed, epoch, sample index,
+/// position) alone.
+class Pipeline {
+ public:
+  bool empty() const { return transforms_.empty(); }
+  void add(std::shared_ptr<const Transform> transform) { transforms_.push_back(std::move(transform)); }
+  /// `sample` is the picture's index in its dataset; sample < 2⁴⁰, epoch < 2²⁴.
+  void apply(Image& image, uint64_t seed, int64_t epoch, int64_t sample, TransformScratch& scratch) const;
+
+ private:
+  std::vector<std::shared_ptr<const Transform>> transforms_;
+};
+
+}  // namespace striate
