@@ -1,0 +1,224 @@
+// GFLOP/s of the cpu kernels and their share of the multiply–add peak measured in the same run. Every shape's results
+// are checked against the reference, on its first image or rows, before it is timed.
+//   build/benchmarks/kernels --benchmark_filter=alexnet_cifar --benchmark_repetitions=5
+// STRIATE_THREADS sets the number of threads; all cores otherwise.
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "benchmarks/kernels_limits.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/linear/linear.h"
+
+namespace striate::bench {
+namespace {
+
+struct Machine {
+  ThreadPool threads{std::getenv("STRIATE_THREADS") ? std::atoi(std::getenv("STRIATE_THREADS")) : 0};
+  HostWorkspace workspace;
+  Context context{&threads, &workspace, Precision::fp32};
+  Limits limits = measure_limits(context);
+};
+
+Machine& machine() {
+  static Machine m;
+  return m;
+}
+
+/// Deterministic values in [−1, 1).
+std::vector<float> values(int64_t count, uint32_t seed) {
+  std::vector<float> v(static_cast<size_t>(count));
+  for (float& f : v) {
+    seed = seed * 1664525u + 1013904223u;
+    f = static_cast<float>(seed >> 8) / 8388608.0f - 1.0f;
+  }
+  return v;
+}
+
+bool close(const std::vector<float>& a, const std::vector<float>& b) {
+  double error = 0.0, size = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    error = std::max(error, std::abs(double{a[i]} - double{b[i]}));
+    size = std::max(size, std::abs(double{b[i]}));
+  }
+  return error <= 1e-5 * size;
+}
+
+enum class Direction { forward, backward_data, backward_weight };
+
+struct ConvData {
+  Conv2dShape shape;
+  std::vector<float> x, w, b, y, dx, dw, db;
+  explicit ConvData(const Conv2dShape& s)
+      : shape(s),
+        x(values(s.x_size(), 1)),
+        w(values(s.w_size(), 2)),
+        b(values(s.K, 3)),
+        y(values(s.y_size(), 4)),
+        dx(s.x_size()),
+        dw(s.w_size()),
+        db(s.K) {}
+
+  void run(Direction direction) {
+    Context& context = machine().context;
+    if (direction == Direction::forward) {
+      cpu::conv2d_forward(x.data(), w.data(), b.data(), y.data(), shape, Activation::relu, context);
+    } else if (direction == Direction::backward_data) {
+      cpu::conv2d_backward_data(y.data(), w.data(), dx.data(), shape, context);
+    } else {
+      cpu::conv2d_backward_weight(x.data(), y.data(), dw.data(), db.data(), shape, Accumulate::no, context);
+    }
+  }
+
+  bool check(Direction direction) {
+    Context& context = machine().context;
+    run(direction);
+    if (direction == Direction::forward) {
+      std::vector<float> expected(y.size());
+      reference::conv2d_forward(x.data(), w.data(), b.data(), expected.data(), shape, Activation::relu, context);
+      return close(y, expected);
+    }
+    if (direction == Direction::backward_data) {
+      std::vector<float> expected(dx.size());
+      reference::conv2d_backward_data(y.data(), w.data(), expected.data(), shape, context);
+      return close(dx, expected);
+    }
+    std::vector<float> expected(dw.size()), expected_db(db.size());
+    reference::conv2d_backward_weight(x.data(), y.data(), expected.data(), expected_db.data(), shape, Accumulate::no,
+                                      context);
+    return close(dw, expected) && close(db, expected_db);
+  }
+};
+
+struct LinearData {
+  LinearShape shape;
+  std::vector<float> x, w, b, y, dx, dw, db;
+  explicit LinearData(const LinearShape& s)
+      : shape(s),
+        x(values(s.N * s.C, 1)),
+        w(values(s.K * s.C, 2)),
+        b(values(s.K, 3)),
+        y(values(s.N * s.K, 4)),
+        dx(x.size()),
+        dw(w.size()),
+        db(b.size()) {}
+
+  void run(Direction direction) {
+    Context& context = machine().context;
+    if (direction == Direction::forward) {
+      cpu::linear_forward(x.data(), w.data(), b.data(), y.data(), shape, Activation::relu, context);
+    } else if (direction == Direction::backward_data) {
+      cpu::linear_backward_data(y.data(), w.data(), dx.data(), shape, context);
+    } else {
+      cpu::linear_backward_weight(x.data(), y.data(), dw.data(), db.data(), shape, Accumulate::no, context);
+    }
+  }
+
+  bool check(Direction direction) {
+    Context& context = machine().context;
+    run(direction);
+    if (direction == Direction::forward) {
+      std::vector<float> expected(y.size());
+      reference::linear_forward(x.data(), w.data(), b.data(), expected.data(), shape, Activation::relu, context);
+      return close(y, expected);
+    }
+    if (direction == Direction::backward_data) {
+      std::vector<float> expected(dx.size());
+      reference::linear_backward_data(y.data(), w.data(), expected.data(), shape, context);
+      return close(dx, expected);
+    }
+    std::vector<float> expected(dw.size()), expected_db(db.size());
+    reference::linear_backward_weight(x.data(), y.data(), expected.data(), expected_db.data(), shape, Accumulate::no,
+                                      context);
+    return close(dw, expected) && close(db, expected_db);
+  }
+};
+
+template <class Data, class Shape>
+void measure(benchmark::State& state, const Shape& shape, Direction direction) {
+  {
+    Shape small = shape;
+    small.N = 1;
+    if (!Data(small).check(direction)) return state.SkipWithError("differs from the reference");
+  }
+  Data data(shape);
+  data.run(direction);
+  const auto start = std::chrono::steady_clock::now();
+  for (auto _ : state) data.run(direction);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double rate = 2.0 * static_cast<double>(shape.macs()) * static_cast<double>(state.iterations()) / seconds;
+  state.counters["GFLOP/s"] = rate / 1e9;
+  state.counters["%peak"] = 100.0 * rate / machine().limits.flops;
+}
+
+template <class Data, class Shape>
+void add(const std::string& name, const Shape& shape, bool first_layer = false) {
+  const std::pair<Direction, const char*> directions[] = {{Direction::forward, "forward"},
+                                                          {Direction::backward_data, "backward_data"},
+                                                          {Direction::backward_weight, "backward_weight"}};
+  for (const auto& [direction, text] : directions) {
+    if (first_layer && direction == Direction::backward_data) continue;  // training never asks for it
+    benchmark::RegisterBenchmark(
+        fmt::format("{}/{}", name, text).c_str(),
+        [shape, direction = direction](benchmark::State& state) { measure<Data>(state, shape, direction); })
+        ->UseRealTime()
+        ->Unit(benchmark::kMillisecond)
+        ->ComputeStatistics("max", [](const std::vector<double>& v) { return *std::max_element(v.begin(), v.end()); });
+  }
+}
+
+void add_conv(const std::string& name, int64_t batch, int64_t size, int64_t C, int64_t K, int64_t kernel,
+              int64_t stride, int64_t pad, int64_t groups = 1) {
+  add<ConvData>(name, Conv2dShape{batch, size, size, C, K, kernel, kernel, stride, stride, pad, pad, 1, 1, groups},
+                C <= 3);
+}
+
+void add_all() {
+  add_conv("alexnet_mini/conv1_grey", 128, 32, 1, 32, 5, 1, 2);
+  add_conv("alexnet_mini/conv1", 128, 32, 3, 32, 5, 1, 2);
+  add_conv("alexnet_mini/conv2", 128, 16, 32, 64, 3, 1, 1);
+  add<LinearData>("alexnet_mini/fc1", LinearShape{128, 4096, 128});
+  add<LinearData>("alexnet_mini/fc2", LinearShape{128, 128, 10});
+  add_conv("alexnet_cifar/conv1", 256, 32, 3, 64, 3, 2, 1);
+  add_conv("alexnet_cifar/conv2", 256, 8, 64, 192, 3, 1, 1);
+  add_conv("alexnet_cifar/conv3", 256, 4, 192, 384, 3, 1, 1);
+  add_conv("alexnet_cifar/conv4", 256, 4, 384, 256, 3, 1, 1);
+  add_conv("alexnet_cifar/conv5", 256, 4, 256, 256, 3, 1, 1);
+  add<LinearData>("alexnet_cifar/fc1", LinearShape{256, 1024, 4096});
+  add<LinearData>("alexnet_cifar/fc2", LinearShape{256, 4096, 4096});
+  add<LinearData>("alexnet_cifar/fc3", LinearShape{256, 4096, 10});
+  add_conv("alexnet/conv1", 32, 224, 3, 64, 11, 4, 2);
+  add_conv("alexnet/conv2", 32, 27, 64, 192, 5, 1, 2);
+  add_conv("alexnet/conv3", 32, 13, 192, 384, 3, 1, 1);
+  add_conv("alexnet/conv4", 32, 13, 384, 256, 3, 1, 1);
+  add_conv("alexnet/conv5", 32, 13, 256, 256, 3, 1, 1);
+  add_conv("alexnet_paper/conv2", 32, 27, 96, 256, 5, 1, 2, 2);
+  for (const int64_t batch : {1, 32, 128}) {
+    add<LinearData>(fmt::format("alexnet/fc6_batch_{}", batch), LinearShape{batch, 9216, 4096});
+    add<LinearData>(fmt::format("alexnet/fc7_batch_{}", batch), LinearShape{batch, 4096, 4096});
+    add<LinearData>(fmt::format("alexnet/fc8_batch_{}", batch), LinearShape{batch, 4096, 1000});
+  }
+}
+
+}  // namespace
+}  // namespace striate::bench
+
+int main(int argc, char** argv) {
+  using namespace striate::bench;
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  const Machine& m = machine();
+  benchmark::AddCustomContext("kernels", m.limits.simd);
+  benchmark::AddCustomContext("threads", std::to_string(m.threads.size()));
+  benchmark::AddCustomContext("multiply-add peak", fmt::format("{:.0f} GFLOP/s", m.limits.flops / 1e9));
+  add_all();
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+}
