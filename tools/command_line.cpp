@@ -1,0 +1,114 @@
+#include "tools/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <new>
+
+#include "engine/config.h"
+#include "kernels/error.h"
+
+namespace striate {
+
+struct CommandLine::Parser {
+  CLI::App app;
+  std::vector<std::string> flags{"--help"};
+
+  CLI::Option* remember(const std::string& flag, const std::string& value, CLI::Option* option) {
+    flags.push_back(flag);
+    return option->type_name(value)->expected(1)->allow_extra_args(false);
+  }
+};
+
+CommandLine::CommandLine(std::string tool, std::string description, const std::vector<std::string>& examples)
+    : parser_(std::make_unique<Parser>()) {
+  CLI::App& app = parser_->app;
+  app.description(std::move(description));
+  app.name("tools/" + std::move(tool));
+  app.allow_extras();
+  app.set_help_flag("-h,--help", "Print this and exit");
+  app.get_formatter()->column_width(30);
+  std::string footer = "\nExamples:";
+  for (const std::string& example : examples) footer += "\n  " + example;
+  app.footer(footer);
+}
+
+CommandLine::~CommandLine() = default;
+
+CommandLine& CommandLine::option(const std::string& flag, std::string& bound, const std::string& value,
+                                 const std::string& help) {
+  parser_->remember(flag, value, parser_->app.add_option(flag, bound, help));
+  return *this;
+}
+
+CommandLine& CommandLine::option(const std::string& flag, int64_t& bound, const std::string& value,
+                                 const std::string& help) {
+  parser_->remember(flag, value, parser_->app.add_option(flag, bound, help));
+  return *this;
+}
+
+CommandLine& CommandLine::repeatable(const std::string& flag, std::vector<std::string>& bound, const std::string& value,
+                                     const std::string& help) {
+  parser_->remember(flag, value, parser_->app.add_option(flag, bound, help))
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return *this;
+}
+
+bool CommandLine::parse(int argc, const char* const* argv) {
+  CLI::App& app = parser_->app;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", app.help());
+    return false;
+  } catch (const CLI::ParseError& error) {
+    throw ConfigError(fmt::format("{}; --help lists the flags", error.what()));
+  }
+  const std::vector<std::string> extras = app.remaining();
+  if (extras.empty()) return true;
+  const std::string unknown = extras.front().substr(0, extras.front().find('='));
+  require<ConfigError>(unknown.rfind('-', 0) == 0, "'{}' was not expected; --help lists the flags", unknown);
+  const std::string near = nearest(unknown, parser_->flags);
+  throw ConfigError(near.empty() ? fmt::format("unknown flag '{}'; --help lists the flags", unknown)
+                                 : fmt::format("unknown flag '{}'; did you mean '{}'?", unknown, near));
+}
+
+bool CommandLine::given(const std::string& flag) const { return parser_->app.count(flag) > 0; }
+
+void CommonFlags::add_to(CommandLine& command_line) {
+  command_line.option("--config", config, "F", "YAML configuration; tools/configs/ has some")
+      .repeatable("--set", set, "KEY=VALUE", "Override a key, as in --set train.epochs=5; may be repeated")
+      .option("--device", device, "NAME", "auto, reference or cpu")
+      .option("--threads", threads, "N", "Threads of the kernels; 0 takes every core");
+}
+
+std::vector<std::string> CommonFlags::overrides() const {
+  std::vector<std::string> all = set;
+  if (!device.empty()) all.push_back("device=" + device);
+  if (!threads.empty()) all.push_back("threads=" + threads);
+  return all;
+}
+
+int run_tool(const char* name, const std::function<int()>& body) {
+  const auto say = [name](const std::string& message) {
+    std::fflush(stdout);
+    fmt::print(stderr, "{}: {}\n", name, message);
+  };
+  try {
+    return body();
+  } catch (const ConfigError& error) {
+    say(error.what());
+    return kBadUsage;
+  } catch (const ShapeError& error) {
+    say(error.what());
+    return kBadUsage;
+  } catch (const std::bad_alloc&) {
+    say("out of memory; a smaller train.batch_size or data.image_size needs less");
+  } catch (const std::exception& error) {
+    say(error.what());
+  }
+  return kFailed;
+}
+
+}  // namespace striate

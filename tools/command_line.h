@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace striate {
+
+/// What a tool returns to the shell.
+enum ExitCode { kDone = 0, kFailed = 1, kBadUsage = 2, kInterrupted = 130 };
+
+/// A tool's flags: declared with the variables they set, then parsed. Bound variables must outlive the parse.
+class CommandLine {
+ public:
+  /// `description` is a sentence or two; `examples` stand at the end of --help, one a line.
+  CommandLine(std::string tool, std::string description, const std::vector<std::string>& examples);
+  ~CommandLine();
+  CommandLine(const CommandLine&) = delete;
+  CommandLine& operator=(const CommandLine&) = delete;
+
+  /// `value` says in --help what is expected: DIR, NAME, N.
+  CommandLine& option(const std::string& flag, std::string& bound, const std::string& value, const std::string& help);
+  CommandLine& option(const std::string& flag, int64_t& bound, const std::string& value, const std::string& help);
+  /// May be given more than once.
+  CommandLine& repeatable(const std::string& flag, std::vector<std::string>& bound, const std::string& value,
+                          const std::string& help);
+
+  /// False where --help was asked for and printed. Throws ConfigError for an unknown flag (naming the nearest), a
+  /// missing value, a value that is not a number.
+  bool parse(int argc, const char* const* argv);
+  /// Whether the flag was given.
+  bool given(const std::string& flag) const;
+
+ private:
+  struct Parser;
+  std::unique_ptr<Parser> parser_;
+};
+
+/// Flags of every tool that reads a configuration.
+struct CommonFlags {
+  std::string config;            ///< a file
+  std::vector<std::string> set;  ///< "a.b=value"
+  std::string device, threads;   ///< empty: the configuration's
+
+  void add_to(CommandLine& command_line);
+  /// `set`, and --device and --threads as overrides of the same form.
+  std::vector<std::string> overrides() const;
+};
+
+/// Runs a tool's body and turns what it throws into a line on standard error and an exit code: ConfigError and
+/// ShapeError are bad usage, every other error is a failure.
+int run_tool(const char* name, const std::function<int()>& body);
+
+}  // namespace striate

@@ -1,0 +1,163 @@
+#include "tools/experiments/figure.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <sstream>
+
+#include "kernels/error.h"
+
+extern char** environ;
+
+namespace striate {
+
+const char* const kGnuplotMissing = "figures need gnuplot, which is not installed: apt-get install gnuplot-nox";
+
+namespace {
+
+struct CloseFile {
+  void operator()(std::FILE* f) const { std::fclose(f); }
+};
+using File = std::unique_ptr<std::FILE, CloseFile>;
+
+File temporary_file() {
+  File file(std::tmpfile());
+  require<IoError>(file != nullptr, "figure: no temporary file could be made: {}", std::strerror(errno));
+  return file;
+}
+
+std::string contents(std::FILE* file) {
+  std::rewind(file);
+  std::string text;
+  char buffer[4096];
+  while (const size_t n = std::fread(buffer, 1, sizeof buffer, file)) text.append(buffer, n);
+  return text;
+}
+
+/// Feeds the script to gnuplot's standard input; true when it exits with 0. Standard input and error are files, so
+/// that neither side can block on a full pipe.
+bool run_gnuplot(const std::string& script, std::string& said) {
+  const File in = temporary_file(), err = temporary_file();
+  require<IoError>(std::fwrite(script.data(), 1, script.size(), in.get()) == script.size() && !std::fflush(in.get()),
+                   "figure: the script for gnuplot could not be written to a temporary file");
+  std::rewind(in.get());
+
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, fileno(in.get()), STDIN_FILENO);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, fileno(err.get()), STDERR_FILENO);
+  // A process group of its own: Ctrl-C is for the tool, which finishes its files before it stops.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setpgroup(&attributes, 0);
+
+  char name[] = "gnuplot";
+  char* arguments[] = {name, nullptr};
+  pid_t pid = 0;
+  const int error = posix_spawnp(&pid, name, &actions, &attributes, arguments, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  require<Error>(error != ENOENT, "{}", kGnuplotMissing);
+  require<Error>(error == 0, "figure: gnuplot could not be started: {}", std::strerror(error));
+
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  said = contents(err.get());
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+}  // namespace
+
+bool gnuplot_available() {
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path ? path : "/usr/bin:/bin");
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    if (access((folder + "/gnuplot").c_str(), X_OK) == 0) return true;
+  }
+  return false;
+}
+
+std::string plain_text(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    // Twice: gnuplot's double quotes take one backslash off, enhanced text the other.
+    if (c == '\\') {
+      quoted += "\\\\\\";
+    } else if (std::strchr("_^@&~{}", c) != nullptr) {
+      quoted += "\\\\";
+    } else if (c == '"') {
+      quoted += '\\';
+    }
+    quoted += c == '\n' ? ' ' : c;
+  }
+  return quoted + '"';
+}
+
+Figure::Figure(int width, int height, int font_size) {
+  line(fmt::format("set terminal pngcairo size {},{} font 'DejaVu Sans,{}' background '#FFFFFF' linewidth 2 enhanced",
+                   width, height, font_size));
+  line("set encoding utf8");
+  line("set datafile missing '?'");
+  line(fmt::format("set border 3 linecolor '{}' linewidth 0.7", colour::kMuted));
+  line(fmt::format("set tics nomirror out scale 0.6 textcolor '{}'", colour::kText));
+  line(fmt::format("set grid linetype 1 linewidth 0.5 linecolor '{}'", colour::kGrid));
+}
+
+Figure& Figure::line(const std::string& script) {
+  script_ += script;
+  script_ += '\n';
+  return *this;
+}
+
+Figure& Figure::data(const std::string& name, const std::vector<std::vector<std::optional<double>>>& rows) {
+  script_ += "$" + name + " << END_OF_DATA\n";
+  for (const auto& row : rows) {
+    for (const auto& value : row) {
+      script_ += value && std::isfinite(*value) ? fmt::format("{:.9g} ", *value) : "? ";
+    }
+    script_ += '\n';
+  }
+  script_ += "END_OF_DATA\n";
+  return *this;
+}
+
+void Figure::save(const std::filesystem::path& png) const {
+  std::filesystem::path beside = png;
+  beside += ".partial";
+  std::error_code ignored;
+  // gnuplot says nothing useful about a file that it cannot open; the tool's own message is better.
+  {
+    const File probe(std::fopen(beside.c_str(), "wb"));
+    require<IoError>(probe != nullptr, "{}: the figure cannot be written: {}", png.string(), std::strerror(errno));
+  }
+  std::string output = beside.string();
+  for (size_t at = 0; (at = output.find('\'', at)) != std::string::npos; at += 2) output.insert(at, 1, '\'');
+
+  std::string said;
+  bool drawn = false;
+  try {
+    drawn = run_gnuplot("set output '" + output + "'\n" + script_ + "\nunset output\n", said);
+  } catch (...) {
+    std::filesystem::remove(beside, ignored);
+    throw;
+  }
+  const bool empty = !drawn || std::filesystem::file_size(beside, ignored) == 0;
+  if (empty) std::filesystem::remove(beside, ignored);
+  require<Error>(!empty, "{}: gnuplot could not draw the figure: {}", png.string(), said);
+  std::error_code error;
+  std::filesystem::rename(beside, png, error);
+  require<IoError>(!error, "{}: the figure cannot be written: {}", png.string(), error.message());
+}
+
+}  // namespace striate
