@@ -59,7 +59,7 @@ std::string tics(const std::vector<std::string>& names, size_t limit) {
     for (const char c : shortened(names[i], limit)) name += c == '%' ? "%%" : std::string(1, c);  // tics are formats
     list += fmt::format("{}{} {}", i == 0 ? "" : ", ", plain_text(name), i);
   }
-  return "(" + list + ")";
+  return fmt::format("({})", list);
 }
 
 }  // namespace
@@ -152,9 +152,9 @@ void write_confusion_csv(const ConfusionMatrix& counts, const std::vector<std::s
                          const std::filesystem::path& csv) {
   check(counts, names);
   std::string text = "true\\predicted";
-  for (const std::string& name : names) text += "," + csv_cell(name);
+  for (const std::string& name : names) text += fmt::format(",{}", csv_cell(name));
   for (size_t t = 0; t < names.size(); ++t) {
-    text += "\n" + csv_cell(names[t]);
+    text += fmt::format("\n{}", csv_cell(names[t]));
     for (const int64_t count : counts[t]) text += fmt::format(",{}", count);
   }
   write_file_atomically(csv.string(), text + "\n");
