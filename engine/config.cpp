@@ -165,7 +165,9 @@ struct ConfigReader::State {
   std::string main_file;  // the file load() was asked for
   std::set<std::string> asked;
 
-  std::string dotted(const std::string& key) const { return path.empty() ? key : path + "." + key; }
+  std::string dotted(const std::string& key) const {
+    return path.empty() ? key : key.empty() ? path : path + "." + key;
+  }
 
   // The value of a key, marked as read; null where absent or null.
   const ConfigTree* value(const std::string& key) {
@@ -209,6 +211,11 @@ ConfigReader ConfigReader::parse(const std::string& text) {
 bool ConfigReader::has(const std::string& key) const {
   const ConfigTree* found = state_->tree.find(key);
   return found != nullptr && found->kind != Kind::null;
+}
+
+bool ConfigReader::is_map(const std::string& key) const {
+  const ConfigTree* found = state_->tree.find(key);
+  return found != nullptr && found->kind == Kind::map;
 }
 
 bool ConfigReader::get(const std::string& key, bool fallback) {
@@ -286,6 +293,15 @@ ConfigReader ConfigReader::section(const std::string& key) {
     subtree.line = state_->tree.line;
   }
   return ConfigReader(state_->below(std::move(subtree), state_->dotted(key)));
+}
+
+ConfigReader ConfigReader::short_form(const std::string& key, const std::string& option) {
+  ConfigTree map;
+  map.kind = Kind::map;
+  map.source = state_->tree.source;
+  map.line = state_->tree.line;
+  if (const ConfigTree* found = state_->value(key)) map.entries.emplace_back(option, *found);
+  return ConfigReader(state_->below(std::move(map), state_->dotted(key)));
 }
 
 std::vector<ConfigReader> ConfigReader::list(const std::string& key) {

@@ -33,6 +33,7 @@ class ConfigReader {
   ~ConfigReader();
 
   bool has(const std::string& key) const;
+  bool is_map(const std::string& key) const;  ///< false where absent
   /// Each returns `fallback` where the key is absent or null, and throws where the value is of another type. What
   /// stands in quotes is text only.
   bool get(const std::string& key, bool fallback);
@@ -48,6 +49,8 @@ class ConfigReader {
   std::string choice(const std::string& key, const std::string& fallback, const std::vector<std::string>& choices);
   /// The map below a key (empty where absent). Its own finish() must be called too.
   ConfigReader section(const std::string& key);
+  /// A map {option: value} from `key: value`, for values with a short form: `dropout: 0.5` for `dropout: {p: 0.5}`.
+  ConfigReader short_form(const std::string& key, const std::string& option);
   /// The items of a list below a key, each as a reader: a map stays one, a bare word `name` becomes {name: null}.
   std::vector<ConfigReader> list(const std::string& key);
   /// The keys of this map in order.
@@ -57,7 +60,7 @@ class ConfigReader {
 
   /// Throws ConfigError for the first key that nobody asked for, with the nearest that was asked for.
   void finish() const;
-  /// "file.yaml:12: train.batch_size", for error messages of whoever checks the value.
+  /// "file.yaml:12: train.batch_size", for error messages of whoever checks the value; "" names the map itself.
   std::string where(const std::string& key) const;
   /// The whole map as YAML text, bases and overrides resolved.
   std::string text() const;

@@ -1,0 +1,87 @@
+#include "models/model_config.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "engine/config.h"
+#include "kernels/error.h"
+#include "models/layer_list.h"
+#include "models/registry.h"
+
+namespace striate::models {
+namespace {
+
+const std::vector<std::string> kActivations = {"relu", "leaky_relu", "gelu", "silu"};
+
+int64_t positive_or_zero(ConfigReader& reader, const std::string& key) {
+  const int64_t value = reader.get(key, 0);
+  const bool is_positive = value > 0 || !reader.has(key);
+  require<ConfigError>(is_positive, "{}: expected a positive number, found {}", reader.where(key), value);
+  return value;
+}
+
+// `conv` and `linear` choose a vendor's kernels on a GPU.
+void require_own_kernels(ConfigReader& reader, const std::string& key, const std::string& vendor) {
+  const std::string value = reader.choice(key, "own", {"own", vendor});
+  require<ConfigError>(value == "own", "{}: '{}' needs a build with CUDA, which this one is not; use 'own'",
+                       reader.where(key), value);
+}
+
+}  // namespace
+
+Activation parse_activation(const std::string& name) {
+  if (name == "relu") return Activation::relu;
+  if (name == "leaky_relu") return Activation::leaky_relu;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "silu") return Activation::silu;
+  const std::string near = nearest(name, kActivations);
+  throw ConfigError(fmt::format("activation '{}' is not known{}; there are {}", name,
+                                near.empty() ? "" : fmt::format(", did you mean '{}'?", near),
+                                fmt::join(kActivations, ", ")));
+}
+
+ModelConfig ModelConfig::parse(ConfigReader reader) {
+  ModelConfig config;
+  const bool has_layers = reader.has("layers"), has_name = reader.has("name");
+  require<ConfigError>(has_layers || has_name, "{} must be given (or model.layers); there are {}", reader.where("name"),
+                       fmt::join(model_names(), ", "));
+  require<ConfigError>(!has_layers || !has_name, "{}: a model has a name or layers, not both", reader.where("layers"));
+  if (has_name) config.name = reader.choice("name", "", model_names());
+
+  config.num_classes = positive_or_zero(reader, "num_classes");
+  config.in_channels = positive_or_zero(reader, "in_channels");
+  const double dropout = reader.get("dropout", 0.5);
+  require<ConfigError>(dropout >= 0.0 && dropout < 1.0, "{}: expected a probability in [0, 1), found {}",
+                       reader.where("dropout"), dropout);
+  config.dropout = static_cast<float>(dropout);
+  config.activation = parse_activation(reader.choice("activation", "relu", kActivations));
+  if (reader.has("init")) {
+    try {
+      config.init = nn::parse_init_scheme(reader.get("init", ""));
+    } catch (const ConfigError& error) {
+      throw ConfigError(fmt::format("{}: {}", reader.where("init"), error.what()));
+    }
+  }
+  require_own_kernels(reader, "conv", "cudnn");
+  require_own_kernels(reader, "linear", "cublas");
+
+  if (has_layers) {
+    config.layers_name = reader.where("layers");
+    config.layers = parse_layer_list(reader.list("layers"), config.dropout);
+    require<ConfigError>(!config.layers.empty(), "{}: expected at least one layer", config.layers_name);
+  } else {
+    config.width = reader.get("width", 1.0);
+    require<ConfigError>(config.width > 0.0 && config.width <= 16.0,
+                         "{}: expected a factor above 0 and up to 16, found {}", reader.where("width"), config.width);
+    const std::string place = reader.choice("dropout_place", "", {"before_linear", "after_activation"});
+    if (place == "before_linear") config.dropout_place = DropoutPlace::before_linear;
+    if (place == "after_activation") config.dropout_place = DropoutPlace::after_activation;
+    const std::string stem = reader.choice("stem", "auto", {"auto", "imagenet", "cifar"});
+    config.stem = stem == "imagenet" ? Stem::imagenet : stem == "cifar" ? Stem::cifar : Stem::automatic;
+  }
+  reader.finish();
+  return config;
+}
+
+}  // namespace striate::models

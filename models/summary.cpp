@@ -1,0 +1,109 @@
+#include "models/summary.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "engine/autograd.h"
+#include "kernels/error.h"
+
+namespace striate::models {
+namespace {
+
+constexpr int64_t kFloatBytes = 4;
+
+/// What one module's ops keep for their backward.
+struct Kept {
+  bool input = false, output = false;
+  int64_t bytes_per_output = 0;  ///< of the op's own, such as max-pool's index
+};
+
+Kept kept_by(const std::string& type) {
+  if (type == "Conv2d" || type == "Linear" || type == "BatchNorm2d" || type == "LocalResponseNorm")
+    return {true, false};
+  if (type == "ReLU" || type == "LeakyReLU" || type == "BasicBlock") return {false, true};
+  if (type == "GELU" || type == "SiLU") return {true, false};
+  if (type == "MaxPool2d") return {false, false, 1};
+  return {};
+}
+
+/// Collects the layers of one forward, and the bytes that its backward would find.
+class Recorder : public nn::ForwardObserver {
+ public:
+  explicit Recorder(nn::Module& model) {
+    for (const nn::NamedModule& named : model.named_modules()) names_[named.module] = named.name;
+  }
+
+  void observe(nn::Module& module, const Tensor& input, const Tensor& output) override {
+    alive_.push_back(output);  // so that no address is used twice
+    keep(module.type(), input, output);
+    if (!module.children().empty()) return;
+    LayerSummary layer{names_[&module],
+                       module.type(),
+                       module.description(),
+                       output.shape(),
+                       0,
+                       module.macs(input.shape(), output.shape())};
+    for (const NamedTensor& parameter : module.own_parameters()) layer.parameters += parameter.tensor.size();
+    layers.push_back(std::move(layer));
+    const int64_t at_work = kept_bytes_ + kFloatBytes * (input.size() + output.size());
+    peak_bytes_ = std::max(peak_bytes_, at_work);
+  }
+
+  std::vector<LayerSummary> layers;
+  int64_t kept_bytes() const { return kept_bytes_; }
+  int64_t peak_bytes() const { return peak_bytes_; }
+
+ private:
+  void keep(const std::string& type, const Tensor& input, const Tensor& output) {
+    const Kept kept = kept_by(type);
+    if (kept.input) keep_values(input);
+    // Dropout hands its input on in evaluation, but makes new values in training.
+    if (type == "Dropout") kept_.erase(output.data<float>());
+    if (kept.output) keep_values(output);
+    kept_bytes_ += kept.bytes_per_output * output.size();
+  }
+
+  void keep_values(const Tensor& values) {
+    if (kept_.insert(values.data<float>()).second) kept_bytes_ += kFloatBytes * values.size();
+  }
+
+  std::map<const nn::Module*, std::string> names_;
+  std::set<const float*> kept_;
+  std::vector<Tensor> alive_;
+  int64_t kept_bytes_ = 0, peak_bytes_ = 0;
+};
+
+}  // namespace
+
+ModelSummary summarize(nn::Module& model, const Shape& input, int64_t batch) {
+  require<ShapeError>(input.size() == 3 && batch > 0,
+                      "summary: expected an input [H,W,C] and a positive batch, found {} and {}",
+                      striate::to_string(input), batch);
+  const std::vector<NamedTensor> parameters = model.named_parameters();
+  const Device device = parameters.empty() ? Device::cpu : parameters.front().tensor.device();
+  const bool was_training = model.training();
+  model.eval();
+  Recorder recorder(model);
+  {
+    const NoGradGuard no_grad;
+    const nn::ObserverGuard observing(recorder);
+    model(Tensor::zeros({1, input[0], input[1], input[2]}, DType::float32, device));
+  }
+  model.train(was_training);
+
+  ModelSummary summary;
+  summary.input = input;
+  summary.batch = batch;
+  summary.layers = std::move(recorder.layers);
+  for (LayerSummary& layer : summary.layers) {
+    layer.output[0] = batch;
+    summary.macs += layer.macs;
+  }
+  summary.parameters = model.parameter_count();
+  summary.activation_bytes = batch * recorder.kept_bytes();
+  summary.training_bytes = 3 * kFloatBytes * summary.parameters + batch * recorder.peak_bytes();
+  return summary;
+}
+
+}  // namespace striate::models

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/nn/module.h"
+
+namespace striate::models {
+
+struct LayerSummary {
+  std::string name;         ///< "features.0"
+  std::string type;         ///< "Conv2d"
+  std::string description;  ///< "Conv2d(3, 64, kernel 11, stride 4, padding 2)"
+  Shape output;             ///< of the whole batch
+  int64_t parameters = 0;
+  int64_t macs = 0;  ///< multiply–accumulates of a forward, one image
+};
+
+struct ModelSummary {
+  Shape input;  ///< [H,W,C]
+  int64_t batch = 1;
+  std::vector<LayerSummary> layers;  ///< those without children, in the order they run
+  int64_t parameters = 0;
+  int64_t macs = 0;  ///< one image
+  /// What a forward keeps for its backward, for the batch: inputs of weighted layers, signs, pooling indices.
+  int64_t activation_bytes = 0;
+  /// The most a training step holds: weights, gradients, one momentum, activations as they are freed, and the two
+  /// gradients of the layer at work. Kernels' scratch memory and the loader's batches are not in it.
+  int64_t training_bytes = 0;
+};
+
+/// Runs one image of zeros through the model on its own device, in evaluation mode (the former mode is restored).
+ModelSummary summarize(nn::Module& model, const Shape& input, int64_t batch = 1);
+
+}  // namespace striate::models
