@@ -70,4 +70,9 @@ auto on_every_backend(const std::vector<Case>& cases) {
 
 inline constexpr auto case_name = [](const auto& info) { return info.param.name(); };
 
+/// For a suite whose only parameter is the backend: INSTANTIATE_TEST_SUITE_P(, Suite, ValuesIn(backends()),
+/// backend_name).
+inline constexpr auto backend_name = [](const testing::TestParamInfo<Backend>& info) { return to_string(info.param); };
+inline void PrintTo(Backend backend, std::ostream* out) { *out << to_string(backend); }
+
 }  // namespace striate::test

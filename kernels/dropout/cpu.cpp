@@ -1,0 +1,140 @@
+// A tensor's draws are one run of elements, first_sample·features onwards, whatever the rows: blocks of four are drawn
+// a vector at a time and compared as integers. Bound by Philox's twenty 32×32-bit products a block.
+#include "kernels/dropout/dropout.h"
+
+#include <algorithm>
+#include <cmath>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/dropout/cpu.cpp"
+#include "kernels/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace striate::cpu::HWY_NAMESPACE {
+namespace {
+
+struct Mask {
+  const DropoutState& state;
+  uint32_t layer;
+  // uniform < p exactly where word >> 8 < ⌈p·2²⁴⌉.
+  int32_t threshold;
+  float factor;
+
+  bool keeps(uint64_t element) const {
+    return dropout_uniform(state, layer, element) >= static_cast<float>(threshold) * 0x1p-24f;
+  }
+};
+
+inline void apply_one_by_one(const Mask& mask, const float* x, float* y, uint64_t base, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
+    y[i] = mask.keeps(base + static_cast<uint64_t>(i)) ? mask.factor * x[i] : 0.0f;
+  }
+}
+
+#if HWY_TARGET != HWY_SCALAR
+using Words = hn::Repartition<uint32_t, Floats>;
+using Counters = hn::Repartition<uint64_t, Floats>;
+using CounterVector = hn::Vec<Counters>;
+
+// Four words of each block, one 64-bit lane a block and only its lower half in use: that is where MulEven reads, and
+// its product comes out as the next round's two halves.
+struct Blocks {
+  CounterVector word[4];
+};
+
+HWY_INLINE Blocks philox(CounterVector block, const Mask& mask) {
+  const Counters d;
+  const Words w;
+  const auto times = [=](CounterVector a, uint32_t factor)
+                         HWY_ATTR { return hn::MulEven(hn::BitCast(w, a), hn::Set(w, factor)); };
+  Blocks b = {{block, hn::ShiftRight<32>(block), hn::Set(d, mask.state.step & 0xffffffffu), hn::Set(d, mask.layer)}};
+  auto key0 = static_cast<uint32_t>(mask.state.seed);
+  auto key1 = static_cast<uint32_t>(mask.state.seed >> 32) ^ static_cast<uint32_t>(mask.state.step >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const auto product0 = times(b.word[0], 0xD2511F53u);
+    const auto product1 = times(b.word[2], 0xCD9E8D57u);
+    b.word[0] = hn::Xor3(hn::ShiftRight<32>(product1), b.word[1], hn::Set(d, uint64_t{key0}));
+    b.word[1] = product1;
+    b.word[2] = hn::Xor3(hn::ShiftRight<32>(product0), b.word[3], hn::Set(d, uint64_t{key1}));
+    b.word[3] = product0;
+    key0 += 0x9E3779B9u;
+    key1 += 0xBB67AE85u;
+  }
+  return b;
+}
+
+// y[i] = kept ? factor·x[i] : 0 for [begin, end), where element `base` + begin starts a block of four.
+HWY_INLINE int64_t apply_blocks(const Mask& mask, const float* x, float* y, uint64_t base, int64_t begin, int64_t end) {
+  const Counters d;
+  const Floats floats;
+  const hn::RebindToSigned<Words> integers;
+  const int64_t lanes = float_lanes();
+  const auto half = static_cast<uint64_t>(hn::Lanes(d) / 2);
+  // Interleaving within 128 bits then puts blocks 0, 1, … in order: even lanes hold the lower half of them, odd lanes
+  // the upper.
+  HWY_ALIGN uint64_t order[hn::MaxLanes(d)];
+  for (uint64_t i = 0; i < half; ++i) {
+    order[2 * i] = i;
+    order[2 * i + 1] = i + half;
+  }
+  const auto lane_block = hn::Load(d, order);
+  const auto low_half = hn::Set(d, 0xffffffffu);
+  const auto threshold = hn::Set(integers, mask.threshold);
+  const auto factor = hn::Set(floats, mask.factor);
+  const auto store = [=](CounterVector words, const float* from, float* to) HWY_ATTR {
+    const auto draw = hn::BitCast(integers, hn::ShiftRight<8>(hn::BitCast(Words(), words)));
+    const auto dropped = hn::RebindMask(floats, hn::Lt(draw, threshold));
+    hn::StoreU(hn::IfThenZeroElse(dropped, hn::Mul(factor, hn::LoadU(floats, from))), floats, to);
+  };
+  int64_t i = begin;
+  for (; i + 2 * lanes <= end; i += 2 * lanes) {
+    const uint64_t block = (base + static_cast<uint64_t>(i)) / 4;
+    const Blocks b = philox(hn::Add(hn::Set(d, block), lane_block), mask);
+    const auto words01 = hn::Or(hn::And(b.word[0], low_half), hn::ShiftLeft<32>(b.word[1]));
+    const auto words23 = hn::Or(hn::And(b.word[2], low_half), hn::ShiftLeft<32>(b.word[3]));
+    store(hn::InterleaveLower(d, words01, words23), x + i, y + i);
+    store(hn::InterleaveUpper(d, words01, words23), x + i + lanes, y + i + lanes);
+  }
+  return i;
+}
+#else
+inline int64_t apply_blocks(const Mask&, const float*, float*, uint64_t, int64_t begin, int64_t) { return begin; }
+#endif
+
+void Apply(const float* x, float* y, const DropoutShape& shape, const DropoutState& state, Context& context) {
+  const Mask mask{state, shape.layer, static_cast<int32_t>(std::ceil(double{shape.p} * 0x1p24)),
+                  static_cast<float>(1.0 / (1.0 - double{shape.p}))};
+  const uint64_t base = state.first_sample * static_cast<uint64_t>(shape.features);
+  // About 10 µs of draws.
+  constexpr int64_t kGrain = 8192;
+  context.threads->parallel_for(shape.size(), kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    const auto lead = static_cast<int64_t>((4 - (base + static_cast<uint64_t>(begin)) % 4) % 4);
+    const int64_t aligned = std::min(end, begin + lead);
+    apply_one_by_one(mask, x, y, base, begin, aligned);
+    const int64_t rest = apply_blocks(mask, x, y, base, aligned, end);
+    apply_one_by_one(mask, x, y, base, rest, end);
+  });
+}
+
+}  // namespace
+}  // namespace striate::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace striate::cpu {
+
+HWY_EXPORT(Apply);
+
+void dropout_forward(const float* x, float* y, const DropoutShape& shape, const DropoutState* state, Context& context) {
+  shape.check();
+  HWY_DYNAMIC_DISPATCH(Apply)(x, y, shape, *state, context);
+}
+
+void dropout_backward(const float* dy, float* dx, const DropoutShape& shape, const DropoutState* state,
+                      Context& context) {
+  shape.check();
+  HWY_DYNAMIC_DISPATCH(Apply)(dy, dx, shape, *state, context);
+}
+
+}  // namespace striate::cpu
+#endif

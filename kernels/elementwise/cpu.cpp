@@ -1,0 +1,122 @@
+// Maps over runs of floats, bound by memory: one read of each input, one write of the output.
+#include "kernels/elementwise/elementwise.h"
+
+#include <numeric>
+
+#include "kernels/error.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/elementwise/cpu.cpp"
+#include "kernels/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace striate::cpu::HWY_NAMESPACE {
+namespace {
+
+// 64 KiB of floats: below that, waking a thread costs more than it saves.
+constexpr int64_t kGrain = 16384;
+
+void Fill(float* y, float value, int64_t n, Context& context) {
+  context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
+    const auto v = hn::Set(Floats(), value);
+    for_each_vector(begin, end, [=](int64_t i, auto part) HWY_ATTR { part.store(v, y + i); });
+  });
+}
+
+void Scale(const float* x, float* y, float factor, int64_t n, Context& context) {
+  context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
+    const auto f = hn::Set(Floats(), factor);
+    for_each_vector(begin, end,
+                    [=](int64_t i, auto part) HWY_ATTR { part.store(hn::Mul(f, part.load(x + i)), y + i); });
+  });
+}
+
+void AddActivation(const float* a, const float* b, float* y, int64_t n, Activation activation, Context& context) {
+  // none, relu and leaky_relu are one formula: the sum where it is positive, else slope·sum (slope 1, 0, 0.01).
+  const float slope = activation == Activation::relu ? 0.0f : activation == Activation::leaky_relu ? kLeakySlope : 1.0f;
+  context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
+    const auto zero = hn::Zero(Floats());
+    const auto below = hn::Set(Floats(), slope);
+    for_each_vector(begin, end, [=](int64_t i, auto part) HWY_ATTR {
+      const auto sum = hn::Add(part.load(a + i), part.load(b + i));
+      if (slope == 0.0f) {  // not 0·sum, which is NaN for −∞
+        part.store(hn::IfThenZeroElse(hn::Le(sum, zero), sum), y + i);
+      } else {
+        part.store(hn::IfThenElse(hn::Gt(sum, zero), sum, hn::Mul(below, sum)), y + i);
+      }
+    });
+  });
+}
+
+void AccumulateInto(const float* x, float* y, int64_t n, Context& context) {
+  context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
+    for_each_vector(begin, end, [=](int64_t i, auto part) HWY_ATTR {
+      part.store(hn::Add(part.load(y + i), part.load(x + i)), y + i);
+    });
+  });
+}
+
+void NormalizeU8(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
+                 Context& context) {
+  const Floats d;
+  const hn::Rebind<int32_t, Floats> integers;
+  const hn::Rebind<uint8_t, Floats> bytes;
+  const int64_t lanes = float_lanes();
+  // The channel pattern repeats every `period` values, a whole number of vectors.
+  const int64_t period = std::lcm(channels, lanes);
+  float* scales = context.workspace->get<float>(2 * period);
+  float* shifts = scales + period;
+  for (int64_t i = 0; i < period; ++i) {
+    scales[i] = scale[i % channels];
+    shifts[i] = shift[i % channels];
+  }
+  const int64_t n = rows * channels;
+  const int64_t grain = (kGrain + period - 1) / period * period;
+  context.threads->parallel_for(n, grain, [=](int64_t begin, int64_t end) HWY_ATTR {
+    int64_t i = begin, j = 0;
+    for (; i + lanes <= end; i += lanes) {
+      const auto pixel = hn::ConvertTo(d, hn::PromoteTo(integers, hn::LoadU(bytes, x + i)));
+      hn::StoreU(hn::MulAdd(pixel, hn::Load(d, scales + j), hn::Load(d, shifts + j)), d, y + i);
+      j = j + lanes == period ? 0 : j + lanes;
+    }
+    for (; i < end; ++i) y[i] = static_cast<float>(double{scales[i % period]} * x[i] + shifts[i % period]);
+  });
+}
+
+}  // namespace
+}  // namespace striate::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace striate::cpu {
+
+HWY_EXPORT(Fill);
+HWY_EXPORT(Scale);
+HWY_EXPORT(AddActivation);
+HWY_EXPORT(AccumulateInto);
+HWY_EXPORT(NormalizeU8);
+
+void fill(float* y, float value, int64_t n, Context& context) { HWY_DYNAMIC_DISPATCH(Fill)(y, value, n, context); }
+
+void scale(const float* x, float* y, float factor, int64_t n, Context& context) {
+  HWY_DYNAMIC_DISPATCH(Scale)(x, y, factor, n, context);
+}
+
+void add(const float* a, const float* b, float* y, int64_t n, Activation activation, Context& context) {
+  require<ShapeError>(derivative_from_output(activation),
+                      "add: only an activation whose derivative follows from its output can be fused");
+  HWY_DYNAMIC_DISPATCH(AddActivation)(a, b, y, n, activation, context);
+}
+
+void accumulate(const float* x, float* y, int64_t n, Context& context) {
+  HWY_DYNAMIC_DISPATCH(AccumulateInto)(x, y, n, context);
+}
+
+void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
+                  Context& context) {
+  if (rows == 0) return;
+  HWY_DYNAMIC_DISPATCH(NormalizeU8)(x, y, scale, shift, rows, channels, context);
+}
+
+}  // namespace striate::cpu
+#endif

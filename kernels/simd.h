@@ -1,0 +1,104 @@
+// What the vectorised cpu kernels share: Highway with run-time dispatch, and loops over runs of floats.
+//
+// A cpu.cpp defines HWY_TARGET_INCLUDE as its own path and includes this file, which compiles it once for each
+// instruction set. No `#pragma once`: the lower part is compiled for each of them too.
+
+#if !defined(HWY_DISABLED_TARGETS)
+// AVX2, AVX-512 and the baseline: SSSE3, SSE4 (bits 12, 11) and the refinements of AVX-512 (bits 0 … 7) would double
+// the compile time for a few percent. By number, since names differ between Highway's versions.
+#define HWY_DISABLED_TARGETS ((1LL << 12) | (1LL << 11) | ((1LL << 8) - 1))
+#endif
+
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#if defined(STRIATE_KERNELS_SIMD_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef STRIATE_KERNELS_SIMD_H_
+#undef STRIATE_KERNELS_SIMD_H_
+#else
+#define STRIATE_KERNELS_SIMD_H_
+#endif
+
+#include <cstdint>
+#include <cstring>
+
+HWY_BEFORE_NAMESPACE();
+namespace striate::cpu::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Floats = hn::ScalableTag<float>;
+using FloatVector = hn::Vec<Floats>;
+
+inline HWY_ATTR int64_t float_lanes() { return static_cast<int64_t>(hn::Lanes(Floats())); }
+
+/// How a whole vector of floats is loaded and stored.
+struct WholeVector {
+  HWY_INLINE FloatVector load(const float* p) const { return hn::LoadU(Floats(), p); }
+  HWY_INLINE FloatVector load_or(const float* p, FloatVector) const { return load(p); }
+  HWY_INLINE void store(FloatVector v, float* p) const { hn::StoreU(v, Floats(), p); }
+};
+
+/// The same for the first `count` lanes only: nothing beyond them is touched; load gives zeros there.
+struct PartOfVector {
+  size_t count;
+
+  HWY_INLINE FloatVector load(const float* p) const {
+    const Floats d;
+#if HWY_TARGET == HWY_AVX2 || !HWY_MEM_OPS_MIGHT_FAULT  // AVX2's masked moves of 32-bit lanes do not fault
+    return hn::MaskedLoad(hn::FirstN(d, count), d, p);
+#else
+    HWY_ALIGN float lanes[hn::MaxLanes(d)] = {};
+    std::memcpy(lanes, p, count * sizeof(float));
+    return hn::Load(d, lanes);
+#endif
+  }
+  HWY_INLINE FloatVector load_or(const float* p, FloatVector beyond) const {
+    return hn::IfThenElse(hn::FirstN(Floats(), count), load(p), beyond);
+  }
+  HWY_INLINE void store(FloatVector v, float* p) const {
+    const Floats d;
+#if HWY_TARGET == HWY_AVX2 || !HWY_MEM_OPS_MIGHT_FAULT
+    hn::BlendedStore(v, hn::FirstN(d, count), d, p);
+#else
+    HWY_ALIGN float lanes[hn::MaxLanes(d)];
+    hn::Store(v, d, lanes);
+    std::memcpy(p, lanes, count * sizeof(float));
+#endif
+  }
+};
+
+/// Calls fn(i, WholeVector or PartOfVector) for the vectors of [begin, end); reads and writes nothing past `end`, so it
+/// serves in-place work.
+template <typename Fn>
+HWY_INLINE void for_each_vector(int64_t begin, int64_t end, Fn&& fn) {
+  const int64_t lanes = float_lanes();
+  int64_t i = begin;
+  for (; i + lanes <= end; i += lanes) fn(i, WholeVector{});
+  if (i < end) fn(i, PartOfVector{static_cast<size_t>(end - i)});
+}
+
+/// Calls fn(tag) with the widest vector that C channels fill: a whole register, 4 lanes or 1.
+template <typename Fn>
+HWY_INLINE void with_channel_vectors([[maybe_unused]] int64_t C, Fn&& fn) {
+#if HWY_TARGET != HWY_SCALAR
+  if (C >= float_lanes()) return fn(Floats());
+  if (C >= 4) return fn(hn::FixedTag<float, 4>());
+#endif
+  fn(hn::FixedTag<float, 1>());
+}
+
+/// Calls fn(c) for the first channels of vectors that cover [0, C); the last one overlaps its neighbour where C is not
+/// a multiple, so outputs must not be inputs.
+template <class D, typename Fn>
+HWY_INLINE void for_each_channel_vector(D d, int64_t C, Fn&& fn) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t c = 0;
+  for (; c + lanes <= C; c += lanes) fn(c);
+  if (c < C) fn(C - lanes);
+}
+
+}  // namespace striate::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,183 @@
+// A row of logits at a time, shifted by its maximum: no overflow, and no cancellation in the loss. Bound by one
+// exponential a logit.
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/softmax_cross_entropy/check.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/softmax_cross_entropy/cpu.cpp"
+#include "kernels/simd.h"
+// After simd.h, which decides the targets.
+#include <hwy/contrib/math/math-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace striate::cpu::HWY_NAMESPACE {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+template <typename Fn>
+void for_each_row(int64_t N, int64_t classes, Context& context, Fn&& fn) {
+  // About 10 µs of exponentials.
+  const int64_t grain = std::max<int64_t>(1, 8192 / classes);
+  context.threads->parallel_for(N, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t n = begin; n < end; ++n) fn(n);
+  });
+}
+
+// The greatest logit; NaN where any is, or where they are infinite, so that all that follows is NaN too.
+HWY_INLINE float row_max(const float* row, int64_t classes) {
+  const Floats d;
+  const auto lowest = hn::Set(d, -kInfinity);
+  auto max = lowest;
+  bool nan = false;
+  for_each_vector(0, classes, [&](int64_t c, auto part) HWY_ATTR {
+    const auto v = part.load_or(row + c, lowest);
+    nan = nan || !hn::AllFalse(d, hn::IsNaN(v));
+    max = hn::Max(max, v);
+  });
+  const float found = hn::GetLane(hn::MaxOfLanes(d, max));
+  return nan || !std::isfinite(found) ? kNan : found;
+}
+
+// Σ exp(x − max), the terms stored in `terms` where it is not null.
+HWY_INLINE float exponentials(const float* row, int64_t classes, float max, float* terms) {
+  if (std::isnan(max)) {  // Highway's Exp of NaN is not NaN
+    if (terms != nullptr) std::fill(terms, terms + classes, kNan);
+    return kNan;
+  }
+  const Floats d;
+  const auto shift = hn::Set(d, max), lowest = hn::Set(d, -kInfinity);
+  auto sum = hn::Zero(d);
+  for_each_vector(0, classes, [&](int64_t c, auto part) HWY_ATTR {
+    const auto term = hn::Exp(d, hn::Sub(part.load_or(row + c, lowest), shift));
+    sum = hn::Add(sum, term);
+    if (terms != nullptr) part.store(term, terms + c);
+  });
+  return hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+// Σ (x − max)
+HWY_INLINE float sum_of_shifted(const float* row, int64_t classes, float max) {
+  const Floats d;
+  const auto shift = hn::Set(d, max);
+  auto sum = hn::Zero(d);
+  for_each_vector(0, classes, [&](int64_t c, auto part) HWY_ATTR {
+    sum = hn::Add(sum, hn::Sub(part.load_or(row + c, shift), shift));
+  });
+  return hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+HWY_INLINE int32_t rank_of(const float* row, int64_t classes, int32_t label) {
+  const Floats d;
+  const auto own = hn::Set(d, row[label]), lowest = hn::Set(d, -kInfinity);
+  size_t before = 0;
+  bool nan = false;
+  for_each_vector(0, classes, [&](int64_t c, auto part) HWY_ATTR {
+    const auto v = part.load_or(row + c, lowest);
+    nan = nan || !hn::AllFalse(d, hn::IsNaN(v));
+    before += hn::CountTrue(d, hn::Gt(v, own));
+  });
+  if (nan) return static_cast<int32_t>(classes - 1);
+  for_each_vector(0, label, [&](int64_t c, auto part) HWY_ATTR {
+    // Lanes beyond the label are NaN: equal to nothing.
+    before += hn::CountTrue(d, hn::Eq(part.load_or(row + c, hn::Set(d, kNan)), own));
+  });
+  return static_cast<int32_t>(before);
+}
+
+void Softmax(const float* logits, float* probabilities, int64_t N, int64_t classes, Context& context) {
+  for_each_row(N, classes, context, [&](int64_t n) HWY_ATTR {
+    const float* row = logits + n * classes;
+    float* out = probabilities + n * classes;
+    const float sum = exponentials(row, classes, row_max(row, classes), out);
+    const auto factor = hn::Set(Floats(), 1.0f / sum);
+    for_each_vector(0, classes,
+                    [&](int64_t c, auto part) HWY_ATTR { part.store(hn::Mul(part.load(out + c), factor), out + c); });
+  });
+}
+
+void LossForward(const float* logits, const int32_t* labels, float* sample_loss, float* log_sum_exp, int32_t* rank,
+                 const SoftmaxCrossEntropyShape& shape, Context& context) {
+  const int64_t classes = shape.classes;
+  for_each_row(shape.N, classes, context, [&](int64_t n) HWY_ATTR {
+    const float* row = logits + n * classes;
+    const float max = row_max(row, classes);
+    const float log_sum = std::log(exponentials(row, classes, max, nullptr));
+    float loss = (1.0f - shape.smoothing) * (log_sum - (row[labels[n]] - max));
+    if (shape.smoothing > 0.0f) {
+      loss += shape.smoothing * (log_sum - sum_of_shifted(row, classes, max) / static_cast<float>(classes));
+    }
+    sample_loss[n] = loss;
+    log_sum_exp[n] = max + log_sum;
+    rank[n] = rank_of(row, classes, labels[n]);
+  });
+}
+
+void LossBackward(const float* logits, const int32_t* labels, const float* log_sum_exp, float dloss, float* dlogits,
+                  const SoftmaxCrossEntropyShape& shape, Context& context) {
+  const Floats d;
+  const int64_t classes = shape.classes;
+  const float scale = dloss / static_cast<float>(shape.N);
+  const auto factor = hn::Set(d, scale);
+  const auto uniform = hn::Set(d, shape.smoothing / static_cast<float>(classes));
+  for_each_row(shape.N, classes, context, [&](int64_t n) HWY_ATTR {
+    const float* row = logits + n * classes;
+    float* out = dlogits + n * classes;
+    if (std::isnan(log_sum_exp[n])) {  // Highway's Exp of NaN is not NaN
+      std::fill(out, out + classes, kNan);
+      return;
+    }
+    const auto shift = hn::Set(d, log_sum_exp[n]);
+    for_each_vector(0, classes, [&](int64_t c, auto part) HWY_ATTR {
+      const auto p = hn::Exp(d, hn::Sub(part.load(row + c), shift));
+      part.store(hn::Mul(hn::Sub(p, uniform), factor), out + c);
+    });
+    out[labels[n]] -= (1.0f - shape.smoothing) * scale;
+  });
+}
+
+}  // namespace
+}  // namespace striate::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace striate::cpu {
+
+HWY_EXPORT(Softmax);
+HWY_EXPORT(LossForward);
+HWY_EXPORT(LossBackward);
+
+void softmax_forward(const float* logits, float* probabilities, int64_t N, int64_t classes, Context& context) {
+  SoftmaxCrossEntropyShape{N, classes}.check();
+  HWY_DYNAMIC_DISPATCH(Softmax)(logits, probabilities, N, classes, context);
+}
+
+void softmax_cross_entropy_forward(const float* logits, const int32_t* labels, float* loss, float* sample_loss,
+                                   float* log_sum_exp, int32_t* rank, const SoftmaxCrossEntropyShape& shape,
+                                   Context& context) {
+  shape.check();
+  check_labels(labels, shape);
+  HWY_DYNAMIC_DISPATCH(LossForward)(logits, labels, sample_loss, log_sum_exp, rank, shape, context);
+  if (loss == nullptr) return;
+  double total = 0.0;
+  for (int64_t n = 0; n < shape.N; ++n) total += sample_loss[n];
+  *loss = shape.N > 0 ? static_cast<float>(total / static_cast<double>(shape.N)) : 0.0f;
+}
+
+void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, const float* log_sum_exp,
+                                    const float* dloss, float* dlogits, const SoftmaxCrossEntropyShape& shape,
+                                    Context& context) {
+  shape.check();
+  check_labels(labels, shape);
+  if (shape.N == 0) return;
+  HWY_DYNAMIC_DISPATCH(LossBackward)(logits, labels, log_sum_exp, *dloss, dlogits, shape, context);
+}
+
+}  // namespace striate::cpu
+#endif

@@ -1,0 +1,153 @@
+#include "kernels/dropout/dropout.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "kernels/error.h"
+#include "tests/support/backend.h"
+#include "tests/support/compare.h"
+#include "tests/support/error.h"
+#include "tests/support/fill.h"
+#include "tests/support/gradient_check.h"
+#include "tests/support/guarded_buffer.h"
+
+namespace striate::test {
+namespace {
+
+struct DropoutFunctions {
+  decltype(&cpu::dropout_forward) forward;
+  decltype(&cpu::dropout_backward) backward;
+};
+
+constexpr BackendTable<DropoutFunctions> kDropout = {.cpu = {&cpu::dropout_forward, &cpu::dropout_backward}};
+
+struct DropoutCase {
+  std::string name;
+  DropoutShape shape;
+  DropoutState state;
+};
+
+std::vector<DropoutCase> dropout_cases() {
+  return {
+      {"alexnet_fc6", {8, 4096, 0.5f, 1}, {504, 1000, 64}},
+      {"odd_row", {7, 37, 0.3f, 2}, {1, 2, 3}},
+      {"one_element", {1, 1, 0.5f, 0}, {9, 8, 7}},
+      {"row_of_one", {53, 1, 0.5f, 0}, {9, 8, 1}},
+      {"three_features_offset", {41, 3, 0.9f, 5}, {1110, 5, 11}},
+      {"large_seed_and_step", {5, 130, 0.25f, 0xffffffff}, {0xfedcba9876543210, 0x123456789abcdef0, 5}},
+      {"elements_beyond_32_bits", {3, 1000, 0.5f, 1}, {42, 1, 0x40000003}},
+      {"nothing_dropped", {3, 50, 0.0f, 1}, {42, 1, 0}},
+      {"nearly_all_dropped", {3, 50, 0.99999994f, 1}, {42, 1, 0}},
+      {"empty_batch", {0, 10, 0.5f, 0}, {1, 1, 0}},
+  };
+}
+
+class Dropout : public testing::TestWithParam<OnBackend<DropoutCase>> {
+ protected:
+  const DropoutFunctions& backend() const { return kDropout[GetParam().backend]; }
+  const DropoutCase& value() const { return GetParam().value; }
+  const DropoutShape& shape() const { return value().shape; }
+};
+
+TEST_P(Dropout, DropsExactlyWhereTheDrawIsBelowP) {
+  TestContext context(3);
+  auto x = uniform<float>(shape().size(), 1, 1.0, 2.0);
+  GuardedBuffer<float> y(shape().size()), in_place(x);
+  backend().forward(x.data(), y.data(), shape(), &value().state, context);
+  for (int64_t i = 0; i < shape().size(); ++i) {
+    const uint64_t element =
+        value().state.first_sample * static_cast<uint64_t>(shape().features) + static_cast<uint64_t>(i);
+    const bool dropped = dropout_uniform(value().state, shape().layer, element) < shape().p;
+    ASSERT_EQ(y[i] == 0.0f, dropped) << i;
+    if (!dropped) {
+      ASSERT_NEAR(y[i] * (1.0 - double{shape().p}), x[static_cast<size_t>(i)], 1e-6) << i;
+    }
+  }
+  EXPECT_TRUE(y.intact());
+  backend().forward(in_place.data(), in_place.data(), shape(), &value().state, context);
+  EXPECT_TRUE(all_equal(in_place, y));
+  EXPECT_TRUE(in_place.intact());
+}
+
+TEST_P(Dropout, AgreesWithTheReferenceAndDropsNanToo) {
+  TestContext context;
+  auto x = uniform<float>(shape().size(), 1);
+  for (size_t i = 0; i < x.size(); i += 7) x[i] = NAN;
+  GuardedBuffer<float> y(shape().size()), expected(shape().size());
+  reference::dropout_forward(x.data(), expected.data(), shape(), &value().state, context);
+  backend().forward(x.data(), y.data(), shape(), &value().state, context);
+  EXPECT_TRUE(all_close(y, expected, {0, 2e-7}));  // a product with the rounded 1/(1 − p) for a division
+  GuardedBuffer<float> dx(shape().size());
+  backend().backward(x.data(), dx.data(), shape(), &value().state, context);
+  EXPECT_TRUE(all_equal(dx, y));  // the backward is the same map
+  EXPECT_TRUE(y.intact() && dx.intact());
+}
+
+INSTANTIATE_TEST_SUITE_P(, Dropout, on_every_backend(dropout_cases()), case_name);
+
+class DropoutMask : public testing::TestWithParam<Backend> {
+ protected:
+  std::vector<float> mask(const DropoutShape& shape, const DropoutState& state, int threads = 1) const {
+    TestContext context(threads);
+    const std::vector<float> ones(static_cast<size_t>(shape.size()), 1.0f);
+    std::vector<float> y(ones.size());
+    kDropout[GetParam()].forward(ones.data(), y.data(), shape, &state, context);
+    return y;
+  }
+};
+
+TEST_P(DropoutMask, IsTheSameForAnyNumberOfThreads) {
+  const DropoutShape shape{13, 4099, 0.5f, 3};
+  const auto one = mask(shape, {7, 1, 5}, 1);
+  EXPECT_TRUE(all_equal(mask(shape, {7, 1, 5}, 2), one));
+  EXPECT_TRUE(all_equal(mask(shape, {7, 1, 5}, 3), one));
+}
+
+TEST_P(DropoutMask, OfABatchIsThatOfItsPartsInTurn) {
+  const auto whole = mask({9, 101, 0.4f, 2}, {7, 1, 0});
+  auto parts = mask({4, 101, 0.4f, 2}, {7, 1, 0});
+  const auto rest = mask({5, 101, 0.4f, 2}, {7, 1, 4});
+  parts.insert(parts.end(), rest.begin(), rest.end());
+  EXPECT_TRUE(all_equal(parts, whole));
+}
+
+TEST_P(DropoutMask, ChangesWithSeedStepAndLayerAndKeepsTheRightShare) {
+  const DropoutShape shape{100, 1000, 0.3f, 1};
+  const auto base = mask(shape, {7, 1, 0});
+  double kept = 0;
+  for (const float v : base) kept += v != 0.0f;
+  // 100,000 draws: a standard deviation of 0.0015; five of them.
+  EXPECT_NEAR(kept / 1e5, 0.7, 0.0075);
+  EXPECT_FALSE(all_equal(mask(shape, {8, 1, 0}), base));
+  EXPECT_FALSE(all_equal(mask(shape, {7 + (uint64_t{1} << 32), 1, 0}), base));
+  EXPECT_FALSE(all_equal(mask(shape, {7, 2, 0}), base));
+  EXPECT_FALSE(all_equal(mask(shape, {7, 1 + (uint64_t{1} << 32), 0}), base));
+  EXPECT_FALSE(all_equal(mask({100, 1000, 0.3f, 2}, {7, 1, 0}), base));
+}
+
+TEST_P(DropoutMask, RefusesAProbabilityOfOne) {
+  EXPECT_TRUE(throws_with<ShapeError>([&] { mask({1, 4, 1.0f, 0}, {}); }, {"dropout", "[0, 1)"}));
+}
+
+INSTANTIATE_TEST_SUITE_P(, DropoutMask, testing::ValuesIn(backends()), backend_name);
+
+TEST(DropoutReference, GradientAgreesWithFiniteDifferences) {
+  TestContext context;
+  const DropoutShape shape{6, 7, 0.5f, 1};
+  const DropoutState state{3, 4, 5};
+  const auto x = uniform<double>(42, 1), dy = uniform<double>(42, 2);
+  std::vector<double> y(42), dx(42);
+  reference::dropout_backward(dy.data(), dx.data(), shape, &state, context);
+  EXPECT_TRUE(check_gradient(
+      [&](const std::vector<double>& at) {
+        reference::dropout_forward(at.data(), y.data(), shape, &state, context);
+        return dot(y, dy);
+      },
+      x, dx));
+}
+
+}  // namespace
+}  // namespace striate::test
