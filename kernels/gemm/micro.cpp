@@ -130,22 +130,27 @@ HWY_NOINLINE void tile_by_rows(const Block& block, int64_t first) {
   store_tile<rows>(low, high, block, first);
 }
 
-/// A by columns, packed: the tile's rows lie side by side for every step of depth.
+/// A by columns: the tile's rows lie side by side for every step of depth.
 template <int rows>
 HWY_NOINLINE void tile_by_columns(const Block& block, int64_t first) {
   Vector low[rows], high[rows];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) low[i] = high[i] = hn::Zero(kTag);
-  const float* HWY_RESTRICT a = block.a + first * block.run;
+  const bool packed = block.a_stride == 0;
+  const ptrdiff_t stride = packed ? rows : block.a_stride;
+  const float* base = block.a + (packed ? first * block.run : first);
   const float* HWY_RESTRICT b = block.b;
-  for (int64_t d = 0; d < block.run; ++d, a += rows, b += kColumns) {
-    const Vector b_low = hn::LoadU(kTag, b);
-    const Vector b_high = hn::LoadU(kTag, b + kLanes);
+  for (int64_t g = 0; g < block.segments; ++g, base += block.segment_stride) {
+    const float* HWY_RESTRICT a = base;
+    for (int64_t d = 0; d < block.run; ++d, a += stride, b += kColumns) {
+      const Vector b_low = hn::LoadU(kTag, b);
+      const Vector b_high = hn::LoadU(kTag, b + kLanes);
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i) {
-      const Vector v = hn::Set(kTag, a[i]);
-      low[i] = hn::MulAdd(v, b_low, low[i]);
-      high[i] = hn::MulAdd(v, b_high, high[i]);
+      for (int i = 0; i < rows; ++i) {
+        const Vector v = hn::Set(kTag, a[i]);
+        low[i] = hn::MulAdd(v, b_low, low[i]);
+        high[i] = hn::MulAdd(v, b_high, high[i]);
+      }
     }
   }
   store_tile<rows>(low, high, block, first);
@@ -264,19 +269,49 @@ void gather_panels(const Patches& x, int64_t m0, int64_t m1, int64_t d0, int64_t
   gather(x, m0, m1, d0, d1, PanelWriter{to, (m1 - m0) * kColumns}, kColumns);
 }
 
+void copy_window(const Patches& x, int64_t n, int64_t p0, int64_t rows, float* to) {
+  const int64_t width = x.window_width(), in = std::clamp<int64_t>(-x.origin_w, 0, width);
+  const int64_t out = std::clamp<int64_t>(x.W - x.origin_w, in, width);  // pixels [in, out) lie in the image
+  for (int64_t i = 0; i < x.window_height(rows); ++i, to += width * x.channels) {
+    RowWriter writer{to};
+    const int64_t h = p0 * x.step_h + x.origin_h + i;
+    if (h < 0 || h >= x.H) {
+      writer.zero(0, width * x.channels);
+      continue;
+    }
+    const float* from = x.image + ((n * x.H + h) * x.W + x.origin_w + in) * x.pixel_stride;
+    writer.zero(0, in * x.channels);
+    if (x.channels == x.pixel_stride) {
+      writer.copy(in * x.channels, from, (out - in) * x.channels);
+    } else {
+      for (int64_t v = in; v < out; ++v, from += x.pixel_stride) writer.copy(v * x.channels, from, x.channels);
+    }
+    writer.zero(out * x.channels, (width - out) * x.channels);
+  }
+}
+
 // ---- packing ----
 
+/// Row by row as dy lies in memory; a tile's row spills into its next row, the last rows are written exactly.
 void pack_columns(const float* dy, int64_t stride, int64_t rows, int64_t columns, float* to) {
   const int64_t tiles = tile_count(columns, kRows);
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t first = tile_begin(t, tiles, columns);
-    const int64_t n = tile_begin(t + 1, tiles, columns) - first;
-    const float* from = dy + first;
-    for (int64_t m = 0; m < rows; ++m, from += stride, to += n) {
+  for (int64_t m = 0; m < rows; ++m, dy += stride) {
+    const bool exact = m + kLanes >= rows;
+    int64_t first = 0;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t end = tile_begin(t + 1, tiles, columns), n = end - first;
+      float* out = to + first * rows + m * n;
       for (int64_t i = 0; i < n; i += kLanes) {
         const int64_t part = std::min(n - i, kLanes);
-        store_part(load_part(from + i, part), to + i, part);
+        const Vector v =
+            first + i + kLanes <= columns ? hn::LoadU(kTag, dy + first + i) : load_part(dy + first + i, part);
+        if (exact) {
+          store_part(v, out + i, part);
+        } else {
+          hn::StoreU(v, kTag, out + i);
+        }
       }
+      first = end;
     }
   }
 }
@@ -331,6 +366,7 @@ void fill(MicroKernels& kernels) {
   kernels.multiply_columns = &multiply_columns;
   kernels.gather_rows = &gather_rows;
   kernels.gather_panels = &gather_panels;
+  kernels.copy_window = &copy_window;
   kernels.pack_columns = &pack_columns;
   kernels.pack_transposed = &pack_transposed;
   kernels.pack_direct = &pack_direct;

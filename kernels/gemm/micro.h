@@ -7,10 +7,12 @@
 
 namespace striate::gemm {
 
-/// A block of C = A·B for one panel of B, `columns` ≤ MicroKernels::nr wide.
-/// B is packed: nr floats a step of depth. A, by rows: element (i, d) of segment g lies at a[i·a_stride +
-/// g·segment_stride
-/// + d]; the depth is segments · run. A, by columns (segments = 1): tiles as pack_columns() leaves them.
+/// A block of C = A·B for one panel of B, `columns` ≤ MicroKernels::nr wide. The depth is segments · run.
+/// B is packed: nr floats a step of depth. Element (i, d) of segment g of A:
+///   multiply_rows:    a[g·segment_stride + i·a_stride + d]
+///   multiply_columns: a[g·segment_stride + d·a_stride + i], or with a_stride = 0 and one segment tiles as
+///   pack_columns()
+///                     leaves them.
 struct Block {
   const float* a = nullptr;
   int64_t a_stride = 0;
@@ -37,7 +39,11 @@ struct MicroKernels {
                       int64_t stride) = nullptr;
   /// The same elements as panels of B: to[(d − d0)/nr][m − m0][(d − d0) mod nr]. The last panel's tail stays unset.
   void (*gather_panels)(const Patches&, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to) = nullptr;
-  /// dy[m·stride + k], m < rows, k < columns → tiles of at most mr columns: for each its rows one after another.
+  /// The pixels that output rows p0 … p0 + rows − 1 of image n see: their window with its zeros, `channels` floats a
+  /// pixel, window_width() pixels a row. May write nr floats past the end.
+  void (*copy_window)(const Patches&, int64_t n, int64_t p0, int64_t rows, float* to) = nullptr;
+  /// dy[m·stride + k], m < rows, k < columns → tiles of at most mr columns: for each its rows one after another. May
+  /// write nr floats past the end.
   void (*pack_columns)(const float* dy, int64_t stride, int64_t rows, int64_t columns, float* to) = nullptr;
   /// A panel of B from rows: w[j·stride + d] → to[d·nr + j], j < columns; zeros for columns ≤ j < nr.
   void (*pack_transposed)(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to) = nullptr;

@@ -20,6 +20,11 @@ struct Patches {
 
   int64_t rows() const { return N * P * Q; }
   int64_t depth() const { return R * S * channels; }
+  /// Size of the window that `output_rows` rows of output pixels see, in pixels.
+  int64_t window_height(int64_t output_rows) const { return (output_rows - 1) * step_h + (R - 1) * tap_h + 1; }
+  int64_t window_width() const { return (Q - 1) * step_w + (S - 1) * tap_w + 1; }
+  /// A row of taps lies side by side in such a window.
+  bool taps_adjoin() const { return tap_w == 1 || S == 1; }
 };
 
 /// Rows [N,C] of a plain matrix.

@@ -1,7 +1,10 @@
 // c = a·w, blocked for the caches. A task owns a block of rows of c and a range of its columns. It walks the depth in
-// blocks: gathers its rows of a (L2), then runs the register tile along each packed panel of w (32 KB: L1 and L2).
-// Many rows: w is packed once, up front, by all threads. Few rows (a linear layer, a small batch): each task packs the
-// columns of w it owns just before use, so that w crosses the memory bus once.
+// blocks of about 256 and runs the register tile along each packed panel of w (32 KB: L1 and L2).
+// a is read in place, from a padded copy of the few image rows the task sees, where a row of output pixels is long
+// enough to fill a tile; its taps are then runs at a constant stride. Elsewhere (small maps, dilation, linear layers)
+// the task gathers its rows of a, a block of depth at a time, so that a tile spans rows and images. Many rows: w is
+// packed once, up front, by all threads. Few rows (a linear layer, a small batch): each task packs the columns of w it
+// owns just before use, so that w crosses the memory bus once.
 #include "kernels/gemm/product.h"
 
 #include <algorithm>
@@ -13,29 +16,83 @@ namespace striate::gemm {
 
 namespace {
 
-constexpr int64_t kDepthBlock = 256;  // a panel of w is 32 KB of the 48 KB of L1 (AVX-512)
-constexpr int64_t kRowTiles = 8;      // register tiles in a task's block of rows
-constexpr int64_t kFewRows = 280;     // up to here one task holds all rows: 280 KB of gathered a
-constexpr int64_t kPanelsPacked = 8;  // panels a task packs for itself at a time: 256 KB
+constexpr int64_t kDepthBlock = 256;    // a panel of w is 32 KB of the 48 KB of L1 (AVX-512)
+constexpr int64_t kRowTiles = 8;        // register tiles in a task's block of gathered rows: 115 KB
+constexpr int64_t kWindowPixels = 224;  // output pixels of a task that reads in place
+constexpr int64_t kShortestRow = 8;     // output pixels in a row that make reading in place worth while
+constexpr int64_t kFewRows = 280;       // up to here one task holds all gathered rows: 280 KB
+constexpr int64_t kPanelsPacked = 8;    // panels a task packs for itself at a time: 256 KB
 
-/// Columns [n0, n1) and depth [d0, d1) of a group's weights → panels, each (d1 − d0)·nr floats.
-void pack_weights(const Product& product, const MicroKernels& micro, int64_t group, int64_t n0, int64_t n1, int64_t d0,
-                  int64_t d1, float* to) {
+/// How the work is cut. The blocks of depth, which set the order of summation, depend on the shape alone.
+struct Plan {
+  int64_t mr, nr, threads;
+  bool in_place, few_rows;
+  int64_t row_unit;    // rows of a that stay together: a row of output pixels where a is read in place
+  int64_t run_length;  // columns of a that lie side by side
+  Parts rows;          // in row_units
+  Parts tap_rows;      // a block of depth is some rows of taps …
+  Parts run;           // … or a part of one
+  int64_t panels;
+  Parts columns;
+
+  Plan(const Product& product, const MicroKernels& micro, int64_t thread_count)
+      : mr(micro.mr),
+        nr(micro.nr),
+        threads(thread_count),
+        in_place(product.a.taps_adjoin() && product.a.Q >= kShortestRow && product.a.depth() > 0),
+        few_rows(product.a.rows() <= kFewRows),
+        row_unit(in_place ? product.a.Q : 1),
+        run_length(in_place ? product.a.S * product.a.channels : product.a.depth()),
+        rows(product.a.rows() / row_unit, 1, rows_together()),
+        tap_rows(in_place ? product.a.R : 1, 1, in_place ? std::max<int64_t>(1, kDepthBlock / run_length) : 1),
+        run(run_length, 16, kDepthBlock),
+        panels(ceil_div(product.columns, nr)),
+        columns(product.columns, nr, panels_together(product.groups) * nr) {}
+
+  int64_t rows_together() const {
+    if (in_place) return std::max<int64_t>(1, kWindowPixels / row_unit);
+    return few_rows ? kFewRows : kRowTiles * mr;
+  }
+  /// Enough tasks for every thread to find the next one while others finish.
+  int64_t panels_together(int64_t groups) const {
+    return std::clamp<int64_t>(panels / ceil_div(4 * threads, rows.count * groups), 1,
+                               few_rows ? kPanelsPacked : panels);
+  }
+
+  int64_t depth_blocks() const { return tap_rows.count * run.count; }
+  int64_t longest_depth() const { return tap_rows.longest() * run.longest(); }
+};
+
+/// Part of the depth: columns [d0, d1) of a. In place, run [u, u + run) of `taps` rows of taps from `first_tap` on.
+struct DepthBlock {
+  int64_t first_tap, taps, u, run, d0, d1;
+  DepthBlock(const Plan& plan, int64_t i)
+      : first_tap(plan.tap_rows.begin(i / plan.run.count)),
+        taps(plan.tap_rows.end(i / plan.run.count) - first_tap),
+        u(plan.run.begin(i % plan.run.count)),
+        run(plan.run.end(i % plan.run.count) - u),
+        d0(first_tap * plan.run_length + u),
+        d1(d0 + taps * run) {}
+};
+
+/// Columns [n0, n1) of a group's weights over a block of depth → panels of nr floats a step.
+void pack_weights(const Product& product, const MicroKernels& micro, int64_t group, int64_t n0, int64_t n1,
+                  const DepthBlock& depth, float* to) {
   const Weights& weights = product.w;
   const float* w = weights.w + group * product.w_group;
-  const int64_t panel = (d1 - d0) * micro.nr;
+  const int64_t length = depth.d1 - depth.d0, panel = length * micro.nr;
   if (weights.depth_contiguous) {
     for (int64_t n = n0; n < n1; n += micro.nr, to += panel) {
-      micro.pack_transposed(w + n * weights.stride + d0, weights.stride, std::min(micro.nr, n1 - n), d1 - d0, to);
+      const int64_t columns = std::min(micro.nr, n1 - n);
+      micro.pack_transposed(w + n * weights.stride + depth.d0, weights.stride, columns, length, to);
     }
     return;
   }
-  const int64_t channels = product.a.channels;
-  for (int64_t d = d0; d < d1;) {
-    const int64_t tap = d / channels, c = d % channels, n = std::min(channels - c, d1 - d);
-    const float* from = w + tap / product.a.S * weights.tap_row_stride + tap % product.a.S * weights.tap_stride +
-                        c * weights.stride + n0;
-    micro.pack_direct(from, weights.stride, n1 - n0, n, to + (d - d0) * micro.nr, panel);
+  const int64_t channels = product.a.channels, S = product.a.S;
+  for (int64_t d = depth.d0; d < depth.d1;) {
+    const int64_t tap = d / channels, c = d % channels, n = std::min(channels - c, depth.d1 - d);
+    const int64_t offset = tap / S * weights.tap_row_stride + tap % S * weights.tap_stride + c * weights.stride + n0;
+    micro.pack_direct(w + offset, weights.stride, n1 - n0, n, to + (d - depth.d0) * micro.nr, panel);
     d += n;
   }
 }
@@ -53,76 +110,99 @@ void fill_row_offsets(const Product& product, int64_t m0, int64_t m1, int64_t* t
   }
 }
 
+/// Copies the windows of output rows [t0, t1) (row t is row t mod P of image t / P) and sets where each row's begins.
+void copy_windows(const Patches& a, const MicroKernels& micro, int64_t t0, int64_t t1, float* to, int64_t* begins) {
+  const int64_t row_length = a.window_width() * a.channels;
+  for (int64_t t = t0, offset = 0; t < t1;) {
+    const int64_t n = t / a.P, p = t % a.P, rows = std::min(a.P - p, t1 - t);
+    micro.copy_window(a, n, p, rows, to + offset);
+    for (int64_t i = 0; i < rows; ++i) *begins++ = offset + i * a.step_h * row_length;
+    offset += a.window_height(rows) * row_length;
+    t += rows;
+  }
+}
+
+/// The most that copy_windows() writes for `count` output rows.
+int64_t window_floats(const Patches& a, int64_t count) {
+  const int64_t images = ceil_div(count - 1, a.P) + 1;
+  return (count * a.step_h + images * a.window_height(1)) * a.window_width() * a.channels;
+}
+
 }  // namespace
 
 void multiply(const Product& product, Context& context) {
   const MicroKernels& micro = micro_kernels();
-  const int64_t rows = product.a.rows(), depth = product.a.depth(), threads = context.threads->size();
-  if (rows == 0 || product.columns == 0) return;
+  if (product.a.rows() == 0 || product.columns == 0) return;
+  const Plan plan(product, micro, context.threads->size());
 
-  const bool few_rows = rows <= kFewRows;
-  const Parts row_parts(rows, 1, few_rows ? kFewRows : kRowTiles * micro.mr);
-  const Parts depth_parts(depth, 16, kDepthBlock);
-  const int64_t panels = ceil_div(product.columns, micro.nr);
-  // Enough tasks for every thread to find the next one while others finish.
-  const int64_t wanted = ceil_div(4 * threads, row_parts.count * product.groups);
-  const int64_t most_panels = std::clamp<int64_t>(panels / wanted, 1, few_rows ? kPanelsPacked : panels);
-  const Parts column_parts(product.columns, micro.nr, most_panels * micro.nr);
-
-  const int64_t a_stride = padded_stride(depth_parts.longest());
-  const int64_t a_floats = row_parts.longest() * a_stride + micro.nr;  // gather_rows() may spill
-  const int64_t offset_floats = round_up(2 * row_parts.longest(), 16);
-  const int64_t own_panels = few_rows ? round_up(column_parts.longest(), micro.nr) * depth_parts.longest() : 0;
-  const int64_t scratch = round_up(a_floats + offset_floats + own_panels, 16);
-  const int64_t packed_group = few_rows ? 0 : panels * micro.nr * depth;
+  // Scratch of a thread: offsets of c's rows and of the windows, a, and its own panels of w.
+  const int64_t most_rows = plan.rows.longest() * plan.row_unit;
+  const int64_t a_stride = padded_stride(plan.longest_depth());
+  const int64_t offset_floats = round_up(2 * (most_rows + plan.rows.longest()), 16);
+  const int64_t a_floats =
+      round_up(micro.nr + (plan.in_place ? window_floats(product.a, plan.rows.longest()) : most_rows * a_stride), 16);
+  const int64_t own_floats = plan.few_rows ? round_up(plan.columns.longest(), micro.nr) * plan.longest_depth() : 0;
+  const int64_t scratch = round_up(offset_floats + a_floats + own_floats, 16);
+  const int64_t packed_group = plan.few_rows ? 0 : plan.panels * micro.nr * product.a.depth();
   const int64_t packed = round_up(product.groups * packed_group, 16);
-  float* const packed_weights = context.workspace->get<float>(packed + threads * scratch);
+  float* const packed_weights = context.workspace->get<float>(packed + plan.threads * scratch);
+  const auto packed_block = [&](int64_t group, const DepthBlock& depth, int64_t n) {
+    return packed_weights + group * packed_group + plan.panels * micro.nr * depth.d0 + n * (depth.d1 - depth.d0);
+  };
 
-  if (!few_rows) {
-    const int64_t blocks = depth_parts.count * panels;
+  if (!plan.few_rows) {
+    const int64_t blocks = plan.depth_blocks() * plan.panels;
     context.threads->run(product.groups * blocks, [&](int64_t i) {
-      const int64_t group = i / blocks, block = i % blocks / panels, panel = i % panels;
-      const int64_t d0 = depth_parts.begin(block), d1 = depth_parts.end(block), n0 = panel * micro.nr;
-      pack_weights(product, micro, group, n0, std::min(n0 + micro.nr, product.columns), d0, d1,
-                   packed_weights + group * packed_group + panels * micro.nr * d0 + n0 * (d1 - d0));
+      const DepthBlock depth(plan, i % blocks / plan.panels);
+      const int64_t group = i / blocks, n0 = i % plan.panels * micro.nr;
+      pack_weights(product, micro, group, n0, std::min(n0 + micro.nr, product.columns), depth,
+                   packed_block(group, depth, n0));
     });
   }
 
-  // Neighbouring tasks share their rows of a and walk through the columns.
-  const int64_t tasks_per_group = row_parts.count * column_parts.count;
+  const int64_t tasks_per_group = plan.rows.count * plan.columns.count;
   for_each_item(
       product.groups * tasks_per_group, packed_weights + packed, scratch, context, [&](int64_t item, float* memory) {
         const int64_t group = item / tasks_per_group;
-        const int64_t row_part = item % tasks_per_group / column_parts.count, column_part = item % column_parts.count;
-        const int64_t m0 = row_parts.begin(row_part), m1 = row_parts.end(row_part);
-        const int64_t n0 = column_parts.begin(column_part), n1 = column_parts.end(column_part);
+        const int64_t row_part = item % tasks_per_group / plan.columns.count, column_part = item % plan.columns.count;
+        const int64_t t0 = plan.rows.begin(row_part), t1 = plan.rows.end(row_part);
+        const int64_t m0 = t0 * plan.row_unit, m1 = t1 * plan.row_unit;
+        const int64_t n0 = plan.columns.begin(column_part), n1 = plan.columns.end(column_part);
         int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
+        int64_t* const windows = offsets + (m1 - m0);
         float* const a = memory + offset_floats;
-        float* const own = a + round_up(a_floats, 16);
-        fill_row_offsets(product, m0, m1, offsets);
+        float* const own = a + a_floats;
         Patches patches = product.a;
         patches.image += group * product.a_group;
+        fill_row_offsets(product, m0, m1, offsets);
+        if (plan.in_place) copy_windows(patches, micro, t0, t1, a, windows);
 
         Block block;
-        block.a = a;
-        block.a_stride = a_stride;
-        block.rows = m1 - m0;
-        block.c_rows = offsets;
-        for (int64_t part = 0; part < depth_parts.count; ++part) {
-          const int64_t d0 = depth_parts.begin(part), d1 = depth_parts.end(part);
-          if (d1 > d0) micro.gather_rows(patches, m0, m1, d0, d1, a, a_stride);
-          if (few_rows) pack_weights(product, micro, group, n0, n1, d0, d1, own);
-          block.run = d1 - d0;
-          block.add = part > 0;
-          const bool last = part + 1 == depth_parts.count;
+        block.a_stride = plan.in_place ? patches.step_w * patches.channels : a_stride;
+        block.segment_stride = patches.tap_h * patches.window_width() * patches.channels;
+        block.rows = plan.in_place ? plan.row_unit : m1 - m0;
+        const int64_t strips = plan.in_place ? t1 - t0 : 1;  // a strip is what multiply_rows() does in one call
+        for (int64_t i = 0; i < plan.depth_blocks(); ++i) {
+          const DepthBlock depth(plan, i);
+          if (!plan.in_place && depth.run > 0) micro.gather_rows(patches, m0, m1, depth.d0, depth.d1, a, a_stride);
+          if (plan.few_rows) pack_weights(product, micro, group, n0, n1, depth, own);
+          const float* const a_block =
+              plan.in_place ? a + depth.first_tap * block.segment_stride + depth.u : static_cast<const float*>(a);
+          block.segments = depth.taps;
+          block.run = depth.run;
+          block.add = i > 0;
+          const bool last = i + 1 == plan.depth_blocks();
           block.activation = last ? product.activation : Activation::none;
           for (int64_t n = n0; n < n1; n += micro.nr) {
-            block.b = few_rows ? own + (n - n0) * block.run
-                               : packed_weights + group * packed_group + panels * micro.nr * d0 + n * block.run;
+            block.b = plan.few_rows ? own + (n - n0) * (depth.d1 - depth.d0) : packed_block(group, depth, n);
             block.columns = std::min(micro.nr, n1 - n);
             block.c = product.c + group * product.c_group + n;
             block.bias = last && product.bias ? product.bias + group * product.c_group + n : nullptr;
-            micro.multiply_rows(block);
+            for (int64_t strip = 0; strip < strips; ++strip) {
+              block.a = plan.in_place ? a_block + windows[strip] : a_block;
+              block.c_rows = offsets + strip * block.rows;
+              micro.multiply_rows(block);
+            }
           }
         }
       });
