@@ -1,0 +1,350 @@
+#include "kernels/optimizer/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tests/support/backend.h"
+#include "tests/support/compare.h"
+#include "tests/support/fill.h"
+#include "tests/support/guarded_buffer.h"
+
+namespace striate::test {
+namespace {
+
+struct OptimizerFunctions {
+  decltype(&cpu::sgd_update) sgd;
+  decltype(&cpu::adam_update) adam;
+  decltype(&cpu::rmsprop_update) rmsprop;
+  decltype(&cpu::global_norm) global_norm;
+};
+
+constexpr BackendTable<OptimizerFunctions> kOptimizer = {
+    .cpu = {&cpu::sgd_update, &cpu::adam_update, &cpu::rmsprop_update, &cpu::global_norm}};
+
+// One element's history, written out from the documented formulas of each method, in double.
+struct Element {
+  double w, s1 = 0.0, s2 = 0.0;
+};
+
+// PyTorch's SGD, with dampening 0.
+void pytorch_sgd(Element& e, double g, double rate, double decay, double momentum, bool nesterov, int64_t step) {
+  g += decay * e.w;
+  if (momentum != 0.0) {
+    e.s1 = step == 0 ? g : momentum * e.s1 + g;
+    g = nesterov ? g + momentum * e.s1 : e.s1;
+  }
+  e.w -= rate * g;
+}
+
+// Krizhevsky et al. 2012, §5: v ← 0.9·v − 0.0005·ε·w − ε·g.
+void paper_sgd(Element& e, double g, double rate, double decay, double momentum) {
+  e.s1 = momentum * e.s1 - decay * rate * e.w - rate * g;
+  e.w += e.s1;
+}
+
+void adam(Element& e, double g, double rate, double decay, const AdamOptions& o, int64_t step) {
+  if (o.decoupled) {
+    e.w = e.w * (1.0 - rate * decay);
+  } else {
+    g += decay * e.w;
+  }
+  e.s1 = o.beta1 * e.s1 + (1.0 - o.beta1) * g;
+  e.s2 = o.beta2 * e.s2 + (1.0 - o.beta2) * g * g;
+  double power1 = 1.0, power2 = 1.0;
+  for (int64_t t = 0; t <= step; ++t) power1 *= o.beta1, power2 *= o.beta2;
+  const double m_hat = e.s1 / (1.0 - power1), v_hat = e.s2 / (1.0 - power2);
+  e.w -= rate * m_hat / (std::sqrt(v_hat) + o.eps);
+}
+
+void rmsprop(Element& e, double g, double rate, double decay, const RmspropOptions& o) {
+  g += decay * e.w;
+  e.s1 = o.alpha * e.s1 + (1.0 - o.alpha) * g * g;
+  const double u = g / (std::sqrt(e.s1) + o.eps);
+  if (o.momentum > 0.0f) {
+    e.s2 = o.momentum * e.s2 + u;
+    e.w -= rate * e.s2;
+  } else {
+    e.w -= rate * u;
+  }
+}
+
+// The method as a kernel of a backend or of the reference, and as the history of one element.
+struct OptimizerCase {
+  std::string name;
+  std::function<void(const OptimizerFunctions*, const ParameterUpdate<float>*, int64_t, const UpdateState*, Context&)>
+      update;  // on the reference where the functions are null
+  std::function<void(Element&, double g, double rate, double decay, int64_t step)> element;
+  bool uses_s1, uses_s2;
+};
+
+OptimizerCase sgd_case(const std::string& name, const SgdOptions& o) {
+  return {name,
+          [o](const OptimizerFunctions* f, const auto* updates, int64_t count, const auto* state, Context& context) {
+            (f != nullptr ? f->sgd : &reference::sgd_update<float>)(updates, count, o, state, context);
+          },
+          [o](Element& e, double g, double rate, double decay, int64_t step) {
+            if (o.paper_update) {
+              paper_sgd(e, g, rate, decay, o.momentum);
+            } else {
+              pytorch_sgd(e, g, rate, decay, o.momentum, o.nesterov, step);
+            }
+          },
+          o.momentum != 0.0f, false};
+}
+
+OptimizerCase adam_case(const std::string& name, const AdamOptions& o) {
+  return {name,
+          [o](const OptimizerFunctions* f, const auto* updates, int64_t count, const auto* state, Context& context) {
+            (f != nullptr ? f->adam : &reference::adam_update<float>)(updates, count, o, state, context);
+          },
+          [o](Element& e, double g, double rate, double decay, int64_t step) { adam(e, g, rate, decay, o, step); },
+          true, true};
+}
+
+OptimizerCase rmsprop_case(const std::string& name, const RmspropOptions& o) {
+  return {name,
+          [o](const OptimizerFunctions* f, const auto* updates, int64_t count, const auto* state, Context& context) {
+            (f != nullptr ? f->rmsprop : &reference::rmsprop_update<float>)(updates, count, o, state, context);
+          },
+          [o](Element& e, double g, double rate, double decay, int64_t) { rmsprop(e, g, rate, decay, o); }, true,
+          o.momentum > 0.0f};
+}
+
+std::vector<OptimizerCase> optimizer_cases() {
+  return {
+      sgd_case("sgd", {}),
+      sgd_case("sgd_momentum", {0.9f}),
+      sgd_case("sgd_nesterov", {0.9f, true}),
+      sgd_case("sgd_paper", {0.9f, false, true}),
+      sgd_case("sgd_paper_without_momentum", {0.0f, false, true}),
+      adam_case("adam", {}),
+      adam_case("adamw", {0.9f, 0.999f, 1e-8f, true}),
+      adam_case("adam_other_betas", {0.8f, 0.95f, 1e-3f, false}),
+      rmsprop_case("rmsprop", {}),
+      rmsprop_case("rmsprop_momentum", {0.9f, 1e-6f, 0.9f}),
+  };
+}
+
+// Parameters of sizes round a vector and a chunk of 16384; every other one without weight decay, as biases have it.
+const std::vector<int64_t> kSizes = {1, 37, 16384, 0, 50000, 16};
+
+struct Parameters {
+  std::vector<GuardedBuffer<float>> w, s1, s2;
+  std::vector<std::vector<float>> g;
+  std::vector<ParameterUpdate<float>> updates;
+
+  explicit Parameters(const OptimizerCase& method) {
+    for (size_t i = 0; i < kSizes.size(); ++i) {
+      const auto seed = static_cast<uint32_t>(i);
+      w.emplace_back(uniform<float>(kSizes[i], 100 + seed));
+      g.emplace_back(static_cast<size_t>(kSizes[i]));
+      s1.emplace_back(kSizes[i], 0.0f);
+      s2.emplace_back(kSizes[i], 0.0f);
+    }
+    for (size_t i = 0; i < kSizes.size(); ++i) {
+      updates.push_back({w[i].data(), g[i].data(), method.uses_s1 ? s1[i].data() : nullptr,
+                         method.uses_s2 ? s2[i].data() : nullptr, kSizes[i], i % 2 == 0 ? 0.01f : 0.0f});
+    }
+  }
+
+  // Gradients of `step`; the values stay where `updates` points.
+  void set_gradients(int64_t step) {
+    for (size_t i = 0; i < g.size(); ++i) {
+      const auto values = uniform<float>(kSizes[i], static_cast<uint32_t>(1000 + 10 * step + static_cast<int64_t>(i)));
+      std::copy(values.begin(), values.end(), g[i].begin());
+    }
+  }
+};
+
+constexpr int kSteps = 5;
+
+UpdateState state_of(int64_t step) { return {step < 3 ? 0.01f : 0.001f, 0.5f, step}; }
+
+class Optimizer : public testing::TestWithParam<OnBackend<OptimizerCase>> {
+ protected:
+  const OptimizerFunctions& backend() const { return kOptimizer[GetParam().backend]; }
+  const OptimizerCase& method() const { return GetParam().value; }
+
+  Parameters run(const OptimizerFunctions* functions, int threads) const {
+    TestContext context(threads);
+    Parameters parameters(method());
+    for (int64_t step = 0; step < kSteps; ++step) {
+      parameters.set_gradients(step);
+      const UpdateState state = state_of(step);
+      method().update(functions, parameters.updates.data(), static_cast<int64_t>(kSizes.size()), &state, context);
+    }
+    return parameters;
+  }
+};
+
+// Each step adds an error of a few 1e-7 of the step (at most 0.03) to a weight below 1 that is rounded itself. Adam's
+// first steps divide small gradients by themselves, so an update is good to its own relative error.
+constexpr Tolerance kUpdateTolerance{3e-7, 1e-6};
+
+TEST_P(Optimizer, AgreesWithTheFormulasStepByStep) {
+  for (const OptimizerFunctions* functions : {static_cast<const OptimizerFunctions*>(nullptr), &backend()}) {
+    const Parameters found = run(functions, 2);
+    for (size_t i = 0; i < kSizes.size(); ++i) {
+      const auto start = uniform<float>(kSizes[i], 100 + static_cast<uint32_t>(i));
+      std::vector<Element> elements(start.begin(), start.end());
+      for (int64_t step = 0; step < kSteps; ++step) {
+        const auto g = uniform<float>(kSizes[i], static_cast<uint32_t>(1000 + 10 * step + static_cast<int64_t>(i)));
+        for (size_t j = 0; j < g.size(); ++j) {
+          method().element(elements[j], 0.5 * g[j], state_of(step).learning_rate, i % 2 == 0 ? double{0.01f} : 0.0,
+                           step);
+        }
+      }
+      std::vector<double> w, s1, s2;
+      for (const Element& e : elements) w.push_back(e.w), s1.push_back(e.s1), s2.push_back(e.s2);
+      EXPECT_TRUE(all_close(found.w[i], w, kUpdateTolerance)) << "parameter " << i;
+      if (method().uses_s1) {
+        EXPECT_TRUE(all_close(found.s1[i], s1, kUpdateTolerance)) << "parameter " << i;
+      }
+      if (method().uses_s2) {
+        EXPECT_TRUE(all_close(found.s2[i], s2, {1e-6, 1e-6})) << "parameter " << i;
+      }
+      EXPECT_TRUE(found.w[i].intact() && found.s1[i].intact() && found.s2[i].intact());
+    }
+  }
+}
+
+TEST_P(Optimizer, NumberOfThreadsDoesNotMatter) {
+  const Parameters one = run(&backend(), 1), three = run(&backend(), 3);
+  for (size_t i = 0; i < kSizes.size(); ++i) {
+    EXPECT_TRUE(all_equal(three.w[i], one.w[i]));
+    EXPECT_TRUE(all_equal(three.s1[i], one.s1[i]));
+    EXPECT_TRUE(all_equal(three.s2[i], one.s2[i]));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, Optimizer, on_every_backend(optimizer_cases()), case_name);
+
+class OptimizerByHand : public testing::TestWithParam<Backend> {
+ protected:
+  // One weight 1, gradients 0.5 then −0.25, decay 0.1, rate 0.1: few enough digits to follow on paper.
+  template <typename Update>
+  std::vector<double> two_steps(float decay, Update&& update) {
+    TestContext context;
+    float w = 1.0f, g = 0.5f, s1 = 0.0f, s2 = 0.0f;
+    const ParameterUpdate<float> parameter{&w, &g, &s1, &s2, 1, decay};
+    std::vector<double> weights;
+    for (int64_t step = 0; step < 2; ++step) {
+      const UpdateState state{0.1f, 1.0f, step};
+      update(&parameter, &state, static_cast<Context&>(context));
+      weights.push_back(w);
+      g = -0.25f;
+    }
+    return weights;
+  }
+  const OptimizerFunctions& backend() const { return kOptimizer[GetParam()]; }
+};
+
+TEST_P(OptimizerByHand, SgdMomentum) {
+  // g = .6, v = .6, w = .94; g = −.25 + .094 = −.156, v = .54 − .156 = .384, w = .9016
+  const auto w = two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) { backend().sgd(u, 1, {0.9f}, s, c); });
+  EXPECT_TRUE(all_close(w, std::vector<double>{0.94, 0.9016}, {2e-7, 0}));
+}
+
+TEST_P(OptimizerByHand, SgdNesterov) {
+  // g = .6, v = .6, w = 1 − .1·(.6 + .54) = .886; g = −.25 + .0886 = −.1614, v = .54 − .1614 = .3786,
+  // w = .886 − .1·(−.1614 + .34074) = .868066
+  const auto w = two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) {
+    backend().sgd(u, 1, {0.9f, true}, s, c);
+  });
+  EXPECT_TRUE(all_close(w, std::vector<double>{0.886, 0.868066}, {2e-7, 0}));
+}
+
+TEST_P(OptimizerByHand, SgdOfThePaper) {
+  // v = −.1·.1·1 − .1·.5 = −.06, w = .94; v = −.054 − .0094 + .025 = −.0384, w = .9016
+  const auto w = two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) {
+    backend().sgd(u, 1, {0.9f, false, true}, s, c);
+  });
+  EXPECT_TRUE(all_close(w, std::vector<double>{0.94, 0.9016}, {2e-7, 0}));
+}
+
+TEST_P(OptimizerByHand, AdamAndAdamW) {
+  // The first step of Adam is the rate against the gradient's sign, whatever its size: w = .9. AdamW shrinks to .99
+  // first: .89. Second step, AdamW: w = .89·.99 = .8811, m̂ = (.09·.5 − .1·.25)/.19 = .105263,
+  // v̂ = (.000999·.25·… ) = (.999·.25 + .0625)/1.999 = .156203, √v̂ = .395225, w = .8811 − .1·.266337 = .854466
+  const auto adamw = two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) {
+    backend().adam(u, 1, {0.9f, 0.999f, 1e-8f, true}, s, c);
+  });
+  EXPECT_TRUE(all_close(adamw, std::vector<double>{0.89, 0.854466}, {1e-6, 0}));
+  // Adam, decay 0: m̂, v̂ are the same, w = .9 − .0266337
+  const auto adam = two_steps(0.0f, [&](const auto* u, const auto* s, Context& c) { backend().adam(u, 1, {}, s, c); });
+  EXPECT_TRUE(all_close(adam, std::vector<double>{0.9, 0.873366}, {1e-6, 0}));
+}
+
+TEST_P(OptimizerByHand, Rmsprop) {
+  // α = .75: s = .0625, u = .5/.25 = 2, w = .8; s = .046875 + .015625 = .0625, u = −1, w = .9
+  const auto w = two_steps(0.0f, [&](const auto* u, const auto* s, Context& c) {
+    backend().rmsprop(u, 1, {0.75f, 1e-10f, 0.0f}, s, c);
+  });
+  EXPECT_TRUE(all_close(w, std::vector<double>{0.8, 0.9}, {2e-7, 0}));
+  // with momentum .5: b = 2, w = .8; b = 1 − 1 = 0, w = .8
+  const auto heavy = two_steps(0.0f, [&](const auto* u, const auto* s, Context& c) {
+    backend().rmsprop(u, 1, {0.75f, 1e-10f, 0.5f}, s, c);
+  });
+  EXPECT_TRUE(all_close(heavy, std::vector<double>{0.8, 0.8}, {2e-7, 0}));
+}
+
+TEST_P(OptimizerByHand, GlobalNormClipsByScalingTheNextUpdate) {
+  TestContext context;
+  const std::vector<float> a = {3, 0, 0}, b = {0, 4};
+  const std::vector<ParameterUpdate<float>> updates = {{nullptr, a.data(), nullptr, nullptr, 3, 0},
+                                                       {nullptr, b.data(), nullptr, nullptr, 2, 0}};
+  float norm = 0;
+  UpdateState state{0.1f, 0.5f, 0};
+  backend().global_norm(updates.data(), 2, 0.0f, &state, &norm, context);
+  EXPECT_FLOAT_EQ(norm, 2.5f);
+  EXPECT_EQ(state.gradient_scale, 0.5f);  // off
+  backend().global_norm(updates.data(), 2, 3.0f, &state, &norm, context);
+  EXPECT_EQ(state.gradient_scale, 0.5f);  // below the limit
+  backend().global_norm(updates.data(), 2, 1.0f, &state, &norm, context);
+  EXPECT_FLOAT_EQ(norm, 2.5f);
+  EXPECT_FLOAT_EQ(state.gradient_scale, 0.2f);
+  backend().global_norm(updates.data(), 2, 1.0f, &state, &norm, context);
+  EXPECT_FLOAT_EQ(norm, 1.0f);
+  backend().global_norm(nullptr, 0, 1.0f, &state, &norm, context);
+  EXPECT_EQ(norm, 0.0f);
+}
+
+TEST_P(OptimizerByHand, ANormThatIsNotFiniteIsLeftToBeSeen) {
+  TestContext context;
+  for (const float bad : {INFINITY, NAN}) {
+    std::vector<float> g(100, 1.0f);
+    g[77] = bad;
+    const ParameterUpdate<float> update{nullptr, g.data(), nullptr, nullptr, 100, 0};
+    float norm = 0;
+    UpdateState state{0.1f, 1.0f, 0};
+    backend().global_norm(&update, 1, 1.0f, &state, &norm, context);
+    EXPECT_FALSE(std::isfinite(norm));
+    EXPECT_EQ(state.gradient_scale, 1.0f);
+  }
+}
+
+TEST_P(OptimizerByHand, GlobalNormIsThatOfTheReferenceForAnyNumberOfThreads) {
+  std::vector<std::vector<float>> gradients;
+  std::vector<ParameterUpdate<float>> updates;
+  for (const int64_t n : {1, 100003, 0, 16384, 37}) gradients.push_back(uniform<float>(n, static_cast<uint32_t>(n)));
+  for (const auto& g : gradients) updates.push_back({nullptr, g.data(), nullptr, nullptr, std::ssize(g), 0});
+  const auto norm_with = [&](auto&& global_norm, int threads) {
+    TestContext context(threads);
+    float norm = 0;
+    UpdateState state{0.1f, 0.25f, 0};
+    global_norm(updates.data(), std::ssize(updates), 1.0f, &state, &norm, context);
+    return std::vector<float>{norm, state.gradient_scale};
+  };
+  const auto one = norm_with(backend().global_norm, 1);
+  EXPECT_TRUE(all_equal(norm_with(backend().global_norm, 3), one));
+  EXPECT_TRUE(all_close(one, norm_with(reference::global_norm<float>, 1), {0, 1.2e-7}));
+}
+
+INSTANTIATE_TEST_SUITE_P(, OptimizerByHand, testing::ValuesIn(backends()), backend_name);
+
+}  // namespace
+}  // namespace striate::test
