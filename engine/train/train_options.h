@@ -34,6 +34,13 @@ struct TrainOptions {
 
   /// Reads `train:`; seed, output and model_name are the caller's. Throws ConfigError with file, line and key.
   static TrainOptions parse(ConfigReader train);
+
+  /// "key=value" lines of all that a resumed run must have in common with the one it continues. How long to train,
+  /// what to print and when to save may change.
+  std::string fixed_by_resume() const;
 };
+
+/// What differs between two such texts, "\n  train.batch_size: 64 in the run, 32 now" each; empty when nothing does.
+std::string differing_options(const std::string& in_the_run, const std::string& now);
 
 }  // namespace striate

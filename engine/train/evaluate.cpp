@@ -1,0 +1,50 @@
+#include "engine/train/evaluate.h"
+
+#include <chrono>
+#include <optional>
+
+#include "engine/autograd.h"
+#include "engine/ops/ops.h"
+#include "kernels/error.h"
+
+namespace striate {
+
+namespace {
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(nn::Module& model) : model_(model), training_(model.training()) { model_.eval(); }
+  ~EvaluationMode() { model_.train(training_); }
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  nn::Module& model_;
+  bool training_;
+};
+}  // namespace
+
+Evaluation evaluate(nn::Module& model, BatchSource& source, Device device, const EvaluateOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const EvaluationMode mode(model);
+  const NoGradGuard no_grad;
+  std::optional<Metrics> metrics;
+  int64_t done = 0;
+  Batch batch;
+  source.start(0);
+  while (source.next(batch)) {
+    const Tensor labels = batch.labels.to(device);
+    const Tensor logits = model(batch.images.to(device));
+    const ops::CrossEntropy result = ops::softmax_cross_entropy(logits, labels);
+    if (!metrics) metrics.emplace(logits.dim(1));
+    metrics->add(logits, labels, result.sample_loss, result.rank);
+    if (options.on_batch) options.on_batch(batch, logits);
+    done += labels.size();
+    if (options.progress && !options.progress(done, source.samples())) break;
+  }
+  require<Error>(metrics.has_value(), "evaluate: the data have no images");
+  Evaluation evaluation = metrics->result();
+  evaluation.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return evaluation;
+}
+
+}  // namespace striate

@@ -1,0 +1,410 @@
+#include "engine/train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "engine/allocator.h"
+#include "engine/ops/ops.h"
+#include "engine/random.h"
+#include "engine/train/checkpoint.h"
+#include "engine/train/evaluate.h"
+#include "engine/train/interrupt.h"
+#include "engine/train/weights.h"
+#include "kernels/error.h"
+
+namespace striate {
+
+namespace {
+class Clock {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+int64_t count_correct(const Tensor& rank) {
+  const Tensor host = rank.to(Device::cpu);
+  const int32_t* places = host.data<int32_t>();
+  return std::count(places, places + host.size(), 0);
+}
+}  // namespace
+
+class Trainer::Run {
+ public:
+  Run(nn::Module& model, const TrainData& data, const TrainOptions& options);
+  void add_observer(TrainObserver& observer) { observers_.push_back(&observer); }
+  void resume();
+  TrainResult run();
+
+ private:
+  enum class EpochEnd { complete, step_limit, interrupted };
+
+  template <typename Event>
+  void tell(Event&& event) {
+    for (TrainObserver* observer : observers_) event(*observer);
+  }
+  bool by_accuracy() const { return options_.best_by == "val_top1"; }
+  bool step_limit_reached() const { return options_.max_steps > 0 && state_.step >= options_.max_steps; }
+  bool early_stop_due(int64_t epoch, int64_t best_epoch) const {
+    return options_.early_stop_patience > 0 && epoch - best_epoch >= options_.early_stop_patience;
+  }
+  double rate() const { return schedule_->rate(state_.epoch, state_.batch / options_.accumulate, steps_per_epoch_); }
+  std::string fixed_options() const;
+  TrainResult train_to_the_end();
+  void begin_folder();
+  bool first_record();
+  EpochEnd train_epoch();
+  bool train_step();
+  bool finish_epoch(bool complete);
+  std::optional<Evaluation> measure(const char* part, BatchSource& source);
+  bool measure_test(bool current_is_best, EpochRecord& record);
+  void keep_best();
+  void save();
+  void require_finite(double loss, const char* what, int64_t step, double learning_rate) const;
+  TrainResult result(TrainStatus status) const { return {status, state_.step, state_.last}; }
+
+  nn::Module& model_;
+  TrainData data_;
+  TrainOptions options_;
+  std::vector<TrainObserver*> observers_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Schedule> schedule_;
+  Device device_;
+  int64_t steps_per_epoch_ = 0;
+  bool resumed_ = false;
+  RunState state_;
+  std::pair<int64_t, int64_t> saved_{-1, -1};  // step and rows of the last checkpoint
+  std::vector<Tensor> best_;                   // the best weights of a run without a folder
+  Batch batch_;
+};
+
+Trainer::Run::Run(nn::Module& model, const TrainData& data, const TrainOptions& options)
+    : model_(model), data_(data), options_(options) {
+  require<ConfigError>(data_.train != nullptr && data_.train->samples() > 0, "train: there are no training images");
+  require<ConfigError>(options_.accumulate > 0, "train.accumulate: {}, expected 1 or more", options_.accumulate);
+  require<ConfigError>(options_.best_by == "val_loss" || by_accuracy(),
+                       "train.best_by: '{}', expected val_loss or val_top1", options_.best_by);
+  require<ConfigError>(data_.val != nullptr || options_.early_stop_patience == 0,
+                       "train.early_stop_patience: there are no validation images to judge by; set "
+                       "data.validation_fraction");
+  optimizer_ = make_optimizer(options_.optimizer, model_.named_parameters(), options_.learning_rate);
+  optimizer_->set_max_norm(static_cast<float>(options_.clip_grad_norm));
+  schedule_ = make_schedule(options_.schedule, options_.learning_rate, options_.epochs);
+  device_ = optimizer_->device();
+  steps_per_epoch_ = (data_.train->batches() + options_.accumulate - 1) / options_.accumulate;
+}
+
+std::string Trainer::Run::fixed_options() const {
+  return options_.fixed_by_resume() + fmt::format("training images={}\n", data_.train->samples());
+}
+
+void Trainer::Run::resume() {
+  require<ConfigError>(!options_.output.empty(), "resume: the run has no folder");
+  state_ = load_checkpoint(options_.output, model_, *optimizer_);
+  const std::string different = differing_options(state_.options, fixed_options());
+  require<ConfigError>(different.empty(), "{}: cannot be resumed with other options:{}", options_.output, different);
+  if (!state_.schedule.empty()) schedule_->load_state(state_.schedule);
+  saved_ = {state_.step, state_.rows};
+  resumed_ = true;
+}
+
+TrainResult Trainer::Run::run() {
+  RunInfo info;
+  info.device = device_;
+  info.parameters = model_.parameter_count();
+  info.train_images = data_.train->samples();
+  info.val_images = data_.val != nullptr ? data_.val->samples() : 0;
+  info.test_images = data_.test != nullptr ? data_.test->samples() : 0;
+  info.epochs = options_.epochs;
+  info.steps_per_epoch = steps_per_epoch_;
+  info.max_steps = options_.max_steps;
+  info.best_by = options_.best_by;
+  info.resumed = resumed_;
+  info.step = state_.step;
+  info.rows = state_.rows;
+
+  std::optional<InterruptGuard> guard;
+  if (options_.handle_signals) guard.emplace();
+  if (!resumed_) begin_folder();
+  tell([&](TrainObserver& o) { o.run_begins(info); });
+  const TrainResult outcome = train_to_the_end();
+  tell([&](TrainObserver& o) { o.run_ends(outcome); });
+  return outcome;
+}
+
+void Trainer::Run::begin_folder() {
+  if (options_.output.empty()) return;
+  std::error_code error;
+  std::filesystem::create_directories(options_.output, error);
+  require<IoError>(!error, "{}: cannot be made: {}", options_.output, error.message());
+  // Another run's best weights are not this one's.
+  std::filesystem::remove(best_weights_path(options_.output), error);
+}
+
+TrainResult Trainer::Run::train_to_the_end() {
+  if (!resumed_) save();
+  if (state_.rows == 0 && !first_record()) {
+    save();
+    return result(TrainStatus::interrupted);
+  }
+  while (true) {
+    const bool inside_epoch = state_.batch > 0;
+    if (!inside_epoch) {
+      if (state_.epoch > options_.epochs || step_limit_reached()) break;
+      if (state_.rows > 1 && early_stop_due(state_.epoch - 1, state_.best_epoch)) {
+        return result(TrainStatus::early_stopped);
+      }
+    }
+    const EpochEnd end = train_epoch();
+    if (end == EpochEnd::interrupted || !finish_epoch(end == EpochEnd::complete)) {
+      save();
+      return result(TrainStatus::interrupted);
+    }
+    if (end == EpochEnd::step_limit) break;
+  }
+  return result(TrainStatus::finished);
+}
+
+// Epoch 0: the network as it starts. False where it was interrupted.
+bool Trainer::Run::first_record() {
+  EpochRecord record;
+  record.learning_rate = rate();
+  const Clock clock;
+  if (data_.val != nullptr) {
+    const std::optional<Evaluation> val = measure("val", *data_.val);
+    if (!val) return false;
+    record.val_loss = val->loss;
+    record.val_top1 = val->top1;
+    record.val_top5 = val->top5;
+    record.val_macro_f1 = val->macro_f1;
+    require_finite(val->loss, "the validation loss", state_.step, record.learning_rate);
+  }
+  record.seconds = clock.seconds();
+  state_.rows = 1;
+  state_.last = record;
+  tell([&](TrainObserver& o) { o.epoch_done(record); });
+  return true;
+}
+
+Trainer::Run::EpochEnd Trainer::Run::train_epoch() {
+  model_.train();
+  const int64_t batches = data_.train->batches();
+  if (state_.batch < batches) {
+    data_.train->start(state_.epoch - 1, state_.batch);
+    while (true) {
+      if (InterruptGuard::requested() && options_.handle_signals) return EpochEnd::interrupted;
+      if (state_.batch >= batches) break;
+      if (step_limit_reached()) return EpochEnd::step_limit;
+      if (!train_step()) break;
+      const bool due = options_.save_every_steps > 0 && state_.step % options_.save_every_steps == 0;
+      if (due && state_.batch < batches) save();
+    }
+  }
+  return EpochEnd::complete;
+}
+
+// One optimizer step over up to `accumulate` batches; false at the epoch's end.
+bool Trainer::Run::train_step() {
+  const Clock clock;
+  const double learning_rate = rate();
+  const auto nominal = static_cast<double>(data_.train->batch_size());
+  DropoutState& dropout = dropout_state(device_);
+  dropout = {options_.seed, static_cast<uint64_t>(state_.step), 0};
+  optimizer_->clear_grad();
+
+  StepRecord record;
+  record.step_in_epoch = state_.batch / options_.accumulate + 1;
+  double loss_sum = 0.0;
+  int64_t correct = 0;
+  for (int64_t part = 0; part < options_.accumulate; ++part) {
+    const double before = clock.seconds();
+    const bool more = data_.train->next(batch_);
+    record.data_seconds += clock.seconds() - before;
+    if (!more) break;
+    const int64_t images = batch_.labels.size();
+    const ops::CrossEntropy result = ops::softmax_cross_entropy(
+        model_(batch_.images.to(device_)), batch_.labels.to(device_), static_cast<float>(options_.label_smoothing));
+    const double loss = result.loss.item();
+    require_finite(loss, "the loss", state_.step + 1, learning_rate);
+    // Batches of an accumulated step weigh as their images do; the nominal size is divided out with the sum below.
+    const bool weighted = options_.accumulate > 1 && static_cast<double>(images) != nominal;
+    (weighted ? ops::scale(result.loss, static_cast<float>(static_cast<double>(images) / nominal)) : result.loss)
+        .backward();
+    loss_sum += loss * static_cast<double>(images);
+    correct += count_correct(result.rank);
+    record.images += images;
+    dropout.first_sample += static_cast<uint64_t>(images);
+    state_.batch = batch_.index + 1;
+  }
+  if (record.images == 0) return false;
+
+  const auto images = static_cast<double>(record.images);
+  optimizer_->set_gradient_scale(options_.accumulate > 1 ? static_cast<float>(nominal / images) : 1.0f);
+  optimizer_->set_learning_rate(learning_rate);
+  optimizer_->step();
+  ++state_.step;
+  state_.loss_sum += loss_sum;
+  state_.correct += correct;
+  state_.images += record.images;
+
+  record.step = state_.step;
+  record.epoch = state_.epoch;
+  record.steps_per_epoch = steps_per_epoch_;
+  record.loss = loss_sum / images;
+  record.top1 = static_cast<double>(correct) / images;
+  record.epoch_loss = state_.loss_sum / static_cast<double>(state_.images);
+  record.epoch_top1 = static_cast<double>(state_.correct) / static_cast<double>(state_.images);
+  record.learning_rate = learning_rate;
+  if (options_.clip_grad_norm > 0) record.gradient_norm = static_cast<double>(optimizer_->last_norm());
+  record.memory_bytes = allocator(device_).stats().peak;
+  record.seconds = clock.seconds();
+  state_.train_seconds += record.seconds;
+  state_.seconds += record.seconds;
+  state_.last.learning_rate = learning_rate;
+  tell([&](TrainObserver& o) { o.step_done(record); });
+  return true;
+}
+
+// Measures, reports and saves. False where it was interrupted; the epoch is then finished by the resumed run. An epoch
+// that max_steps cut short is reported but stays open, so that a longer run can go on with it.
+bool Trainer::Run::finish_epoch(bool complete) {
+  EpochRecord record;
+  record.epoch = state_.epoch;
+  record.step = state_.step;
+  record.learning_rate = state_.last.learning_rate;
+  const auto images = static_cast<double>(std::max<int64_t>(state_.images, 1));
+  record.train_loss = state_.loss_sum / images;
+  record.train_top1 = static_cast<double>(state_.correct) / images;
+  record.images_per_second = static_cast<double>(state_.images) / state_.train_seconds;
+
+  const Clock clock;
+  bool is_best = true;  // without validation the last weights are the best
+  record.best_epoch = state_.best_epoch;
+  record.best_value = state_.best_value;
+  if (data_.val != nullptr) {
+    const std::optional<Evaluation> val = measure("val", *data_.val);
+    if (!val) return false;
+    require_finite(val->loss, "the validation loss", state_.step, record.learning_rate);
+    record.val_loss = val->loss;
+    record.val_top1 = val->top1;
+    record.val_top5 = val->top5;
+    record.val_macro_f1 = val->macro_f1;
+    const double value = by_accuracy() ? val->top1 : val->loss;
+    const bool again = state_.best_epoch == record.epoch && value == state_.best_value;
+    is_best =
+        state_.best_epoch == 0 || again || (by_accuracy() ? value > state_.best_value : value < state_.best_value);
+    if (is_best) record.best_value = value;
+  }
+  if (is_best) record.best_epoch = record.epoch;
+  record.is_best = is_best;
+
+  const bool over =
+      step_limit_reached() || record.epoch >= options_.epochs || early_stop_due(record.epoch, record.best_epoch);
+  if (over && data_.test != nullptr && !measure_test(is_best, record)) return false;
+  if (is_best) keep_best();
+  record.seconds = state_.seconds + clock.seconds();
+  tell([&](TrainObserver& o) { o.epoch_done(record); });
+
+  state_.last = record;
+  state_.best_epoch = record.best_epoch;
+  state_.best_value = record.best_value;
+  if (complete) {
+    const double val_value = by_accuracy() ? 1.0 - record.val_top1 : record.val_loss;
+    schedule_->observe(data_.val != nullptr ? val_value : record.train_loss);
+    ++state_.epoch;
+    ++state_.rows;
+    state_.batch = state_.correct = state_.images = 0;
+    state_.loss_sum = state_.train_seconds = state_.seconds = 0.0;
+  }
+  const bool epochs_due = record.epoch % options_.save_every == 0;
+  const bool steps_due = options_.save_every_steps > 0 && state_.step % options_.save_every_steps == 0;
+  if (over || epochs_due || steps_due) save();
+  return true;
+}
+
+std::optional<Evaluation> Trainer::Run::measure(const char* part, BatchSource& source) {
+  bool stopped = false;
+  EvaluateOptions options;
+  options.progress = [&](int64_t done, int64_t total) {
+    tell([&](TrainObserver& o) { o.evaluation_progress(part, done, total); });
+    stopped = options_.handle_signals && InterruptGuard::requested() && done < total;
+    return !stopped;
+  };
+  Evaluation evaluation = evaluate(model_, source, device_, options);
+  if (stopped) return std::nullopt;
+  return evaluation;
+}
+
+// With the best weights; the network has its own again afterwards. False where it was interrupted.
+bool Trainer::Run::measure_test(bool current_is_best, EpochRecord& record) {
+  std::vector<NamedTensor> weights = named_weights(model_);
+  std::vector<Tensor> current;
+  if (!current_is_best) {
+    for (const NamedTensor& w : weights) current.push_back(w.tensor.clone());
+    if (!options_.output.empty()) {
+      load_weights(best_weights_path(options_.output), model_);
+    } else {
+      for (size_t i = 0; i < weights.size(); ++i) weights[i].tensor.copy_from(best_[i]);
+    }
+  }
+  const std::optional<Evaluation> test = measure("test", *data_.test);
+  for (size_t i = 0; i < current.size(); ++i) weights[i].tensor.copy_from(current[i]);
+  if (!test) return false;
+  record.test_loss = test->loss;
+  record.test_top1 = test->top1;
+  return true;
+}
+
+void Trainer::Run::keep_best() {
+  if (!options_.output.empty()) {
+    save_weights(best_weights_path(options_.output), model_,
+                 {{"model", options_.model_name},
+                  {"epoch", fmt::format("{}", state_.epoch)},
+                  {"step", fmt::format("{}", state_.step)}});
+    return;
+  }
+  if (data_.test == nullptr) return;
+  const std::vector<NamedTensor> weights = named_weights(model_);
+  best_.resize(weights.size());
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (!best_[i].defined()) best_[i] = weights[i].tensor.clone();
+    best_[i].copy_from(weights[i].tensor);
+  }
+}
+
+void Trainer::Run::save() {
+  const std::pair<int64_t, int64_t> now{state_.step, state_.rows};
+  if (options_.output.empty() || saved_ == now) return;
+  tell([&](TrainObserver& o) { o.checkpoint_begins(state_.step); });
+  state_.schedule = schedule_->state();
+  state_.options = fixed_options();
+  save_checkpoint(options_.output, model_, *optimizer_, state_, {{"model", options_.model_name}});
+  saved_ = now;
+}
+
+void Trainer::Run::require_finite(double loss, const char* what, int64_t step, double learning_rate) const {
+  if (std::isfinite(loss)) return;
+  std::string kept;
+  if (saved_.first >= 0) {
+    kept =
+        fmt::format("; the last good checkpoint, of step {}, is {}", saved_.first, last_weights_path(options_.output));
+  }
+  throw Error(
+      fmt::format("{} is {} at step {} (epoch {}, learning rate {:g}): lower train.learning_rate, warm up, or set "
+                  "train.clip_grad_norm{}",
+                  what, loss, step, state_.epoch, learning_rate, kept));
+}
+
+Trainer::Trainer(nn::Module& model, const TrainData& data, const TrainOptions& options)
+    : run_(std::make_unique<Run>(model, data, options)) {}
+Trainer::~Trainer() = default;
+void Trainer::add_observer(TrainObserver& observer) { run_->add_observer(observer); }
+void Trainer::resume() { run_->resume(); }
+TrainResult Trainer::run() { return run_->run(); }
+
+}  // namespace striate

@@ -1,0 +1,372 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "engine/allocator.h"
+#include "engine/train/checkpoint.h"
+#include "kernels/error.h"
+#include "tests/engine/train_toy.h"
+#include "tests/support/compare.h"
+#include "tests/support/temp_dir.h"
+
+namespace striate {
+namespace {
+
+namespace fs = std::filesystem;
+using test::CallbackObserver;
+using test::content;
+using test::split;
+using test::TempDir;
+using test::toy_network;
+using test::ToySource;
+
+TrainOptions quick_options() {
+  TrainOptions options;
+  options.epochs = 3;
+  options.learning_rate = 0.05;
+  options.seed = 3;
+  options.handle_signals = false;
+  return options;
+}
+
+TEST(Train, OverfitsAToyProblem) {
+  for (const Device device : {Device::reference, Device::cpu}) {
+    const auto network = toy_network(1, 0.0f);
+    network->to(device);
+    ToySource train(8, 8, 1), val(8, 8, 1);
+    TrainOptions options = quick_options();
+    options.epochs = 60;
+    Trainer trainer(*network, {&train, &val, nullptr}, options);
+    const TrainResult result = trainer.run();
+    EXPECT_EQ(result.status, TrainStatus::finished);
+    EXPECT_EQ(result.steps, 60);
+    EXPECT_LT(result.last.train_loss, 0.01) << to_string(device);
+    EXPECT_EQ(result.last.val_top1, 1.0);
+  }
+}
+
+TEST(Train, WritesTheRunsFolder) {
+  const TempDir dir;
+  const auto network = toy_network();
+  ToySource train(50, 16, 1), val(20, 16, 2), test_part(24, 16, 3);
+  TrainOptions options = quick_options();
+  options.output = dir / "run";
+  options.model_name = "toy";
+  RunLog log(options.output);
+  CallbackObserver seen;
+  Trainer trainer(*network, {&train, &val, &test_part}, options);
+  trainer.add_observer(log);
+  trainer.add_observer(seen);
+  const TrainResult result = trainer.run();
+  EXPECT_EQ(result.steps, 12);  // 3 epochs of 16 + 16 + 16 + 2 images
+
+  const std::vector<std::string> metrics = split(content(dir / "run/metrics.csv"), '\n');
+  ASSERT_EQ(metrics.size(), 5u);
+  EXPECT_EQ(metrics[0],
+            "epoch,learning_rate,train_loss,train_top1,val_loss,val_top1,val_macro_f1,test_loss,test_top1,images_per_"
+            "second,seconds");
+  const std::vector<std::string> before = split(metrics[1], ','), first = split(metrics[2], ','),
+                                 last = split(metrics[4], ',');
+  ASSERT_EQ(before.size(), 11u);
+  EXPECT_EQ(before[0], "0");
+  EXPECT_EQ(before[2], "");  // nothing was trained yet
+  EXPECT_NE(before[4], "");
+  EXPECT_EQ(first[0], "1");
+  EXPECT_EQ(first[1], "0.05");
+  EXPECT_NE(first[2], "");
+  EXPECT_EQ(first[7], "");  // the test part waits for the end
+  EXPECT_EQ(last[0], "3");
+  EXPECT_NE(last[7], "");
+  EXPECT_GT(std::stod(last[8]), 0.0);
+  EXPECT_LE(std::stod(last[8]), 1.0);
+
+  const std::vector<std::string> steps = split(content(dir / "run/steps.csv"), '\n');
+  ASSERT_EQ(steps.size(), 13u);
+  EXPECT_EQ(steps[0], "step,epoch,loss,learning_rate");
+  EXPECT_EQ(steps[1].substr(0, 4), "1,1,");
+  EXPECT_EQ(steps[5].substr(0, 4), "5,2,");
+  EXPECT_EQ(split(steps[12], ',')[0], "12");
+  EXPECT_EQ(std::stof(split(steps[12], ',')[2]), static_cast<float>(seen.steps.back().loss));
+
+  EXPECT_NE(content(dir / "run/log.txt").find("finished after step 12"), std::string::npos);
+  // One resume file, nothing half-written.
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(dir / "run")) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{"best.safetensors", "last.safetensors", "log.txt", "metrics.csv",
+                                             "resume-12-4.safetensors", "steps.csv"}));
+  const Metadata metadata = read_safetensors_metadata(dir / "run/last.safetensors");
+  EXPECT_EQ(metadata.at("model"), "toy");
+  EXPECT_EQ(metadata.at("striate_layout"), "NHWC");
+  EXPECT_EQ(metadata.at("step"), "12");
+}
+
+TEST(Train, SameSeedSameBits) {
+  std::string steps[2];
+  std::vector<float> weights[2];
+  for (int run = 0; run < 2; ++run) {
+    const TempDir dir;
+    const auto network = toy_network();
+    ToySource train(50, 16, 1), val(20, 16, 2);
+    TrainOptions options = quick_options();
+    options.output = dir / "run";
+    RunLog log(options.output);
+    Trainer trainer(*network, {&train, &val, nullptr}, options);
+    trainer.add_observer(log);
+    trainer.run();
+    steps[run] = content(dir / "run/steps.csv");
+    weights[run] = test::all_weights(*network);
+  }
+  EXPECT_EQ(steps[0], steps[1]);
+  EXPECT_EQ(weights[0], weights[1]);
+
+  const auto network = toy_network();
+  ToySource train(50, 16, 1);
+  TrainOptions options = quick_options();
+  options.seed = 4;  // other dropout masks
+  Trainer(*network, {&train, nullptr, nullptr}, options).run();
+  EXPECT_NE(test::all_weights(*network), weights[0]);
+}
+
+// Batches of 8, three at a time, take the steps that batches of 24 take: the same mean loss, the same dropout masks,
+// and a last group of 10 images, one batch full and one not. Without batch norm, whose statistics are a batch's own.
+TEST(Train, AccumulatedStepsAreThoseOfOneBigBatch) {
+  const auto make = [] {
+    auto network = std::make_shared<nn::Sequential>(
+        std::vector<nn::ModulePtr>{std::make_shared<nn::Flatten>(), std::make_shared<nn::Dropout>(0.25f),
+                                   std::make_shared<nn::Linear>(16, ToySource::kClasses)});
+    nn::initialize(*network, {}, 5);
+    return network;
+  };
+  const auto big = make(), small = make();
+  CallbackObserver big_seen, small_seen;
+  TrainOptions options = quick_options();
+  ToySource big_source(58, 24, 1), small_source(58, 8, 1);
+  Trainer big_trainer(*big, {&big_source, nullptr, nullptr}, options);
+  big_trainer.add_observer(big_seen);
+  big_trainer.run();
+  options.accumulate = 3;
+  Trainer small_trainer(*small, {&small_source, nullptr, nullptr}, options);
+  small_trainer.add_observer(small_seen);
+  small_trainer.run();
+
+  ASSERT_EQ(small_seen.steps.size(), 9u);
+  ASSERT_EQ(big_seen.steps.size(), 9u);
+  for (size_t i = 0; i < 9; ++i) {
+    EXPECT_EQ(small_seen.steps[i].images, big_seen.steps[i].images);
+    EXPECT_EQ(small_seen.steps[i].step_in_epoch, big_seen.steps[i].step_in_epoch);
+    EXPECT_NEAR(small_seen.steps[i].loss, big_seen.steps[i].loss, 1e-5) << "step " << i + 1;
+  }
+  // Sums in another order: a few roundings of float apart.
+  EXPECT_TRUE(test::all_close(test::all_weights(*small), test::all_weights(*big), {1e-6, 1e-5}));
+}
+
+TEST(Train, BestIsByTheMeasureAskedFor) {
+  for (const char* best_by : {"val_loss", "val_top1"}) {
+    const TempDir dir;
+    const auto network = toy_network();
+    ToySource train(32, 16, 1), val(40, 16, 2), test_part(40, 16, 2);  // test equals val: same figures to be seen
+    TrainOptions options = quick_options();
+    options.epochs = 8;
+    options.schedule.name = "steps";
+    options.schedule.steps = {{1, 0.05}, {5, 3.0}};  // ends worse than it was
+    options.best_by = best_by;
+    options.output = dir / "run";
+    CallbackObserver seen;
+    std::vector<std::vector<float>> weights_of_epoch;
+    seen.on_epoch = [&](const EpochRecord&) { weights_of_epoch.push_back(test::all_weights(*network)); };
+    Trainer trainer(*network, {&train, &val, &test_part}, options);
+    trainer.add_observer(seen);
+    trainer.run();
+
+    size_t best = 1;
+    for (size_t e = 2; e < seen.epochs.size(); ++e) {
+      const bool better = std::string(best_by) == "val_loss" ? seen.epochs[e].val_loss < seen.epochs[best].val_loss
+                                                             : seen.epochs[e].val_top1 > seen.epochs[best].val_top1;
+      if (better) best = e;
+    }
+    ASSERT_LT(best, 8u) << "this run was to get worse at its end";
+    const EpochRecord& last = seen.epochs.back();
+    EXPECT_EQ(last.best_epoch, static_cast<int64_t>(best)) << best_by;
+    EXPECT_EQ(last.test_loss, seen.epochs[best].val_loss);
+    EXPECT_EQ(last.test_top1, seen.epochs[best].val_top1);
+
+    const auto loaded = toy_network(99);
+    load_weights(best_weights_path(options.output), *loaded);
+    EXPECT_EQ(test::all_weights(*loaded), weights_of_epoch[best]);
+    load_weights(last_weights_path(options.output), *loaded);
+    EXPECT_EQ(test::all_weights(*loaded), weights_of_epoch.back());
+    EXPECT_EQ(test::all_weights(*network), weights_of_epoch.back());  // its own again after the test
+
+    // Without a folder the best weights wait in memory.
+    const auto again = toy_network();
+    options.output.clear();
+    CallbackObserver seen_again;
+    Trainer without_folder(*again, {&train, &val, &test_part}, options);
+    without_folder.add_observer(seen_again);
+    without_folder.run();
+    EXPECT_EQ(seen_again.epochs.back().test_loss, last.test_loss);
+  }
+}
+
+TEST(Train, WithoutValidationTheLastIsTheBest) {
+  const TempDir dir;
+  const auto network = toy_network();
+  ToySource train(32, 16, 1);
+  TrainOptions options = quick_options();
+  options.output = dir / "run";
+  CallbackObserver seen;
+  Trainer trainer(*network, {&train, nullptr, nullptr}, options);
+  trainer.add_observer(seen);
+  trainer.run();
+  ASSERT_EQ(seen.epochs.size(), 4u);
+  EXPECT_TRUE(std::isnan(seen.epochs[3].val_loss));
+  EXPECT_EQ(seen.epochs[3].best_epoch, 3);
+  const auto best = toy_network(99);
+  load_weights(best_weights_path(options.output), *best);
+  EXPECT_EQ(test::all_weights(*best), test::all_weights(*network));
+}
+
+TEST(Train, StopsEarly) {
+  const auto network = toy_network();
+  ToySource train(32, 16, 1), val(40, 16, 2);
+  TrainOptions options = quick_options();
+  options.epochs = 50;
+  options.learning_rate = 0.0;  // never better than after the first epoch, whose batch norm statistics it sees
+  options.best_by = "val_top1";
+  options.early_stop_patience = 3;
+  CallbackObserver seen;
+  Trainer trainer(*network, {&train, &val, nullptr}, options);
+  trainer.add_observer(seen);
+  const TrainResult result = trainer.run();
+  EXPECT_EQ(result.status, TrainStatus::early_stopped);
+  EXPECT_EQ(result.last.epoch, result.last.best_epoch + 3);
+  EXPECT_LT(result.last.epoch, 50);
+
+  options.early_stop_patience = 1;
+  EXPECT_THROW(Trainer(*network, {&train, nullptr, nullptr}, options), ConfigError);
+}
+
+TEST(Train, StopsAfterMaxSteps) {
+  const TempDir dir;
+  const auto network = toy_network();
+  ToySource train(50, 16, 1), val(20, 16, 2), test_part(20, 16, 3);
+  TrainOptions options = quick_options();
+  options.max_steps = 6;  // in the second epoch of four steps
+  options.output = dir / "run";
+  CallbackObserver seen;
+  Trainer trainer(*network, {&train, &val, &test_part}, options);
+  trainer.add_observer(seen);
+  const TrainResult result = trainer.run();
+  EXPECT_EQ(result.status, TrainStatus::finished);
+  EXPECT_EQ(result.steps, 6);
+  EXPECT_EQ(seen.steps.size(), 6u);
+  ASSERT_EQ(seen.epochs.size(), 3u);
+  EXPECT_EQ(seen.epochs[2].epoch, 2);
+  EXPECT_FALSE(std::isnan(seen.epochs[2].test_top1));
+}
+
+TEST(Train, NonFiniteLossKeepsTheLastGoodCheckpoint) {
+  const TempDir dir;
+  const auto network = toy_network();
+  ToySource train(48, 16, 1);
+  TrainOptions options = quick_options();
+  options.output = dir / "run";
+  options.save_every_steps = 1;
+  CallbackObserver seen;
+  std::vector<float> good;
+  seen.on_step = [&](const StepRecord& step) {
+    if (step.step == 4) good = test::all_weights(*network);
+    if (step.step == 5) {
+      for (NamedTensor& p : network->named_parameters()) p.tensor.fill(std::nanf(""));
+    }
+  };
+  Trainer trainer(*network, {&train, nullptr, nullptr}, options);
+  trainer.add_observer(seen);
+  try {
+    trainer.run();
+    FAIL() << "went on";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("after step 5"), std::string::npos) << e.what();
+  }
+  const auto loaded = toy_network(99);
+  load_weights(last_weights_path(options.output), *loaded);
+  EXPECT_EQ(test::all_weights(*loaded), good);
+
+  // The same with no checkpoint in between: the loss shows it one step later.
+  const auto other = toy_network();
+  options.output = dir / "other";
+  options.save_every_steps = 0;
+  seen.on_step = [&](const StepRecord& step) {
+    if (step.step == 5) other->named_parameters()[0].tensor.fill(INFINITY);
+  };
+  Trainer second(*other, {&train, nullptr, nullptr}, options);
+  second.add_observer(seen);
+  try {
+    second.run();
+    FAIL() << "went on";
+  } catch (const Error& e) {
+    const std::string said = e.what();
+    for (const char* part : {"the loss is", "at step 6", "epoch 2", "learning rate 0.05", "of step 3"}) {
+      EXPECT_NE(said.find(part), std::string::npos) << part << " in: " << said;
+    }
+  }
+}
+
+TEST(Train, ClipsAndReportsTheGradientNorm) {
+  const auto network = toy_network();
+  ToySource train(32, 16, 1);
+  TrainOptions options = quick_options();
+  options.learning_rate = 1.0;
+  options.optimizer.momentum = 0.0;
+  options.clip_grad_norm = 1e-3;
+  CallbackObserver seen;
+  std::vector<float> before = test::all_weights(*network);
+  seen.on_step = [&](const StepRecord& step) {
+    double moved = 0.0;
+    std::vector<float> now;
+    for (const NamedTensor& p : network->named_parameters()) {
+      const auto values = p.tensor.to_vector<float>();
+      now.insert(now.end(), values.begin(), values.end());
+    }
+    for (size_t i = 0; i < now.size(); ++i)
+      moved += std::pow(static_cast<double>(now[i]) - static_cast<double>(before[i]), 2);
+    before = now;
+    EXPECT_GT(step.gradient_norm, 1e-3);
+    EXPECT_NEAR(std::sqrt(moved), 1e-3, 2e-5);  // weights near 1 are rounded to 6e-8 each
+  };
+  Trainer trainer(*network, {&train, nullptr, nullptr}, options);
+  trainer.add_observer(seen);
+  trainer.run();
+}
+
+TEST(Train, SteadyStateAsksTheSystemForNothing) {
+  const auto network = toy_network();
+  ToySource train(50, 16, 1), val(20, 16, 2);
+  TrainOptions options = quick_options();
+  options.accumulate = 2;
+  options.clip_grad_norm = 1.0;
+  options.epochs = 5;
+  CallbackObserver seen;
+  std::vector<int64_t> requests;
+  seen.on_step = [&](const StepRecord&) { requests.push_back(allocator(Device::cpu).stats().system_allocations); };
+  Trainer trainer(*network, {&train, &val, nullptr}, options);
+  trainer.add_observer(seen);
+  trainer.run();
+  ASSERT_EQ(requests.size(), 10u);
+  // The first epoch has met every size: full and last batch, training and evaluation.
+  for (size_t i = 3; i < requests.size(); ++i) EXPECT_EQ(requests[i], requests[2]) << "step " << i + 1;
+}
+
+TEST(Train, RefusesWhatCannotWork) {
+  const auto network = toy_network();
+  ToySource train(32, 16, 1), nothing(0, 16, 1);
+  EXPECT_THROW(Trainer(*network, {nullptr, nullptr, nullptr}, quick_options()), ConfigError);
+  EXPECT_THROW(Trainer(*network, {&nothing, nullptr, nullptr}, quick_options()), ConfigError);
+  TrainOptions options = quick_options();
+  options.best_by = "loss";
+  EXPECT_THROW(Trainer(*network, {&train, nullptr, nullptr}, options), ConfigError);
+}
+
+}  // namespace
+}  // namespace striate
