@@ -157,7 +157,7 @@ std::vector<Shape> infer_shapes(const LayerList& layers, const Shape& input, int
     try {
       shapes.push_back(output_shape(named.layer, x, classes));
     } catch (const ShapeError& error) {
-      throw ShapeError(fmt::format("{} ({}): {}", named.name, type_name(named.layer), error.what()));
+      throw ShapeError(fmt::format("layer {} ({}): {}", named.name, type_name(named.layer), error.what()));
     }
   }
   return shapes;

@@ -1,0 +1,106 @@
+#include "models/summary.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/allocator.h"
+#include "engine/config.h"
+#include "engine/ops/ops.h"
+#include "engine/optim/optimizer.h"
+#include "kernels/error.h"
+#include "models/registry.h"
+#include "tests/support/fill.h"
+
+namespace striate::models {
+namespace {
+
+std::shared_ptr<nn::Module> named(const std::string& name, const Shape& input = {}) {
+  ModelConfig config;
+  config.name = name;
+  return make_model(config, input);
+}
+
+const LayerSummary& layer(const ModelSummary& summary, const std::string& name) {
+  for (const LayerSummary& l : summary.layers) {
+    if (l.name == name) return l;
+  }
+  throw Error("no layer " + name);
+}
+
+TEST(Summary, OfAlexNetHasThePublishedFigures) {
+  const ModelSummary summary = summarize(*named("alexnet"), {224, 224, 3}, 128);
+  EXPECT_EQ(summary.parameters, 61'100'840);
+  EXPECT_EQ(summary.macs, 714'188'480);  // torchvision says 0.714 G
+  EXPECT_EQ(summary.layers.size(), 22u);
+  EXPECT_EQ(summary.layers.front().name, "features.0");
+  const LayerSummary& conv1 = layer(summary, "features.0");
+  EXPECT_EQ(conv1.type, "Conv2d");
+  EXPECT_EQ(conv1.output, (Shape{128, 55, 55, 64}));
+  EXPECT_EQ(conv1.parameters, 23'296);
+  EXPECT_EQ(conv1.macs, 55 * 55 * 64 * 363);
+  EXPECT_EQ(layer(summary, "avgpool").output, (Shape{128, 6, 6, 256}));
+  EXPECT_EQ(layer(summary, "classifier.6").output, (Shape{128, 1000}));
+  int64_t parameters = 0;
+  for (const LayerSummary& l : summary.layers) parameters += l.parameters;
+  EXPECT_EQ(parameters, summary.parameters);
+}
+
+TEST(Summary, OfResNetCountsEveryLayerOnce) {
+  const ModelSummary summary = summarize(*named("resnet18"), {224, 224, 3});
+  EXPECT_EQ(summary.macs, 1'814'073'344);  // torchvision says 1.81 G
+  int64_t parameters = 0;
+  for (const LayerSummary& l : summary.layers) parameters += l.parameters;
+  EXPECT_EQ(parameters, 11'689'512);
+  EXPECT_EQ(layer(summary, "layer2.0.downsample.0").output, (Shape{1, 28, 28, 128}));
+}
+
+TEST(Summary, LeavesModeAndStatisticsAsTheyWere) {
+  const auto model = named("alexnet_bn", {67, 67, 3});
+  const auto before = model->named_buffers()[0].tensor.to_vector<float>();
+  summarize(*model, {67, 67, 3});
+  EXPECT_TRUE(model->training());
+  EXPECT_EQ(model->named_buffers()[0].tensor.to_vector<float>(), before);
+  model->eval();
+  summarize(*model, {67, 67, 3});
+  EXPECT_FALSE(model->training());
+}
+
+TEST(Summary, OfAWrongInputNamesWhatIsWrong) {
+  EXPECT_THROW(summarize(*named("lenet"), {32, 32}), ShapeError);
+  EXPECT_THROW(summarize(*named("lenet"), {32, 32, 3}, 0), ShapeError);
+}
+
+class TrainingMemory : public testing::TestWithParam<const char*> {};
+
+TEST_P(TrainingMemory, PredictedIsWhatAStepTakes) {
+  const Shape input = {32, 32, 3};
+  const int64_t batch = 64;
+  const int64_t before = static_cast<int64_t>(allocator(Device::cpu).stats().in_use);
+  ModelConfig config;
+  config.name = GetParam();
+  const auto model = build_model(config, input, 10, 1);
+  const ModelSummary summary = summarize(*model, input, batch);
+  SgdOptions options;
+  options.momentum = 0.9f;
+  Sgd optimizer(model->named_parameters(), 1e-4, options);
+  const Shape shape = {batch, input[0], input[1], input[2]};
+  const Tensor x = Tensor::from(test::uniform<float>(element_count(shape), 1), shape);
+  const Tensor y = Tensor::from(std::vector<int32_t>(static_cast<size_t>(batch), 1), {batch});
+  for (int step = 0; step < 2; ++step) {
+    allocator(Device::cpu).reset_peak();
+    optimizer.clear_grad();
+    ops::softmax_cross_entropy((*model)(x), y).loss.backward();
+    optimizer.step();
+  }
+  const auto measured = static_cast<double>(allocator(Device::cpu).stats().peak) - static_cast<double>(before);
+  EXPECT_NEAR(static_cast<double>(summary.training_bytes) / measured, 1.0, 0.15)
+      << summary.training_bytes << " predicted, " << measured << " measured";
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, TrainingMemory, testing::Values("alexnet_cifar", "alexnet_mini", "lenet", "resnet18"),
+                         [](const auto& test) { return std::string(test.param); });
+
+}  // namespace
+}  // namespace striate::models
