@@ -42,6 +42,9 @@ class Pipeline {
  public:
   bool empty() const { return transforms_.empty(); }
   void add(std::shared_ptr<const Transform> transform) { transforms_.push_back(std::move(transform)); }
+  void add(const Pipeline& more) {
+    transforms_.insert(transforms_.end(), more.transforms_.begin(), more.transforms_.end());
+  }
   /// `sample` is the picture's index in its dataset; sample < 2⁴⁰, epoch < 2²⁴.
   void apply(Image& image, uint64_t seed, int64_t epoch, int64_t sample, TransformScratch& scratch) const;
 

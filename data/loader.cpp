@@ -1,0 +1,269 @@
+#include "data/loader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "data/sampler.h"
+#include "kernels/error.h"
+
+namespace striate {
+namespace {
+
+/// Pictures that a worker takes at a time: enough to make the lock cheap, few enough to share a small batch.
+constexpr int64_t kClaim = 8;
+
+void normalize_row(const Image& image, const float* table, float* out) {
+  const uint8_t* in = image.pixels.data();
+  const size_t count = image.pixels.size();
+  if (image.channels == 1) {
+    for (size_t i = 0; i < count; ++i) out[i] = table[in[i]];
+  } else {
+    for (size_t i = 0; i < count; i += 3) {
+      out[i] = table[in[i]];
+      out[i + 1] = table[256 + in[i + 1]];
+      out[i + 2] = table[512 + in[i + 2]];
+    }
+  }
+}
+
+}  // namespace
+
+/// A batch in the making.
+struct Loader::Slot {
+  Tensor own_images, own_labels;
+  Tensor images, labels;  // own ones, or those of the smaller last batch
+  float* pixels = nullptr;
+  int32_t* classes = nullptr;
+  int64_t batch = -1, rows = 0, finished = 0;
+  std::vector<uint8_t> broken;        // a flag a row; each written by one worker
+  std::vector<std::string> messages;  // of the broken rows
+  std::exception_ptr error;           // that of the first bad row, so that it is the same for any number of workers
+  int64_t error_row = 0;
+};
+
+struct Loader::Worker {
+  Image image;
+  TransformScratch scratch;
+};
+
+Loader::Loader(SampleSet samples, const Normalization& normalization, LoaderOptions options)
+    : set_(std::move(samples)),
+      options_(std::move(options)),
+      table_(normalization.table()),
+      own_worker_(std::make_unique<Worker>()) {
+  require<ConfigError>(options_.batch_size > 0, "batch size: expected at least 1, found {}", options_.batch_size);
+  require<ConfigError>(options_.workers >= 0 && options_.workers <= 1024, "data.workers: expected 0 to 1024, found {}",
+                       options_.workers);
+  require<ConfigError>(set_.dataset != nullptr && !set_.indices.empty(), "loader: no samples to load");
+  require<ConfigError>(options_.height > 0 && options_.width > 0 && (options_.channels == 1 || options_.channels == 3),
+                       "loader: impossible image size {}×{}×{}", options_.height, options_.width, options_.channels);
+  require<ConfigError>(normalization.mean.size() == static_cast<size_t>(options_.channels) &&
+                           normalization.std.size() == normalization.mean.size(),
+                       "normalize: expected {} means and deviations, found {} and {}", options_.channels,
+                       normalization.mean.size(), normalization.std.size());
+  // One batch in the consumer's hands, two ahead; small batches more, so that every worker finds something to do.
+  const int64_t ahead = std::max<int64_t>(2, (2 * options_.workers * kClaim + batch_size() - 1) / batch_size());
+  slots_.resize(static_cast<size_t>(1 + std::min(ahead, std::max<int64_t>(batches(), 1))));
+  for (auto& slot : slots_) slot = std::make_unique<Slot>();
+}
+
+Loader::~Loader() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  work_.notify_all();
+  for (auto& thread : threads_) thread.join();
+}
+
+int64_t Loader::rows_of(int64_t batch) const { return std::min(batch_size(), samples() - batch * batch_size()); }
+
+void Loader::start(int64_t epoch, int64_t first_batch) {
+  require<ConfigError>(epoch >= 0 && first_batch >= 0 && first_batch <= batches(),
+                       "loader: cannot start at batch {} of epoch {}; an epoch has {} batches", first_batch, epoch,
+                       batches());
+  std::unique_lock lock(mutex_);
+  fill_batch_ = batches();  // nobody claims any more
+  done_.wait(lock, [&] { return in_flight_ == 0; });
+  order_ = set_.indices;
+  if (options_.shuffle) {
+    const auto places = epoch_order(samples(), true, options_.seed, epoch);
+    for (size_t i = 0; i < places.size(); ++i) order_[i] = set_.indices[static_cast<size_t>(places[i])];
+  }
+  const auto tensors = [&](int64_t rows, Tensor& images, Tensor& labels) {
+    if (images.defined()) return;
+    images = Tensor::empty({rows, options_.height, options_.width, options_.channels});
+    labels = Tensor::empty({rows}, DType::int32);
+  };
+  if (samples() >= batch_size()) {
+    for (auto& slot : slots_) tensors(batch_size(), slot->own_images, slot->own_labels);
+  }
+  if (samples() % batch_size() != 0) tensors(samples() % batch_size(), last_images_, last_labels_);
+  for (auto& slot : slots_) {
+    slot->batch = -1;
+    slot->error = nullptr;
+  }
+  epoch_ = epoch;
+  front_ = fill_batch_ = first_batch;
+  fill_row_ = 0;
+  delivered_ = 0;
+  started_ = true;
+  while (static_cast<int>(threads_.size()) < options_.workers) threads_.emplace_back([this] { work(); });
+  work_.notify_all();
+}
+
+Loader::Claim Loader::claim() {
+  Slot& slot = *slots_[static_cast<size_t>(fill_batch_) % slots_.size()];
+  if (fill_row_ == 0) {
+    slot.batch = fill_batch_;
+    slot.rows = rows_of(fill_batch_);
+    slot.finished = 0;
+    const bool is_whole = slot.rows == batch_size();
+    slot.images = is_whole ? slot.own_images : last_images_;
+    slot.labels = is_whole ? slot.own_labels : last_labels_;
+    slot.pixels = slot.images.data<float>();
+    slot.classes = slot.labels.data<int32_t>();
+    slot.broken.assign(static_cast<size_t>(slot.rows), 0);
+    slot.messages.clear();
+    slot.error = nullptr;
+  }
+  const Claim claim{&slot, fill_row_, std::min(fill_row_ + kClaim, slot.rows)};
+  fill_row_ = claim.end;
+  if (fill_row_ == slot.rows) {
+    ++fill_batch_;
+    fill_row_ = 0;
+  }
+  ++in_flight_;
+  return claim;
+}
+
+void Loader::fill_row(Slot& slot, int64_t row, Worker& worker) {
+  const int64_t sample = order_[static_cast<size_t>(slot.batch * batch_size() + row)];
+  Image& image = worker.image;
+  set_.dataset->load(sample, image);
+  try {
+    set_.transforms.apply(image, options_.seed, epoch_, sample, worker.scratch);
+  } catch (const ShapeError& error) {
+    throw ShapeError(fmt::format("{}: {}", set_.dataset->describe(sample), error.what()));
+  }
+  require<ShapeError>(
+      image.height == options_.height && image.width == options_.width && image.channels == options_.channels,
+      "{}: its transforms make it {}×{}×{}, expected {}×{}×{}; end them with a crop or a resize: [H, W]",
+      set_.dataset->describe(sample), image.height, image.width, image.channels, options_.height, options_.width,
+      options_.channels);
+  const int64_t values = static_cast<int64_t>(image.pixels.size());
+  normalize_row(image, table_.data(), slot.pixels + row * values);
+  slot.classes[row] = set_.dataset->label(sample);
+}
+
+void Loader::fill(const Claim& claim, Worker& worker) {
+  Slot& slot = *claim.slot;
+  for (int64_t row = claim.begin; row < claim.end; ++row) {
+    try {
+      fill_row(slot, row, worker);
+    } catch (const IoError& error) {
+      const std::lock_guard lock(mutex_);
+      if (options_.skip_broken) {
+        slot.broken[static_cast<size_t>(row)] = 1;
+        slot.messages.resize(static_cast<size_t>(slot.rows));
+        slot.messages[static_cast<size_t>(row)] = error.what();
+      } else if (slot.error == nullptr || row < slot.error_row) {
+        slot.error = std::current_exception();
+        slot.error_row = row;
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (slot.error == nullptr || row < slot.error_row) {
+        slot.error = std::current_exception();
+        slot.error_row = row;
+      }
+    }
+  }
+}
+
+void Loader::finish(const Claim& claim) {
+  claim.slot->finished += claim.end - claim.begin;
+  --in_flight_;
+  if (in_flight_ == 0 || claim.slot->finished == claim.slot->rows) done_.notify_all();
+}
+
+void Loader::work() {
+  Worker worker;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    work_.wait(lock, [&] { return stop_ || claimable(); });
+    if (stop_) return;
+    const Claim mine = claim();
+    lock.unlock();
+    fill(mine, worker);
+    lock.lock();
+    finish(mine);
+  }
+}
+
+void Loader::wait_for_front(std::unique_lock<std::mutex>& lock) {
+  const Slot& slot = *slots_[static_cast<size_t>(front_) % slots_.size()];
+  const auto is_ready = [&] { return slot.batch == front_ && slot.finished == slot.rows; };
+  while (options_.workers == 0 && !is_ready()) {
+    const Claim mine = claim();
+    lock.unlock();
+    fill(mine, *own_worker_);
+    lock.lock();
+    finish(mine);
+  }
+  done_.wait(lock, is_ready);
+}
+
+int64_t Loader::drop_broken(Slot& slot) {
+  const int64_t values = int64_t{options_.height} * options_.width * options_.channels;
+  int64_t kept = 0;
+  for (int64_t row = 0; row < slot.rows; ++row) {
+    if (slot.broken[static_cast<size_t>(row)] != 0) {
+      const int64_t sample = order_[static_cast<size_t>(slot.batch * batch_size() + row)];
+      const auto& message = slot.messages[static_cast<size_t>(row)];
+      if (reported_.emplace(sample, message).second && options_.on_broken) options_.on_broken(message);
+      continue;
+    }
+    if (kept != row) {
+      std::memcpy(slot.pixels + kept * values, slot.pixels + row * values, static_cast<size_t>(values) * sizeof(float));
+      slot.classes[kept] = slot.classes[row];
+    }
+    ++kept;
+  }
+  return kept;
+}
+
+bool Loader::next(Batch& batch) {
+  std::unique_lock lock(mutex_);
+  require<Error>(started_, "loader: next() before start()");
+  for (;;) {
+    if (front_ == batches()) {
+      require<IoError>(delivered_ > 0 || reported_.empty(), "every image is broken; the last: {}",
+                       reported_.empty() ? "" : reported_.rbegin()->second);
+      return false;
+    }
+    wait_for_front(lock);
+    Slot& slot = *slots_[static_cast<size_t>(front_) % slots_.size()];
+    if (slot.error != nullptr) std::rethrow_exception(slot.error);
+    ++front_;  // frees the batch handed out before for filling
+    work_.notify_all();
+    lock.unlock();
+    const int64_t kept = slot.messages.empty() ? slot.rows : drop_broken(slot);
+    lock.lock();
+    delivered_ += kept;
+    if (kept == 0) continue;
+    batch.index = slot.batch;
+    batch.images = slot.images;
+    batch.labels = slot.labels;
+    if (kept < slot.rows) {
+      batch.images = Tensor::empty({kept, options_.height, options_.width, options_.channels});
+      batch.labels = Tensor::empty({kept}, DType::int32);
+      std::memcpy(batch.images.data<float>(), slot.pixels, batch.images.bytes());
+      std::memcpy(batch.labels.data<int32_t>(), slot.classes, batch.labels.bytes());
+    }
+    return true;
+  }
+}
+
+}  // namespace striate

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/normalization.h"
+#include "data/transforms/transform.h"
+#include "engine/train/batch_source.h"
+
+namespace striate {
+
+/// Some pictures of a dataset and how they are seen.
+struct SampleSet {
+  std::shared_ptr<const Dataset> dataset;
+  std::vector<int64_t> indices;  ///< into the dataset
+  Pipeline transforms;
+};
+
+struct LoaderOptions {
+  int64_t batch_size = 128;
+  int height = 0, width = 0, channels = 0;  ///< of a transformed picture
+  int workers = 2;                          ///< threads; 0: the caller's own, inside next()
+  bool shuffle = false;
+  bool skip_broken = false;
+  uint64_t seed = 0;
+  /// Called by next() once for each broken picture that was left out, with what is wrong with it.
+  std::function<void(const std::string&)> on_broken{};
+};
+
+/// Batches of a sample set: worker threads decode, transform and normalise ahead of the consumer, a few batches at
+/// most. Batch i of epoch e holds the same bits for any number of workers and whatever was read before. The tensors are
+/// reused; nothing is allocated in steady state. With `skip_broken` a broken picture is left out of its batch, which is
+/// smaller then; a batch left with none is passed over. Otherwise next() throws the picture's IoError. A picture that
+/// the transforms cannot take, or of which they make another size, is a ShapeError that names it.
+class Loader final : public BatchSource {
+ public:
+  /// Throws ConfigError unless batch_size, sizes and workers make sense and the set holds a sample.
+  Loader(SampleSet samples, const Normalization& normalization, LoaderOptions options);
+  ~Loader() override;
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  int64_t samples() const override { return static_cast<int64_t>(set_.indices.size()); }
+  int64_t batch_size() const override { return options_.batch_size; }
+  void start(int64_t epoch, int64_t first_batch = 0) override;
+  bool next(Batch& batch) override;
+
+  const SampleSet& set() const { return set_; }
+  /// The dataset indices of this epoch's samples in order, broken ones included: those of batch i begin at
+  /// i·batch_size.
+  const std::vector<int64_t>& order() const { return order_; }
+  /// Broken pictures left out so far, each counted once.
+  int64_t broken() const { return static_cast<int64_t>(reported_.size()); }
+
+ private:
+  struct Slot;
+  struct Worker;
+  struct Claim {
+    Slot* slot = nullptr;
+    int64_t begin = 0, end = 0;
+  };
+
+  bool claimable() const {
+    return fill_batch_ < batches() && fill_batch_ < front_ + static_cast<int64_t>(slots_.size()) - 1;
+  }
+  Claim claim();
+  void fill(const Claim& claim, Worker& worker);
+  void fill_row(Slot& slot, int64_t row, Worker& worker);
+  void finish(const Claim& claim);
+  void work();
+  void wait_for_front(std::unique_lock<std::mutex>& lock);
+  int64_t drop_broken(Slot& slot);
+  int64_t rows_of(int64_t batch) const;
+
+  SampleSet set_;
+  LoaderOptions options_;
+  std::vector<float> table_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  Tensor last_images_, last_labels_;  // of the epoch's smaller last batch
+  std::vector<int64_t> order_;
+  std::map<int64_t, std::string> reported_;
+  std::unique_ptr<Worker> own_worker_;
+
+  std::mutex mutex_;  // guards what follows, and the slots' counts
+  std::condition_variable work_, done_;
+  int64_t epoch_ = 0;
+  int64_t front_ = 0;       // the batch that next() hands out next
+  int64_t fill_batch_ = 0;  // where the next claim begins
+  int64_t fill_row_ = 0;
+  int64_t delivered_ = 0;  // images handed out since start()
+  int in_flight_ = 0;      // claims being worked on
+  bool started_ = false, stop_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace striate

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace striate {
+
+/// Per channel, of pixels in [0, 1]: the network sees (pixel/255 − mean)/std.
+struct Normalization {
+  std::vector<double> mean, std;
+
+  /// What becomes of each 8-bit level: [channels, 256].
+  std::vector<float> table() const;
+};
+
+/// Mean and deviation as published for mnist, fashion_mnist, cifar10, cifar100; ImageNet's for image_folder and
+/// imagenet; 0.5 and 0.25 for synthetic. Empty for a dataset without published ones.
+Normalization published_normalization(const std::string& dataset);
+
+/// For other channels than it was measured on: grey's is used for each of three; three become one by the weights of
+/// luminance.
+Normalization with_channels(const Normalization& normalization, int channels);
+
+/// Measured over the pixels of some pictures of a dataset, converted to `channels` and not transformed. Exact whatever
+/// the number of threads: levels are counted. Broken pictures are left out if `skip_broken`, else IoError. Throws
+/// ConfigError if a channel is constant.
+Normalization compute_normalization(const Dataset& dataset, std::span<const int64_t> indices, int channels, int threads,
+                                    bool skip_broken);
+
+}  // namespace striate

@@ -1,0 +1,192 @@
+#include "data/open.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "data/datasets/cifar.h"
+#include "data/datasets/file_bytes.h"
+#include "data/datasets/image_folder.h"
+#include "data/datasets/mnist.h"
+#include "data/datasets/synthetic.h"
+#include "data/sampler.h"
+#include "data/statistics_file.h"
+#include "data/transforms/channels.h"
+#include "data/transforms/resize.h"
+#include "kernels/error.h"
+
+namespace striate {
+namespace {
+
+struct Size {
+  int height = 0, width = 0;
+  bool operator==(const Size&) const = default;
+};
+
+DatasetParts open_parts(const DataConfig& config, const OpenOptions& options) {
+  if (config.dataset == "mnist") return open_mnist(config.path);
+  if (config.dataset == "fashion_mnist") return open_fashion_mnist(config.path);
+  if (config.dataset == "cifar10") return open_cifar10(config.path);
+  if (config.dataset == "cifar100") return open_cifar100(config.path);
+  if (config.dataset == "image_folder") return open_image_folder(config.path);
+  require<ConfigError>(config.dataset == "synthetic", "data.dataset: nothing can open '{}'", config.dataset);
+  SyntheticOptions synthetic;
+  // Pictures are drawn at the size that is wanted; 32×32 where nobody says.
+  const bool has_size = config.height > 0;
+  if (has_size || options.model_height > 0) {
+    synthetic.height = has_size ? config.height : options.model_height;
+    synthetic.width = has_size ? config.width : options.model_width;
+  }
+  synthetic.channels = config.channels > 0 ? config.channels : 3;
+  synthetic.train_images = config.synthetic_train_images;
+  synthetic.test_images = config.synthetic_test_images;
+  synthetic.seed = config.synthetic_seed;
+  return open_synthetic(synthetic);
+}
+
+/// The size of a set's first readable picture after its transforms.
+Size probe(const SampleSet& set, uint64_t seed, bool skip_broken) {
+  Image image;
+  TransformScratch scratch;
+  for (size_t i = 0;; ++i) {
+    const int64_t sample = set.indices[i];
+    try {
+      set.dataset->load(sample, image);
+    } catch (const IoError&) {
+      if (!skip_broken || i + 1 == set.indices.size()) throw;
+      continue;
+    }
+    try {
+      set.transforms.apply(image, seed, 0, sample, scratch);
+    } catch (const ShapeError& error) {
+      throw ShapeError(fmt::format("{}: {}", set.dataset->describe(sample), error.what()));
+    }
+    return {image.height, image.width};
+  }
+}
+
+/// What the pictures of a set go through: first the channels, then what the configuration lists.
+Pipeline with_channels_first(const Dataset& dataset, int channels, const Pipeline& listed) {
+  Pipeline pipeline;
+  if (dataset.channels() != channels) pipeline.add(std::make_shared<ConvertChannels>(channels));
+  pipeline.add(listed);
+  return pipeline;
+}
+
+/// The image size by the rules of open_data(): configuration, transforms, model, the pictures' own.
+Size choose_size(const DataConfig& config, const OpenOptions& options, const SampleSet& train,
+                 const std::optional<SampleSet>& evaluated) {
+  if (config.height > 0) return {config.height, config.width};
+  if (!config.train_transforms.empty()) return probe(train, options.seed, config.skip_broken);
+  if (!config.test_transforms.empty() && evaluated) return probe(*evaluated, options.seed, config.skip_broken);
+  if (options.model_height > 0) return {options.model_height, options.model_width};
+  return probe(train, options.seed, config.skip_broken);
+}
+
+/// Adds the resize of transforms that are not given, and checks that given ones end at the wanted size.
+void fit_size(SampleSet& set, const Pipeline& listed, const char* key, Size wanted, const DataConfig& config,
+              uint64_t seed) {
+  if (listed.empty()) set.transforms.add(std::make_shared<Resize>(wanted.height, wanted.width));
+  const Size found = probe(set, seed, config.skip_broken);
+  require<ConfigError>(found == wanted,
+                       "data.{}: they make an image of {}×{}, but {}×{} is wanted; change them or data.image_size", key,
+                       found.height, found.width, wanted.height, wanted.width);
+}
+
+Normalization choose_normalization(const DataConfig& config, const OpenOptions& options, const SampleSet& train,
+                                   int channels) {
+  switch (config.normalize_by) {
+    case NormalizeBy::none:
+      return {std::vector(channels, 0.0), std::vector(channels, 1.0)};
+    case NormalizeBy::given:
+      return with_channels(config.given, channels);
+    case NormalizeBy::imagenet:
+      return with_channels(published_normalization("imagenet"), channels);
+    case NormalizeBy::dataset:
+      return with_channels(published_normalization(config.dataset), channels);
+    case NormalizeBy::computed:
+      break;
+  }
+  const auto measure = [&] {
+    return compute_normalization(*train.dataset, train.indices, channels, config.workers, config.skip_broken);
+  };
+  if (options.statistics_file.empty()) return measure();
+  const std::string data = fmt::format("{} {}: {} of {} training images, {} channels, seed {}, first {}",
+                                       config.dataset, config.path, train.indices.size(), train.dataset->size(),
+                                       channels, options.seed, train.dataset->describe(train.indices.front()));
+  return cached_normalization(options.statistics_file, data, channels, measure);
+}
+
+std::vector<int64_t> all_indices(const Dataset& dataset) {
+  std::vector<int64_t> indices(static_cast<size_t>(dataset.size()));
+  std::iota(indices.begin(), indices.end(), int64_t{0});
+  return indices;
+}
+
+}  // namespace
+
+Data open_data(const DataConfig& config, const OpenOptions& options) {
+  const DatasetParts parts = open_parts(config, options);
+  Data data;
+  data.class_names = config.class_names.empty() ? parts.train->class_names()
+                                                : read_class_names(config.class_names, parts.train->classes());
+  data.channels = config.channels > 0 ? config.channels : parts.train->channels();
+
+  auto split = split_validation(parts.train->size(), config.validation_fraction, options.seed);
+  const auto train_pipeline = with_channels_first(*parts.train, data.channels, config.train_transforms);
+  const auto test_pipeline = with_channels_first(*parts.train, data.channels, config.test_transforms);
+  SampleSet train{parts.train, std::move(split.train), train_pipeline};
+  std::optional<SampleSet> held_out, test;
+  if (!split.validation.empty()) held_out = SampleSet{parts.train, std::move(split.validation), test_pipeline};
+  if (parts.test != nullptr) test = SampleSet{parts.test, all_indices(*parts.test), test_pipeline};
+
+  const Size size = choose_size(config, options, train, held_out ? held_out : test);
+  data.height = size.height;
+  data.width = size.width;
+  fit_size(train, config.train_transforms, "train_transforms", size, config, options.seed);
+  for (auto* set : {&held_out, &test}) {
+    if (*set) fit_size(**set, config.test_transforms, "test_transforms", size, config, options.seed);
+  }
+  // The training images as an evaluation sees them.
+  SampleSet plain{train.dataset, train.indices, test_pipeline};
+  fit_size(plain, config.test_transforms, "test_transforms", size, config, options.seed);
+  data.test_transforms = plain.transforms;
+
+  data.normalization = choose_normalization(config, options, train, data.channels);
+  data.loader_options = {.batch_size = options.batch_size,
+                         .height = data.height,
+                         .width = data.width,
+                         .channels = data.channels,
+                         .workers = config.workers,
+                         .shuffle = false,
+                         .skip_broken = config.skip_broken,
+                         .seed = options.seed,
+                         .on_broken = options.on_broken};
+  const auto loader = [&](SampleSet set, bool shuffle) {
+    LoaderOptions loader_options = data.loader_options;
+    loader_options.shuffle = shuffle;
+    return std::make_unique<Loader>(std::move(set), data.normalization, std::move(loader_options));
+  };
+  data.train = loader(std::move(train), config.shuffle);
+  if (!held_out) std::swap(held_out, test);
+  if (held_out) data.val = loader(std::move(*held_out), false);
+  if (test) data.test = loader(std::move(*test), false);
+  return data;
+}
+
+std::unique_ptr<Loader> Data::evaluation_loader(const std::string& split, int64_t batch_size) const {
+  require<ConfigError>(split == "train" || split == "val" || split == "test",
+                       "split: expected train, val or test, found '{}'", split);
+  const Loader* source = split == "train" ? train.get() : split == "test" && test ? test.get() : val.get();
+  require<ConfigError>(source != nullptr, "split: the dataset has no {} part; it has train{}", split,
+                       val ? " and val" : " only (data.validation_fraction makes a val part)");
+  SampleSet set = source->set();
+  set.transforms = test_transforms;
+  LoaderOptions options = loader_options;
+  options.batch_size = batch_size;
+  return std::make_unique<Loader>(std::move(set), normalization, std::move(options));
+}
+
+}  // namespace striate

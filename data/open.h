@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/config.h"
+#include "data/loader.h"
+
+namespace striate {
+
+struct OpenOptions {
+  uint64_t seed = 0;
+  int64_t batch_size = 128;
+  /// The model's own image size, used where the configuration has neither an image size nor transforms; 0: none, the
+  /// dataset's pictures stay as they are.
+  int model_height = 0, model_width = 0;
+  /// Where `normalize: computed` keeps what it measured, so that a resumed run or an evaluation need not measure again;
+  /// a file measured on other data is measured anew. Empty: nowhere.
+  std::string statistics_file{};
+  /// Told about each broken picture that `skip_broken` leaves out.
+  std::function<void(const std::string&)> on_broken{};
+};
+
+/// An opened dataset. `train` is shuffled and augmented. With a validation fraction, `val` is that part of the training
+/// images and `test` the dataset's test part, without one `val` is the test part and `test` is null. Either is null
+/// where the dataset has none.
+struct Data {
+  std::vector<std::string> class_names;
+  int height = 0, width = 0, channels = 0;  ///< of what the network sees
+  Normalization normalization;
+  std::unique_ptr<Loader> train, val, test;
+
+  /// A loader in order and without augmentation over a split: "train", "val" or "test"; where the dataset has only one
+  /// part to evaluate on, both of the last two mean it. Throws ConfigError for other names and for a split that the
+  /// dataset does not have.
+  std::unique_ptr<Loader> evaluation_loader(const std::string& split, int64_t batch_size) const;
+
+  Pipeline test_transforms;
+  LoaderOptions loader_options;
+};
+
+/// Opens the dataset, splits it and works out the image size: that of the configuration, else what its transforms give,
+/// else the model's, else the pictures' own. Transforms that are not given become a resize where one is needed. No
+/// thread starts before a loader does. Throws IoError for missing or broken files, ConfigError for contradictions
+/// (transforms that give another size, class names that do not fit).
+Data open_data(const DataConfig& config, const OpenOptions& options);
+
+}  // namespace striate
