@@ -1,0 +1,261 @@
+#include "engine/autograd.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "engine/allocator.h"
+#include "engine/ops/ops.h"
+#include "kernels/error.h"
+#include "tests/engine/devices.h"
+
+namespace striate {
+namespace {
+
+using test::device_name;
+using test::devices;
+using test::random_tensor;
+
+/// Σ cᵢ·yᵢ with fixed random c: a scalar every element of y matters to.
+Tensor weighted_sum(const Tensor& y) {
+  const Tensor c = random_tensor({1, y.size()}, 99, y.device(), 0.5f, 1.5f);
+  return ops::linear(y.reshape({1, y.size()}), c, Tensor());
+}
+
+struct OpCase {
+  std::string name;
+  std::vector<Shape> inputs;
+  std::function<Tensor(const std::vector<Tensor>&)> apply;
+  friend void PrintTo(const OpCase& c, std::ostream* out) { *out << c.name; }
+};
+
+std::vector<OpCase> op_cases() {
+  using ops::Conv2dOptions;
+  const auto labels = [](Device device) { return Tensor::from<int32_t>({2, 0, 4}, {3}, device); };
+  return {
+      {"conv2d_grouped_strided",
+       {{2, 5, 6, 4}, {6, 3, 2, 2}, {6}},
+       [](auto& t) {
+         return ops::conv2d(t[0], t[1], t[2], Conv2dOptions{2, 1, 1, 0, 1, 2, 2});
+       }},
+      {"conv2d_leaky_relu",
+       {{1, 4, 4, 3}, {2, 3, 3, 3}, {2}},
+       [](auto& t) {
+         return ops::conv2d(t[0], t[1], t[2], Conv2dOptions{1, 1, 1, 1, 1, 1, 1}, Activation::leaky_relu);
+       }},
+      {"conv2d_no_bias",
+       {{1, 4, 4, 1}, {2, 3, 3, 1}},
+       [](auto& t) { return ops::conv2d(t[0], t[1], Tensor(), Conv2dOptions{}); }},
+      {"linear", {{3, 5}, {4, 5}, {4}}, [](auto& t) { return ops::linear(t[0], t[1], t[2]); }},
+      {"linear_relu", {{3, 5}, {4, 5}, {4}}, [](auto& t) { return ops::linear(t[0], t[1], t[2], Activation::relu); }},
+      {"relu", {{4, 7}}, [](auto& t) { return ops::activation(t[0], Activation::relu); }},
+      {"leaky_relu", {{4, 7}}, [](auto& t) { return ops::activation(t[0], Activation::leaky_relu); }},
+      {"gelu", {{4, 7}}, [](auto& t) { return ops::activation(t[0], Activation::gelu); }},
+      {"silu", {{4, 7}}, [](auto& t) { return ops::activation(t[0], Activation::silu); }},
+      {"max_pool2d",
+       {{2, 5, 5, 3}},
+       [](auto& t) {
+         return ops::max_pool2d(t[0], {3, 3, 2, 2, 1, 1});
+       }},
+      {"avg_pool2d",
+       {{2, 5, 5, 3}},
+       [](auto& t) {
+         return ops::avg_pool2d(t[0], {3, 2, 2, 1, 1, 0});
+       }},
+      {"adaptive_avg_pool2d", {{2, 5, 7, 3}}, [](auto& t) { return ops::adaptive_avg_pool2d(t[0], 3, 2); }},
+      {"dropout", {{4, 9}}, [](auto& t) { return ops::dropout(t[0], 0.4f, 1); }},
+      {"batch_norm_training",
+       {{6, 2, 2, 3}, {3}, {3}},
+       [](auto& t) {
+         Tensor mean = Tensor::zeros({3}, DType::float32, t[0].device()), var = Tensor::full({3}, 1, t[0].device());
+         return ops::batch_norm(t[0], t[1], t[2], mean, var, true, 0.1f, 1e-5f);
+       }},
+      {"batch_norm_eval",
+       {{6, 2, 2, 3}, {3}, {3}},
+       [](auto& t) {
+         Tensor mean = Tensor::full({3}, 0.3f, t[0].device()), var = Tensor::full({3}, 2, t[0].device());
+         return ops::batch_norm(t[0], t[1], t[2], mean, var, false, 0.1f, 1e-5f);
+       }},
+      {"local_response_norm",
+       {{2, 2, 2, 7}},
+       [](auto& t) {
+         return ops::local_response_norm(t[0], {5, 2, 0.5f, 0.75f, false});
+       }},
+      {"add_relu", {{3, 4}, {3, 4}}, [](auto& t) { return ops::add(t[0], t[1], Activation::relu); }},
+      {"scale", {{3, 4}}, [](auto& t) { return ops::scale(t[0], -1.5f); }},
+      {"reshape", {{3, 2, 2, 2}}, [](auto& t) { return ops::flatten(t[0]); }},
+      {"softmax_cross_entropy",
+       {{3, 5}},
+       [labels](auto& t) { return ops::softmax_cross_entropy(t[0], labels(t[0].device()), 0.1f).loss; }},
+      {"same_input_twice", {{3, 4}}, [](auto& t) { return ops::add(t[0], ops::scale(t[0], 3.0f)); }},
+      {"diamond",
+       {{3, 4}},
+       [](auto& t) {
+         const Tensor a = ops::activation(t[0], Activation::silu);
+         return ops::add(ops::add(a, a), ops::activation(a, Activation::gelu));
+       }},
+      {"shared_weight",
+       {{2, 4}, {4, 4}, {4}},
+       [](auto& t) { return ops::linear(ops::linear(t[0], t[1], t[2], Activation::leaky_relu), t[1], t[2]); }},
+  };
+}
+
+class GradientOf : public testing::TestWithParam<std::tuple<Device, OpCase>> {};
+INSTANTIATE_TEST_SUITE_P(, GradientOf, testing::Combine(testing::ValuesIn(devices()), testing::ValuesIn(op_cases())),
+                         [](const auto& test) {
+                           return to_string(std::get<0>(test.param)) + "_" + std::get<1>(test.param).name;
+                         });
+
+// The kernels' gradients are checked in double in tests/kernels; this checks what the engine adds: that each gradient
+// reaches its input, summed over all its uses. Central differences in float32 with h = 2⁻⁷ carry an error of about
+// ulp(loss)/h ≈ 1e-4 and h²·f‴/6; kinks are stepped round by leaving out elements that two step sizes disagree on.
+TEST_P(GradientOf, MatchesFiniteDifferences) {
+  const auto& [device, op] = GetParam();
+  std::vector<Tensor> inputs;
+  for (size_t i = 0; i < op.inputs.size(); ++i) {
+    inputs.push_back(random_tensor(op.inputs[i], 10 + i, device));
+    inputs.back().set_requires_grad(true);
+  }
+  weighted_sum(op.apply(inputs)).backward();
+
+  NoGradGuard no_grad;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Tensor gradient = inputs[i].grad();
+    ASSERT_TRUE(gradient.defined()) << "input " << i;
+    float* values = inputs[i].data<float>();
+    int64_t checked = 0;
+    for (int64_t e = 0; e < inputs[i].size(); ++e) {
+      const auto slope = [&](float h) {
+        const float value = values[e];
+        values[e] = value + h;
+        const float up = weighted_sum(op.apply(inputs)).item();
+        values[e] = value - h;
+        const float down = weighted_sum(op.apply(inputs)).item();
+        values[e] = value;
+        return (up - down) / (2 * h);
+      };
+      const float wide = slope(0x1p-6f), narrow = slope(0x1p-7f);
+      if (std::abs(wide - narrow) > 0.02f) continue;
+      ++checked;
+      EXPECT_NEAR(gradient.data<float>()[e], narrow, 5e-3f + 5e-3f * std::abs(narrow))
+          << "input " << i << " [" << e << "]";
+    }
+    EXPECT_GE(checked, inputs[i].size() * 3 / 4) << "too many kinks at input " << i;
+  }
+}
+
+class AutogradOn : public testing::TestWithParam<Device> {};
+INSTANTIATE_TEST_SUITE_P(, AutogradOn, testing::ValuesIn(devices()), device_name);
+
+TEST_P(AutogradOn, AddsUpOverBackwardsUntilCleared) {
+  Tensor w = random_tensor({2, 3}, 1, GetParam()).set_requires_grad(true);
+  const Tensor x = random_tensor({4, 3}, 2, GetParam());
+  const auto run = [&] { weighted_sum(ops::linear(x, w, Tensor())).backward(); };
+  run();
+  const std::vector<float> once = w.grad().to_vector<float>();
+  run();
+  const std::vector<float> twice = w.grad().to_vector<float>();
+  for (size_t i = 0; i < once.size(); ++i) EXPECT_FLOAT_EQ(twice[i], 2 * once[i]);
+  w.clear_grad();
+  EXPECT_FALSE(w.grad().defined());
+  run();
+  EXPECT_EQ(w.grad().to_vector<float>(), once);
+}
+
+TEST_P(AutogradOn, SharedGradientIsNotChangedByOneOfItsHolders) {
+  // add hands one gradient tensor to both sides; a then collects a second one from scale.
+  Tensor a = Tensor::full({1}, 1, GetParam()), b = Tensor::full({1}, 1, GetParam());
+  a.set_requires_grad(true), b.set_requires_grad(true);
+  const Tensor a2 = ops::scale(a, 1), b2 = ops::scale(b, 1);
+  ops::add(ops::add(a2, b2), ops::scale(a2, 5)).backward();
+  EXPECT_EQ(a.grad().item(), 6.0f);
+  EXPECT_EQ(b.grad().item(), 1.0f);
+}
+
+TEST_P(AutogradOn, LeavesOutWhatWantsNoGradient) {
+  Tensor w = random_tensor({2, 3}, 1, GetParam()), b = random_tensor({2}, 2, GetParam());
+  b.set_requires_grad(true);
+  weighted_sum(ops::linear(random_tensor({4, 3}, 3, GetParam()), w, b)).backward();
+  EXPECT_FALSE(w.grad().defined());
+  EXPECT_TRUE(b.grad().defined());
+}
+
+TEST_P(AutogradOn, RecordsNothingInsideANoGradGuard) {
+  Tensor w = random_tensor({2, 3}, 1, GetParam()).set_requires_grad(true);
+  NoGradGuard guard;
+  const Tensor y = ops::linear(random_tensor({4, 3}, 3, GetParam()), w, Tensor());
+  EXPECT_FALSE(y.requires_grad());
+}
+
+TEST_P(AutogradOn, GraphIsFreedByTheWalkAndCannotBeWalkedTwice) {
+  Tensor x = random_tensor({1, 64, 64, 4}, 1, GetParam()).set_requires_grad(true);
+  Tensor loss;
+  const size_t before = allocator(GetParam()).stats().in_use;
+  {
+    Tensor y = ops::activation(x, Activation::silu);
+    for (int i = 0; i < 8; ++i) y = ops::activation(y, Activation::silu);
+    loss = weighted_sum(y);
+  }
+  EXPECT_GT(allocator(GetParam()).stats().in_use, before + 8 * x.bytes());
+  loss.backward();
+  // The gradient of x, the loss and the weights of the sum: no activation is left.
+  EXPECT_LT(allocator(GetParam()).stats().in_use, before + 3 * x.bytes());
+  EXPECT_THROW(loss.backward(), Error);
+}
+
+TEST_P(AutogradOn, GraphThatIsNeverWalkedLeavesNothingBehind) {
+  Tensor x = random_tensor({100}, 1, GetParam()).set_requires_grad(true);
+  const size_t before = allocator(GetParam()).stats().in_use;
+  for (const Activation a : {Activation::relu, Activation::leaky_relu, Activation::gelu, Activation::silu}) {
+    ops::add(ops::activation(x, a), x, Activation::relu);
+  }
+  EXPECT_EQ(allocator(GetParam()).stats().in_use, before) << "a node holds its own output";
+}
+
+TEST(Autograd, RefusesWhatHasNoGradient) {
+  Tensor x = random_tensor({2, 2}, 1).set_requires_grad(true);
+  EXPECT_THROW(ops::scale(x, 2).backward(), ShapeError);
+  EXPECT_THROW(Tensor::full({1}, 1).backward(), Error);
+  EXPECT_THROW(Tensor::zeros({1}, DType::int32).set_requires_grad(true), Error);
+}
+
+TEST(Ops, NameTheOpAndTheShapesInErrors) {
+  const auto message = [](auto&& call) -> std::string {
+    try {
+      call();
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "nothing was thrown";
+  };
+  const Tensor image = Tensor::zeros({1, 4, 4, 3});
+  EXPECT_EQ(message([&] {
+              ops::conv2d(image, Tensor::zeros({2, 3, 3, 4}), Tensor(), {});
+            }),
+            "conv2d: x [1,4,4,3] with 1 groups needs w [K,R,S,3], found [2,3,3,4]");
+  EXPECT_EQ(message([&] {
+              ops::conv2d(image, Tensor::zeros({2, 3, 3, 3}), Tensor::zeros({3}), {});
+            }),
+            "conv2d: expected a bias [2], found [3]");
+  EXPECT_EQ(message([&] {
+              ops::linear(image, Tensor::zeros({2, 3}), Tensor());
+            }),
+            "linear: expected x [N,C] of float32, found [1,4,4,3] of float32");
+  EXPECT_EQ(message([&] { ops::add(image, Tensor::zeros({3})); }), "add: [1,4,4,3] and [3] differ");
+  EXPECT_EQ(message([&] {
+              ops::softmax_cross_entropy(Tensor::zeros({2, 5}), Tensor::zeros({3}, DType::int32));
+            }),
+            "softmax_cross_entropy: logits [2,5] need labels [2] of int32, found [3] of int32");
+  EXPECT_EQ(message([&] {
+              ops::linear(Tensor::zeros({2, 3}), Tensor::zeros({2, 3}, DType::float32, Device::reference), Tensor());
+            }),
+            "linear: inputs live on cpu and reference; move one with to()");
+  EXPECT_NE(message([&] {
+              ops::conv2d(image, Tensor::zeros({2, 5, 5, 3}), Tensor(), {});
+            }).find("larger than the padded image"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace striate

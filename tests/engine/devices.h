@@ -1,0 +1,27 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/random.h"
+#include "engine/tensor.h"
+
+namespace striate::test {
+
+/// Every device a test of the engine runs on.
+inline std::vector<Device> devices() { return {Device::reference, Device::cpu}; }
+
+inline constexpr auto device_name = [](const auto& info) { return to_string(info.param); };
+
+/// Values uniform in [low, high), from (seed, stream) alone.
+inline Tensor random_tensor(Shape shape, uint64_t seed, Device device = Device::cpu, float low = -1.0f,
+                            float high = 1.0f) {
+  Tensor t = Tensor::empty(std::move(shape), DType::float32, device);
+  Random random(seed, RandomPurpose::test);
+  for (int64_t i = 0; i < t.size(); ++i) t.data<float>()[i] = random.uniform(low, high);
+  return t;
+}
+
+}  // namespace striate::test
