@@ -2,11 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 #include <vector>
 
 #include "engine/random.h"
 #include "engine/tensor.h"
+
+namespace striate {
+
+/// Test names and messages print devices as words.
+inline void PrintTo(Device device, std::ostream* out) { *out << to_string(device); }
+
+}  // namespace striate
 
 namespace striate::test {
 
