@@ -8,6 +8,7 @@
 #include "engine/train/atomic_file.h"
 #include "kernels/error.h"
 #include "tools/experiments/figure.h"
+#include "tools/experiments/number_text.h"
 
 namespace striate {
 namespace {
@@ -35,13 +36,6 @@ std::string shortened(const std::string& name, size_t limit) {
     }
   }
   return name;
-}
-
-/// 1,000,000
-std::string grouped(int64_t n) {
-  std::string digits = std::to_string(n);
-  for (size_t at = digits.size(); at > 3; digits.insert(at, 1, ',')) at -= 3;
-  return digits;
 }
 
 /// Quoted where it holds what would end a cell (RFC 4180).

@@ -1,0 +1,157 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tests/support/temp_dir.h"
+#include "tests/tools/picture.h"
+#include "tests/tools/tiny_run.h"
+#include "tests/tools/tool.h"
+#include "tools/experiments/metrics_table.h"
+
+namespace striate::test {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST(Evaluate, AgreesWithTheRun) {
+  TempDir folder;
+  const fs::path run = folder / "run";
+  train_tiny(run, {"--set", "data.normalize=computed"});
+  const MetricsTable metrics = MetricsTable::read(run / "metrics.csv");
+
+  const Outcome test = run_tool("evaluate", {"--run", run.string(), "--json", (folder / "test.json").string(),
+                                             "--per-image", (folder / "images.csv").string()});
+  ASSERT_EQ(test.code, 0) << test.err;
+  EXPECT_EQ(test.err, "");
+  const json result = json::parse(read_text(folder / "test.json"));
+  EXPECT_EQ(result["images"], 50);
+  EXPECT_DOUBLE_EQ(result["top1"], *metrics.column("test_top1").back());
+  EXPECT_NEAR(result["loss"], *metrics.column("test_loss").back(), 1e-7);
+  EXPECT_GE(result["top5"], result["top1"]);
+  ASSERT_EQ(result["per_class"].size(), 10u);
+  ASSERT_EQ(result["confusion"].size(), 10u);
+  int64_t all = 0, right = 0;
+  for (size_t t = 0; t < 10; ++t) {
+    int64_t row = 0;
+    for (const int64_t count : result["confusion"][t]) row += count;
+    EXPECT_EQ(row, 5) << "the drawn classes take turns";
+    EXPECT_DOUBLE_EQ(result["per_class"][t], result["confusion"][t][t].get<double>() / 5.0);
+    all += row;
+    right += result["confusion"][t][t].get<int64_t>();
+  }
+  EXPECT_EQ(all, 50);
+  EXPECT_DOUBLE_EQ(result["top1"], static_cast<double>(right) / 50.0);
+
+  EXPECT_GT(Picture::read(run / "confusion_test.png").width, 500);
+  EXPECT_EQ(read_lines(run / "confusion_test.csv").size(), 11u);
+
+  const auto rows = read_lines(folder / "images.csv");
+  ASSERT_EQ(rows.size(), 51u);
+  EXPECT_EQ(rows[0], "image,label,prediction,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9");
+  int64_t agreeing = 0;
+  for (size_t i = 1; i < rows.size(); ++i) {
+    std::istringstream cells(rows[i]);
+    std::vector<double> values;
+    for (std::string cell; std::getline(cells, cell, ',');) values.push_back(std::stod(cell));
+    ASSERT_EQ(values.size(), 13u);
+    EXPECT_EQ(values[0], static_cast<double>(i - 1));
+    EXPECT_EQ(values[1], static_cast<double>((i - 1) % 10));
+    agreeing += values[1] == values[2];
+    double sum = 0.0;
+    for (size_t c = 3; c < 13; ++c) {
+      sum += values[c];
+      EXPECT_LE(values[c], values[3 + static_cast<size_t>(values[2])]) << "the prediction is the likeliest class";
+    }
+    EXPECT_NEAR(sum, 1.0, 1e-4);
+  }
+  EXPECT_EQ(agreeing, right);
+
+  const Outcome val = run_tool("evaluate", {"--run", run.string(), "--split", "val", "--checkpoint", "last", "--json",
+                                            (folder / "val.json").string(), "--output", (folder / "figures").string()});
+  ASSERT_EQ(val.code, 0) << val.err;
+  EXPECT_EQ(json::parse(read_text(folder / "val.json"))["images"], 40);
+  EXPECT_DOUBLE_EQ(json::parse(read_text(folder / "val.json"))["top1"], *metrics.column("val_top1").back());
+  EXPECT_TRUE(fs::exists(folder / "figures" / "confusion_val.png"));
+
+  // The same weights, named as a model.
+  const std::string weights = (run / "best.safetensors").string();
+  const Outcome model =
+      run_tool("evaluate", {"--model", "alexnet_mini", "--weights", weights, "--config", (run / "config.yaml").string(),
+                            "--json", (folder / "model.json").string()});
+  ASSERT_EQ(model.code, 0) << model.err;
+  EXPECT_EQ(json::parse(read_text(folder / "model.json")), result);
+}
+
+TEST(Evaluate, SaysThatWeightsAreFresh) {
+  const Outcome outcome = run_tool("evaluate", {"--model", "lenet", "--set", "data.dataset=synthetic", "--set",
+                                                "data.synthetic={train_images: 20, test_images: 30}"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(has(outcome.out, "freshly initialised")) << outcome.out;
+}
+
+json inspected(const TempDir& folder, std::vector<std::string> flags) {
+  const std::string file = (folder / "inspect.json").string();
+  flags.insert(flags.end(), {"--json", file});
+  const Outcome outcome = run_tool("inspect", flags);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  return json::parse(read_text(file));
+}
+
+TEST(Inspect, CountsWhatIsPublished) {
+  TempDir folder;
+  const json alexnet = inspected(folder, {"--model", "alexnet"});
+  EXPECT_EQ(alexnet["model"], "alexnet");
+  EXPECT_EQ(alexnet["input"], (json{224, 224, 3}));
+  EXPECT_EQ(alexnet["batch"], 1);
+  EXPECT_EQ(alexnet["parameters"], 61100840);
+  EXPECT_NEAR(alexnet["macs"].get<double>(), 714e6, 1e6);  // torchvision's 0.714 GMAC
+  int64_t parameters = 0, macs = 0;
+  bool conv1 = false;
+  for (const json& layer : alexnet["layers"]) {
+    parameters += layer["parameters"].get<int64_t>();
+    macs += layer["macs"].get<int64_t>();
+    if (layer["name"] == "features.0") {
+      conv1 = true;
+      EXPECT_EQ(layer["type"], "Conv2d");
+      EXPECT_EQ(layer["output"], (json{1, 55, 55, 64}));
+      EXPECT_EQ(layer["parameters"], 64 * 11 * 11 * 3 + 64);
+      EXPECT_EQ(layer["macs"], 55 * 55 * 64 * 11 * 11 * 3);
+    }
+  }
+  EXPECT_TRUE(conv1);
+  EXPECT_EQ(parameters, 61100840);
+  EXPECT_EQ(macs, alexnet["macs"]);
+  EXPECT_GT(alexnet["training_bytes"], 3 * 4 * 61100840L);
+}
+
+TEST(Inspect, TakesInputClassesAndBatch) {
+  TempDir folder;
+  const json lenet = inspected(folder, {"--model", "lenet", "--input", "28,28,1", "--classes", "10"});
+  EXPECT_EQ(lenet["parameters"], 61706);
+  EXPECT_EQ(lenet["input"], (json{28, 28, 1}));
+  const json one = inspected(folder, {"--model", "alexnet_mini"});
+  const json many = inspected(folder, {"--model", "alexnet_mini", "--batch", "32"});
+  EXPECT_EQ(one["parameters"], 546634);
+  EXPECT_EQ(many["macs"], one["macs"]);
+  EXPECT_EQ(many["activation_bytes"].get<int64_t>(), 32 * one["activation_bytes"].get<int64_t>());
+  EXPECT_EQ(inspected(folder, {"--model", "resnet18", "--input", "32,32,3", "--classes", "10"})["parameters"],
+            11173962);
+}
+
+TEST(Inspect, KnowsARunWithoutItsData) {
+  TempDir folder;
+  train_tiny(folder / "run", {"--set", "train.max_steps=1"});
+  const json run = inspected(folder, {"--run", (folder / "run").string()});
+  EXPECT_EQ(run["model"], "alexnet_mini");
+  EXPECT_EQ(run["parameters"], 546634);
+  EXPECT_EQ(run["input"], (json{32, 32, 3}));
+}
+
+}  // namespace
+}  // namespace striate::test

@@ -1,0 +1,75 @@
+#include "tools/experiment.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "kernels/error.h"
+#include "models/registry.h"
+
+namespace striate {
+namespace {
+
+Data open(const RunConfig& config, const std::shared_ptr<std::function<void(const std::string&)>>& on_broken) {
+  OpenOptions options;
+  options.seed = config.seed;
+  options.batch_size = config.train.batch_size;
+  if (!config.model.name.empty()) {
+    const Shape& input = models::model_info(config.model.name).input;
+    options.model_height = static_cast<int>(input[0]);
+    options.model_width = static_cast<int>(input[1]);
+  }
+  options.on_broken = [on_broken](const std::string& message) {
+    if (*on_broken) (*on_broken)(message);
+  };
+  return open_data(config.data, options);
+}
+
+}  // namespace
+
+Experiment::Experiment(const RunConfig& config)
+    : config_(config), on_broken_(std::make_shared<std::function<void(const std::string&)>>()) {
+  set_num_threads(static_cast<int>(config.threads));
+  data_ = open(config, on_broken_);
+  const Shape input = models::resolve_input(config.model, {data_.height, data_.width, data_.channels});
+  class_names_ = data_.class_names;
+  classes_ = models::resolve_classes(config.model, static_cast<int64_t>(class_names_.size()));
+  for (auto c = static_cast<int64_t>(class_names_.size()); c < classes_; ++c) {
+    class_names_.push_back(fmt::format("class {}", c));
+  }
+  model_ = models::build_model(config.model, input, classes_, config.seed);
+  model_->to(config.device);
+}
+
+BatchSource& Experiment::part(const std::string& split) {
+  part_ = data_.evaluation_loader(split, config_.train.batch_size);
+  return *part_;
+}
+
+std::string Experiment::title() const { return fmt::format("{} on {}", config_.model_name(), config_.data.dataset); }
+
+std::string Experiment::description() const {
+  return fmt::format("{}, {} classes of {}x{}x{} images, {} thread{}", title(), classes_, data_.height, data_.width,
+                     data_.channels, num_threads(), num_threads() == 1 ? "" : "s");
+}
+
+std::string Experiment::resolved_config() const {
+  std::vector<std::string> settled = {fmt::format("model.num_classes={}", classes_),
+                                      fmt::format("model.in_channels={}", data_.channels),
+                                      fmt::format("data.channels={}", data_.channels),
+                                      fmt::format("data.image_size=[{}, {}]", data_.height, data_.width)};
+  if (config_.data.normalize_by == NormalizeBy::computed) {
+    settled.push_back(fmt::format("data.normalize={{mean: [{}], std: [{}]}}", fmt::join(data_.normalization.mean, ", "),
+                                  fmt::join(data_.normalization.std, ", ")));
+  }
+  return config_.text(settled);
+}
+
+int64_t Experiment::broken() const {
+  int64_t count = 0;
+  for (const Loader* loader : {data_.train.get(), data_.val.get(), data_.test.get(), part_.get()}) {
+    if (loader != nullptr) count += loader->broken();
+  }
+  return count;
+}
+
+}  // namespace striate

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/open.h"
+#include "engine/nn/module.h"
+#include "engine/train/trainer.h"
+#include "tools/run_config.h"
+
+namespace striate {
+
+/// What a configuration describes, opened and built: the data, and the network on its device with fresh weights.
+class Experiment {
+ public:
+  /// Throws what the data and the models throw for files that are missing and sizes that do not fit.
+  explicit Experiment(const RunConfig& config);
+
+  nn::Module& model() { return *model_; }
+  TrainData train_data() { return {data_.train.get(), data_.val.get(), data_.test.get()}; }
+  /// A part in order and as the network is tested: train, val or test.
+  BatchSource& part(const std::string& split);
+  int64_t classes() const { return classes_; }
+  /// A name for every class of the network, which may have more than the dataset.
+  const std::vector<std::string>& class_names() const { return class_names_; }
+  /// "alexnet_mini on fashion_mnist"
+  std::string title() const;
+  /// The title with classes, sizes and threads: a line.
+  std::string description() const;
+  /// The configuration with what the data and the model have settled: classes, channels, image size, and mean and
+  /// deviation where they were computed.
+  std::string resolved_config() const;
+
+  /// Told of every broken picture that is left out.
+  void on_broken(std::function<void(const std::string&)> tell) { *on_broken_ = std::move(tell); }
+  int64_t broken() const;
+
+ private:
+  RunConfig config_;
+  std::shared_ptr<std::function<void(const std::string&)>> on_broken_;
+  Data data_;
+  int64_t classes_ = 0;
+  std::vector<std::string> class_names_;
+  std::shared_ptr<nn::Module> model_;
+  std::unique_ptr<Loader> part_;
+};
+
+}  // namespace striate

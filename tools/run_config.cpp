@@ -1,0 +1,59 @@
+#include "tools/run_config.h"
+
+#include <fmt/format.h>
+
+#include "engine/config.h"
+#include "kernels/error.h"
+
+namespace striate {
+namespace {
+
+/// Sections of what this build does not do: accepted at the values that switch it off.
+void require_off(ConfigReader analysis, ConfigReader distributed) {
+  for (const char* key : {"kernels", "tuning"}) {
+    require<ConfigError>(!analysis.get(key, false), "{}: this build has no analysis during training; leave it false",
+                         analysis.where(key));
+  }
+  analysis.finish();
+  const std::string scheme = distributed.choice("scheme", "none", {"none", "data", "one_weird_trick"});
+  require<ConfigError>(scheme == "none", "{}: this build trains on one machine only; leave it none",
+                       distributed.where("scheme"));
+  distributed.finish();
+}
+
+}  // namespace
+
+RunConfig RunConfig::load(const std::string& file, const std::vector<std::string>& overrides) {
+  ConfigReader reader = ConfigReader::load(file, overrides);
+  RunConfig config;
+  config.file = file;
+  config.overrides = overrides;
+  const int64_t seed = reader.get("seed", 0);
+  require<ConfigError>(seed >= 0, "{}: expected 0 or more, found {}", reader.where("seed"), seed);
+  config.seed = static_cast<uint64_t>(seed);
+  const std::string device = reader.get("device", "auto");
+  try {
+    config.device = parse_device(device);
+  } catch (const ConfigError& error) {
+    throw ConfigError(fmt::format("{}: {}", reader.where("device"), error.what()));
+  }
+  config.threads = reader.get("threads", 0);
+  require<ConfigError>(config.threads >= 0 && config.threads <= 1024, "{}: expected 0 (all cores) to 1024, found {}",
+                       reader.where("threads"), config.threads);
+  config.model = models::ModelConfig::parse(reader.section("model"));
+  config.data = read_data_config(reader.section("data"));
+  config.train = TrainOptions::parse(reader.section("train"));
+  require_off(reader.section("analysis"), reader.section("distributed"));
+  reader.finish();
+  return config;
+}
+
+std::string RunConfig::model_name() const { return model.name.empty() ? "layers" : model.name; }
+
+std::string RunConfig::text(const std::vector<std::string>& more) const {
+  std::vector<std::string> all = overrides;
+  all.insert(all.end(), more.begin(), more.end());
+  return ConfigReader::load(file, all).text() + "\n";
+}
+
+}  // namespace striate

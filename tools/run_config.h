@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/config.h"
+#include "engine/device.h"
+#include "engine/train/train_options.h"
+#include "models/model_config.h"
+
+namespace striate {
+
+/// A whole configuration, each section read by the library it belongs to. Unknown keys are errors.
+struct RunConfig {
+  uint64_t seed = 0;
+  Device device = Device::cpu;
+  int64_t threads = 0;
+  models::ModelConfig model;
+  DataConfig data;
+  TrainOptions train;
+
+  /// What it was read from, so that it can be read again with more settled: a file and overrides "a.b=value".
+  std::string file;
+  std::vector<std::string> overrides;
+
+  /// Reads `file` (empty: nothing) under `overrides`. Throws ConfigError with file, line and key.
+  static RunConfig load(const std::string& file, const std::vector<std::string>& overrides);
+
+  /// The registry's name, or "layers".
+  std::string model_name() const;
+  /// As YAML, bases and overrides resolved, with `more` overrides on top.
+  std::string text(const std::vector<std::string>& more) const;
+};
+
+}  // namespace striate

@@ -1,0 +1,120 @@
+// Trains a network from a YAML configuration and leaves a run's folder.
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "engine/train/atomic_file.h"
+#include "engine/train/checkpoint.h"
+#include "engine/train/event_file.h"
+#include "engine/train/progress.h"
+#include "engine/train/run_log.h"
+#include "engine/train/trainer.h"
+#include "engine/train/weights.h"
+#include "kernels/error.h"
+#include "tools/command_line.h"
+#include "tools/experiment.h"
+#include "tools/experiments/figure.h"
+#include "tools/experiments/training_figure.h"
+#include "tools/run_folder.h"
+
+namespace striate {
+namespace {
+
+struct Flags {
+  CommonFlags common;
+  std::string output, resume, init;
+};
+
+/// A fresh run's configuration and folder, or those of the run that is taken up again.
+std::pair<RunConfig, RunFolder> plan(const Flags& flags) {
+  const std::vector<std::string> overrides = flags.common.overrides();
+  if (!flags.resume.empty()) {
+    require<ConfigError>(flags.common.config.empty() && flags.output.empty() && flags.init.empty(),
+                         "--resume DIR takes configuration, weights and folder from the run; --config, --output and "
+                         "--init cannot be given with it");
+    const RunFolder folder = RunFolder::existing(flags.resume);
+    return {RunConfig::load(folder.config().string(), overrides), folder};
+  }
+  require<ConfigError>(!flags.common.config.empty() || !flags.common.set.empty(),
+                       "--config F is missing, as in --config tools/configs/quickstart.yaml");
+  RunConfig config = RunConfig::load(flags.common.config, overrides);
+  RunFolder folder = flags.output.empty()
+                         ? RunFolder::next(fmt::format("{}-{}", config.model_name(), config.data.dataset))
+                         : RunFolder::fresh(flags.output);
+  return {std::move(config), std::move(folder)};
+}
+
+void make_folder(const RunFolder& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder.path(), error);
+  require<IoError>(!error, "--output {}: the folder cannot be made: {}", folder.path().string(), error.message());
+}
+
+/// The progress has told how the run went; this is where it lies.
+void print_end(const TrainResult& result, const RunFolder& folder, int64_t broken) {
+  if (broken > 0)
+    fmt::print("{} broken images were left out; {} names them.\n", broken, (folder.path() / "log.txt").string());
+  if (result.status == TrainStatus::interrupted) {
+    fmt::print("Continue with tools/train --resume {}\n", folder.path().string());
+    return;
+  }
+  fmt::print("Weights  {}\nNumbers  {}\n", best_weights_path(folder.path().string()), folder.metrics().string());
+  if (std::filesystem::exists(folder.figure())) fmt::print("Figure   {}\n", folder.figure().string());
+}
+
+int train(int argc, char** argv) {
+  CommandLine command_line(
+      "train", "Trains a network from a YAML configuration. Ctrl-C finishes the step, saves and stops.",
+      {"tools/train --config tools/configs/quickstart.yaml --output runs/first",
+       "tools/train --config tools/configs/e4_alexnet_cifar10.yaml --set data.path=/data/cifar-10-batches-bin",
+       "tools/train --config tools/configs/synthetic.yaml --set model.name=alexnet_mini --set train.epochs=5",
+       "tools/train --resume runs/first", "tools/train --resume runs/first --set train.epochs=20"});
+  Flags flags;
+  flags.common.add_to(command_line);
+  command_line.option("--output", flags.output, "DIR", "Folder of the new run (default runs/MODEL-DATASET)")
+      .option("--resume", flags.resume, "DIR", "Take a stopped run up again where it was saved last")
+      .option("--init", flags.init, "WEIGHTS", "Start from these weights instead of random ones");
+  if (!command_line.parse(argc, argv)) return kDone;
+
+  const auto [config, folder] = plan(flags);
+  Experiment experiment(config);
+  if (!flags.init.empty()) load_weights(flags.init, experiment.model());
+  TrainOptions options = config.train;
+  options.seed = config.seed;
+  options.output = folder.path().string();
+  options.model_name = config.model_name();
+  Trainer trainer(experiment.model(), experiment.train_data(), options);
+  if (!flags.resume.empty()) trainer.resume();
+
+  make_folder(folder);
+  write_file_atomically(folder.config().string(), experiment.resolved_config());
+  RunLog log(options.output);
+  EventFile events(options.output);
+  Progress progress(options.print_every);
+  TrainingFigure figure(folder.metrics(), folder.figure(), experiment.title());
+  // The figure reads what the log has written.
+  for (TrainObserver* observer : std::initializer_list<TrainObserver*>{&log, &events, &progress, &figure}) {
+    trainer.add_observer(*observer);
+  }
+  const auto warn = [&](const std::string& message) {
+    log.warning(message);
+    progress.warning(message);
+  };
+  figure.on_warning(warn);
+  experiment.on_broken(warn);
+  fmt::print("{}, into {}\n", experiment.description(), options.output);
+  log.note(experiment.description());
+
+  const TrainResult result = trainer.run();
+  print_end(result, folder, experiment.broken());
+  return result.status == TrainStatus::interrupted ? kInterrupted : kDone;
+}
+
+}  // namespace
+}  // namespace striate
+
+int main(int argc, char** argv) {
+  return striate::run_tool("train", [&] { return striate::train(argc, argv); });
+}
