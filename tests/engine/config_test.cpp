@@ -5,31 +5,18 @@
 #include <yaml-cpp/yaml.h>
 
 #include <fstream>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "kernels/error.h"
+#include "tests/support/error.h"
 #include "tests/support/temp_dir.h"
 
 namespace striate {
 namespace {
 
+using test::throws_with;
 using testing::Test;
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-void expect_contains(const std::string& text, const std::vector<std::string>& parts) {
-  for (const std::string& part : parts)
-    EXPECT_NE(text.find(part), std::string::npos) << part << "\nis not in\n" << text;
-}
 
 class ConfigFiles : public Test {
  protected:
@@ -78,29 +65,37 @@ TEST(ConfigReader, NamesKeyAndLineOfAWrongType) {
       "train:\n  epochs: ten\n  rate: [1, two]\n  shuffle: 3\n  big: 99999999999999999999\n"
       "  half: 1.5\n  quoted: '5'\n  odd: .nan\n  text: {a: 1}\n");
   auto train = config.section("train");
-  expect_contains(error_of([&] { train.get("epochs", 1); }),
-                  {"configuration:2: train.epochs: expected a whole number", "'ten'"});
-  expect_contains(error_of([&] { train.get_numbers("rate"); }), {":3: train.rate[1]: expected a number", "'two'"});
-  expect_contains(error_of([&] { train.get("shuffle", true); }), {":4: train.shuffle: expected true or false", "'3'"});
-  expect_contains(error_of([&] { train.get("big", 1); }), {":5: train.big: expected a whole number"});
-  expect_contains(error_of([&] { train.get("half", 1); }), {":6: train.half: expected a whole number", "'1.5'"});
-  expect_contains(error_of([&] { train.get("quoted", 1); }), {"expected a whole number, found the text \"5\""});
-  expect_contains(error_of([&] { train.get("odd", 1.0); }), {":8: train.odd: expected a number"});
-  expect_contains(error_of([&] { train.get("text", ""); }), {":9: train.text: expected text, found a map"});
-  expect_contains(error_of([&] { train.section("epochs"); }), {"train.epochs: expected a map of keys, found 'ten'"});
-  expect_contains(error_of([&] { train.list("epochs"); }), {"train.epochs: expected a list"});
-  expect_contains(error_of([&] { config.require_string("name"); }), {"name must be given"});
+  EXPECT_TRUE(throws_with<ConfigError>([&] { train.get("epochs", 1); },
+                                       {"configuration:2: train.epochs: expected a whole number", "'ten'"}));
+  EXPECT_TRUE(
+      throws_with<ConfigError>([&] { train.get_numbers("rate"); }, {":3: train.rate[1]: expected a number", "'two'"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { train.get("shuffle", true); },
+                                       {":4: train.shuffle: expected true or false", "'3'"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { train.get("big", 1); }, {":5: train.big: expected a whole number"}));
+  EXPECT_TRUE(
+      throws_with<ConfigError>([&] { train.get("half", 1); }, {":6: train.half: expected a whole number", "'1.5'"}));
+  EXPECT_TRUE(
+      throws_with<ConfigError>([&] { train.get("quoted", 1); }, {"expected a whole number, found the text \"5\""}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { train.get("odd", 1.0); }, {":8: train.odd: expected a number"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { train.get("text", ""); }, {":9: train.text: expected text, found a map"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { train.section("epochs"); },
+                                       {"train.epochs: expected a map of keys, found 'ten'"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { train.list("epochs"); }, {"train.epochs: expected a list"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { config.require_string("name"); }, {"name must be given"}));
 }
 
 TEST(ConfigReader, ChoiceNamesTheNearest) {
   auto config = ConfigReader::parse("optimizer: adm\nschedule: hyperbolic\n");
-  expect_contains(error_of([&] {
-                    config.choice("optimizer", "sgd", {"sgd", "adam"});
-                  }),
-                  {"configuration:1: optimizer: expected one of sgd | adam, found 'adm'", "did you mean 'adam'?"});
-  const std::string far = error_of([&] { config.choice("schedule", "step", {"step", "cosine"}); });
-  expect_contains(far, {"step | cosine", "'hyperbolic'"});
-  EXPECT_EQ(far.find("did you mean"), std::string::npos);
+  EXPECT_TRUE(throws_with<ConfigError>(
+      [&] {
+        config.choice("optimizer", "sgd", {"sgd", "adam"});
+      },
+      {"configuration:1: optimizer: expected one of sgd | adam, found 'adm'", "did you mean 'adam'?"}));
+  EXPECT_TRUE(throws_with<ConfigError>(
+      [&] {
+        config.choice("schedule", "step", {"step", "cosine"});
+      },
+      {"schedule: expected one of step | cosine, found 'hyperbolic'"}));
   EXPECT_EQ(config.choice("absent", "sgd", {"sgd", "adam"}), "sgd");
 }
 
@@ -109,8 +104,8 @@ TEST(ConfigReader, FinishNamesTheFirstUnknownKeyAndTheNearestKnown) {
   auto train = config.section("train");
   train.get("epochs", 1);
   train.get("batch_size", 1);
-  expect_contains(error_of([&] { train.finish(); }),
-                  {"configuration:3: train.batch_sise: unknown key", "did you mean 'batch_size'?"});
+  EXPECT_TRUE(throws_with<ConfigError>(
+      [&] { train.finish(); }, {"configuration:3: train.batch_sise: unknown key", "did you mean 'batch_size'?"}));
   EXPECT_NO_THROW(config.finish());
 }
 
@@ -125,33 +120,37 @@ TEST(ConfigReader, ListTurnsBareWordsIntoMaps) {
   EXPECT_TRUE(items[1].section("horizontal_flip").keys().empty());
   auto crop = items[2].section("crop");
   crop.get("padding", 0);
-  expect_contains(error_of([&] { crop.finish(); }), {"transforms[2].crop.size: unknown key"});
-  expect_contains(error_of([&] { config.list("bad"); }), {"bad[0]: expected a name or a map, found a list"});
+  EXPECT_TRUE(throws_with<ConfigError>([&] { crop.finish(); }, {"transforms[2].crop.size: unknown key"}));
+  EXPECT_TRUE(
+      throws_with<ConfigError>([&] { config.list("bad"); }, {"bad[0]: expected a name or a map, found a list"}));
 }
 
 TEST(ConfigReader, BrokenYamlNamesTheLine) {
-  expect_contains(error_of([] { ConfigReader::parse("a: 1\nb: [1, 2\nc: 3\n"); }),
-                  {"configuration:", "not valid YAML"});
-  expect_contains(error_of([] { ConfigReader::parse("a: 1\n\tb: 2\n"); }), {"configuration:2", "not valid YAML"});
-  expect_contains(error_of([] { ConfigReader::parse("just a word"); }),
-                  {"expected a map of keys, found 'just a word'"});
-  expect_contains(error_of([] { ConfigReader::parse("a: 1\n---\nb: 2\n"); }), {"expected one YAML document, found 2"});
-  expect_contains(error_of([] { ConfigReader::parse("[a, b]: 1\n"); }),
-                  {"configuration:1", "a key must be a plain word"});
+  EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse("a: 1\nb: [1, 2\nc: 3\n"); },
+                                       {"configuration:", "not valid YAML"}));
+  EXPECT_TRUE(
+      throws_with<ConfigError>([] { ConfigReader::parse("a: 1\n\tb: 2\n"); }, {"configuration:2", "not valid YAML"}));
+  EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse("just a word"); },
+                                       {"expected a map of keys, found 'just a word'"}));
+  EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse("a: 1\n---\nb: 2\n"); },
+                                       {"expected one YAML document, found 2"}));
+  EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse("[a, b]: 1\n"); },
+                                       {"configuration:1", "a key must be a plain word"}));
 }
 
 TEST(ConfigReader, DuplicateKeysAreErrorsAtAnyDepth) {
-  expect_contains(error_of([] { ConfigReader::parse("train:\n  epochs: 1\n  rate: 2\n  epochs: 3\n"); }),
-                  {"configuration:4: train.epochs: stands twice, first in line 2"});
+  EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse("train:\n  epochs: 1\n  rate: 2\n  epochs: 3\n"); },
+                                       {"configuration:4: train.epochs: stands twice, first in line 2"}));
 }
 
 TEST(ConfigReader, AliasesAreExpandedAndEndlessOnesRefused) {
   auto config = ConfigReader::parse("a: &common {x: 1}\nb: *common\n");
   EXPECT_EQ(config.section("b").get("x", 0), 1);
-  expect_contains(error_of([] { ConfigReader::parse("a: &a {b: *a}\n"); }), {"nested or aliased too deeply"});
+  EXPECT_TRUE(
+      throws_with<ConfigError>([] { ConfigReader::parse("a: &a {b: *a}\n"); }, {"nested or aliased too deeply"}));
   std::string doubling = "k0: &k0 [1, 1]\n";
   for (int i = 1; i < 40; ++i) doubling += fmt::format("k{0}: &k{0} [*k{1}, *k{1}]\n", i, i - 1);
-  expect_contains(error_of([&] { ConfigReader::parse(doubling); }), {"nested or aliased too deeply"});
+  EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::parse(doubling); }, {"nested or aliased too deeply"}));
 }
 
 TEST(ConfigReader, TextReadsBackAsTheSame) {
@@ -205,9 +204,11 @@ TEST_F(ConfigFiles, BaseIsMergedDeeplyAndRelativeToTheFile) {
   EXPECT_EQ(optimizer.get("name", ""), "sgd");
   EXPECT_EQ(optimizer.get("momentum", 0.0), 0.9);
   EXPECT_TRUE(optimizer.get("nesterov", false));
-  expect_contains(train.where("epochs"), {"mid.yaml:2: train.epochs"});
-  expect_contains(optimizer.where("momentum"), {"root.yaml:5: train.optimizer.momentum"});
-  expect_contains(optimizer.where("nesterov"), {"leaf.yaml:4: train.optimizer.nesterov"});
+  EXPECT_NE(train.where("epochs").find("mid.yaml:2: train.epochs"), std::string::npos) << train.where("epochs");
+  EXPECT_NE(optimizer.where("momentum").find("root.yaml:5: train.optimizer.momentum"), std::string::npos)
+      << optimizer.where("momentum");
+  EXPECT_NE(optimizer.where("nesterov").find("leaf.yaml:4: train.optimizer.nesterov"), std::string::npos)
+      << optimizer.where("nesterov");
 }
 
 TEST_F(ConfigFiles, NullRemovesWhatWasInherited) {
@@ -215,8 +216,8 @@ TEST_F(ConfigFiles, NullRemovesWhatWasInherited) {
   auto inherited = ConfigReader::load(write("adam.yaml", "base: base.yaml\noptimizer: {name: adam}\n"));
   auto optimizer = inherited.section("optimizer");
   optimizer.get("name", "");
-  expect_contains(error_of([&] { optimizer.finish(); }),
-                  {"base.yaml:1: optimizer.momentum: unknown key", "'momentum: ~' removes it"});
+  EXPECT_TRUE(throws_with<ConfigError>([&] { optimizer.finish(); },
+                                       {"base.yaml:1: optimizer.momentum: unknown key", "'momentum: ~' removes it"}));
   auto removed = ConfigReader::load(write("fixed.yaml", "base: base.yaml\noptimizer: {name: adam, momentum: ~}\n"));
   EXPECT_EQ(removed.section("optimizer").keys(), std::vector<std::string>{"name"});
 }
@@ -225,19 +226,22 @@ TEST_F(ConfigFiles, CirclesOfBasesAreNamed) {
   write("a.yaml", "base: b.yaml\n");
   write("b.yaml", "x: 1\nbase: c.yaml\n");
   write("c.yaml", "base: a.yaml\n");
-  expect_contains(error_of([&] { ConfigReader::load((dir_ / "a.yaml").string()); }),
-                  {"c.yaml:1: base: the bases go round in a circle", "a.yaml → ", "b.yaml → ", "c.yaml → "});
-  expect_contains(error_of([&] { ConfigReader::load(write("self.yaml", "base: self.yaml\n")); }), {"circle"});
+  EXPECT_TRUE(throws_with<ConfigError>(
+      [&] { ConfigReader::load((dir_ / "a.yaml").string()); },
+      {"c.yaml:1: base: the bases go round in a circle", "a.yaml → ", "b.yaml → ", "c.yaml → "}));
+  EXPECT_TRUE(
+      throws_with<ConfigError>([&] { ConfigReader::load(write("self.yaml", "base: self.yaml\n")); }, {"circle"}));
 }
 
 TEST_F(ConfigFiles, MissingFilesAreNamedWithWhoAsked) {
-  expect_contains(error_of([&] { ConfigReader::load("nowhere.yaml"); }), {"no configuration file 'nowhere.yaml'"});
+  EXPECT_TRUE(
+      throws_with<ConfigError>([&] { ConfigReader::load("nowhere.yaml"); }, {"no configuration file 'nowhere.yaml'"}));
   const std::string file = write("a.yaml", "x: 1\nbase: gone.yaml\n");
-  expect_contains(error_of([&] { ConfigReader::load(file); }),
-                  {"a.yaml:2: base: no configuration file '", "gone.yaml'"});
-  expect_contains(error_of([&] { ConfigReader::load(dir_.path().string()); }), {"is a folder"});
-  expect_contains(error_of([&] { ConfigReader::load(write("l.yaml", "base: [a, b]\n")); }),
-                  {"l.yaml:1: base: expected the path of a YAML file, found a list"});
+  EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::load(file); },
+                                       {"a.yaml:2: base: no configuration file '", "gone.yaml'"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::load(dir_.path().string()); }, {"is a folder"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::load(write("l.yaml", "base: [a, b]\n")); },
+                                       {"l.yaml:1: base: expected the path of a YAML file, found a list"}));
 }
 
 TEST_F(ConfigFiles, OverridesSetAnyKey) {
@@ -258,19 +262,24 @@ TEST_F(ConfigFiles, OverridesSetAnyKey) {
 
 TEST_F(ConfigFiles, WrongOverridesAreErrors) {
   const std::string file = write("a.yaml", "train: {epochs: 10, list: [1]}\n");
-  const auto error = [&](const std::string& text) { return error_of([&] { ConfigReader::load(file, {text}); }); };
-  expect_contains(error("train.epochs"), {"--set 'train.epochs': expected KEY=VALUE"});
-  expect_contains(error("=3"), {"expected KEY=VALUE"});
-  expect_contains(error("train..epochs=3"), {"empty part"});
-  expect_contains(error("train.epochs.x=3"), {"train.epochs is '10', not a map", "a.yaml:1"});
-  expect_contains(error("train.list.0=3"), {"train.list is a list, not a map"});
-  expect_contains(error("train.epochs=[1"), {"--set train.epochs=[1", "not valid YAML"});
-  expect_contains(error("base=b.yaml"), {"a base can only be named in a file"});
-  expect_contains(error_of([&] {
-                    auto config = ConfigReader::load(file, {"train.epochs=ten"});
-                    config.section("train").get("epochs", 1);
-                  }),
-                  {"--set: train.epochs: expected a whole number, found 'ten'"});
+  EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::load(file, {"train.epochs"}); },
+                                       {"--set 'train.epochs': expected KEY=VALUE"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::load(file, {"=3"}); }, {"expected KEY=VALUE"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::load(file, {"train..epochs=3"}); }, {"empty part"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::load(file, {"train.epochs.x=3"}); },
+                                       {"train.epochs is '10', not a map", "a.yaml:1"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::load(file, {"train.list.0=3"}); },
+                                       {"train.list is a list, not a map"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::load(file, {"train.epochs=[1"}); },
+                                       {"--set train.epochs=[1", "not valid YAML"}));
+  EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::load(file, {"base=b.yaml"}); },
+                                       {"a base can only be named in a file"}));
+  EXPECT_TRUE(throws_with<ConfigError>(
+      [&] {
+        auto config = ConfigReader::load(file, {"train.epochs=ten"});
+        config.section("train").get("epochs", 1);
+      },
+      {"--set: train.epochs: expected a whole number, found 'ten'"}));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -10,35 +11,21 @@
 #include "engine/config.h"
 #include "kernels/error.h"
 #include "models/registry.h"
+#include "tests/support/error.h"
 
 namespace striate::models {
 namespace {
 
 ModelConfig layers(const std::string& list) { return ModelConfig::parse(ConfigReader::parse("layers: " + list)); }
 
-void expect_contains(const std::string& text, const std::vector<std::string>& parts) {
-  for (const std::string& part : parts) {
-    EXPECT_NE(text.find(part), std::string::npos) << part << "\nis not in\n" << text;
-  }
-}
-
-std::string config_error(const std::string& list) {
-  try {
-    layers(list);
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 template <typename E>
-std::string build_error(const std::string& list, const Shape& input = {16, 16, 3}, int64_t classes = 4) {
-  try {
-    make_model(layers(list), input, classes);
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no error";
+testing::AssertionResult build_throws(const std::string& list, std::initializer_list<std::string> parts,
+                                      const Shape& input = {16, 16, 3}, int64_t classes = 4) {
+  return test::throws_with<E>([&] { make_model(layers(list), input, classes); }, parts);
+}
+
+testing::AssertionResult parse_throws(const std::string& list, std::initializer_list<std::string> parts) {
+  return test::throws_with<ConfigError>([&] { layers(list); }, parts);
 }
 
 TEST(LayerList, EveryTypeWithItsOptions) {
@@ -87,45 +74,45 @@ TEST(LayerList, TorchvisionsAlexNetWrittenOut) {
 TEST(LayerList, ClassesFollowFromTheLastLayerWhereNothingElseSays) {
   EXPECT_EQ(resolve_classes(layers("[flatten, {linear: 7}]"), 0), 0);
   EXPECT_EQ(make_model(layers("[flatten, {linear: 7}]"), {2, 2, 1}, 0)->parameter_count(), 35);
-  expect_contains(build_error<ShapeError>("[flatten, linear]", {2, 2, 1}, 0), {"1 (linear): expected a positive"});
+  EXPECT_TRUE(build_throws<ShapeError>("[flatten, linear]", {"1 (linear): expected a positive"}, {2, 2, 1}, 0));
 }
 
 TEST(LayerList, NamesAWrongLayerByIndexAndType) {
-  expect_contains(
-      build_error<ShapeError>("[{conv: {channels: 8, kernel: 5}}, {max_pool: 14}, flatten, linear]"),
-      {"configuration:1: layers with input [16,16,3]: layer 1 (max_pool)", "12x12", "the smallest input is 18x18"});
-  expect_contains(build_error<ShapeError>("[{conv: {channels: 8, kernel: 5}}, relu, linear]"),
-                  {"2 (linear): expected flat features, found an image [12,12,8]; put `flatten` before it"});
-  expect_contains(build_error<ShapeError>("[flatten, {conv: {channels: 8, kernel: 5}}, linear]"),
-                  {"1 (conv): expected an image [H,W,C], found [768]"});
-  expect_contains(build_error<ShapeError>("[{conv: {channels: 8, kernel: 5, groups: 2}}, flatten, linear]"),
-                  {"0 (conv)", "groups must divide"});
-  expect_contains(build_error<ConfigError>("[flatten, {linear: 5}]"),
-                  {"configuration:1: layers", "1 (linear), gives [5] values", "4 classes"});
-  expect_contains(build_error<ConfigError>("[{conv: {channels: 4, kernel: 1}}]"), {"0 (conv), gives [16,16,4]"});
-  expect_contains(build_error<ConfigError>("[flatten, linear]", {}), {"a list of layers needs an input size"});
+  EXPECT_TRUE(build_throws<ShapeError>(
+      "[{conv: {channels: 8, kernel: 5}}, {max_pool: 14}, flatten, linear]",
+      {"configuration:1: layers with input [16,16,3]: layer 1 (max_pool)", "12x12", "the smallest input is 18x18"}));
+  EXPECT_TRUE(build_throws<ShapeError>(
+      "[{conv: {channels: 8, kernel: 5}}, relu, linear]",
+      {"2 (linear): expected flat features, found an image [12,12,8]; put `flatten` before it"}));
+  EXPECT_TRUE(build_throws<ShapeError>("[flatten, {conv: {channels: 8, kernel: 5}}, linear]",
+                                       {"1 (conv): expected an image [H,W,C], found [768]"}));
+  EXPECT_TRUE(build_throws<ShapeError>("[{conv: {channels: 8, kernel: 5, groups: 2}}, flatten, linear]",
+                                       {"0 (conv)", "groups must divide"}));
+  EXPECT_TRUE(build_throws<ConfigError>("[flatten, {linear: 5}]",
+                                        {"configuration:1: layers", "1 (linear), gives [5] values", "4 classes"}));
+  EXPECT_TRUE(build_throws<ConfigError>("[{conv: {channels: 4, kernel: 1}}]", {"0 (conv), gives [16,16,4]"}));
+  EXPECT_TRUE(build_throws<ConfigError>("[flatten, linear]", {"a list of layers needs an input size"}, {}));
 }
 
 TEST(LayerList, NamesAWrongKeyWithItsPlace) {
-  expect_contains(config_error("[flatten, {cnov: {channels: 8}}]"),
-                  {"configuration:1: layers[1].cnov: unknown layer, did you mean 'conv'?"});
-  expect_contains(config_error("[{conv: {channels: 8, kernel: 3, sride: 2}}]"),
-                  {"layers[0].conv.sride: unknown key", "'stride'"});
-  expect_contains(config_error("[{conv: {kernel: 3}}]"), {"layers[0].conv.channels: expected a positive number"});
-  expect_contains(config_error("[{conv: {channels: 8}}]"), {"layers[0].conv.kernel must be given"});
-  expect_contains(config_error("[{conv: {channels: 8, kernel: 2.5}}]"),
-                  {"layers[0].conv.kernel: expected a whole number of at least 1, found 2.5"});
-  expect_contains(config_error("[{conv: {channels: 8, kernel: [1, 2, 3]}}]"), {"expected a number or [h, w]"});
-  expect_contains(config_error("[{conv: {channels: 8, kernel: 3, padding: -1}}]"),
-                  {"padding: expected a whole number"});
-  expect_contains(config_error("[{conv: 3}]"), {"layers[0].conv: expected a map of keys"});
-  expect_contains(config_error("[{relu: 3}]"), {"layers[0].relu: expected a map of keys"});
-  expect_contains(config_error("[max_pool]"), {"layers[0].max_pool.kernel must be given"});
-  expect_contains(config_error("[{linear: -4}]"), {"layers[0].linear.features: expected a positive number, found -4"});
-  expect_contains(config_error("[{dropout: 1}]"), {"layers[0].dropout.p: expected a probability"});
-  expect_contains(config_error("[{relu: , flatten: }]"), {"layers[0]: expected one layer, found relu, flatten"});
-  expect_contains(config_error("[]"), {"expected at least one layer"});
-  expect_contains(config_error("flatten"), {"layers: expected a list"});
+  EXPECT_TRUE(parse_throws("[flatten, {cnov: {channels: 8}}]",
+                           {"configuration:1: layers[1].cnov: unknown layer, did you mean 'conv'?"}));
+  EXPECT_TRUE(
+      parse_throws("[{conv: {channels: 8, kernel: 3, sride: 2}}]", {"layers[0].conv.sride: unknown key", "'stride'"}));
+  EXPECT_TRUE(parse_throws("[{conv: {kernel: 3}}]", {"layers[0].conv.channels: expected a positive number"}));
+  EXPECT_TRUE(parse_throws("[{conv: {channels: 8}}]", {"layers[0].conv.kernel must be given"}));
+  EXPECT_TRUE(parse_throws("[{conv: {channels: 8, kernel: 2.5}}]",
+                           {"layers[0].conv.kernel: expected a whole number of at least 1, found 2.5"}));
+  EXPECT_TRUE(parse_throws("[{conv: {channels: 8, kernel: [1, 2, 3]}}]", {"expected a number or [h, w]"}));
+  EXPECT_TRUE(parse_throws("[{conv: {channels: 8, kernel: 3, padding: -1}}]", {"padding: expected a whole number"}));
+  EXPECT_TRUE(parse_throws("[{conv: 3}]", {"layers[0].conv: expected a map of keys"}));
+  EXPECT_TRUE(parse_throws("[{relu: 3}]", {"layers[0].relu: expected a map of keys"}));
+  EXPECT_TRUE(parse_throws("[max_pool]", {"layers[0].max_pool.kernel must be given"}));
+  EXPECT_TRUE(parse_throws("[{linear: -4}]", {"layers[0].linear.features: expected a positive number, found -4"}));
+  EXPECT_TRUE(parse_throws("[{dropout: 1}]", {"layers[0].dropout.p: expected a probability"}));
+  EXPECT_TRUE(parse_throws("[{relu: , flatten: }]", {"layers[0]: expected one layer, found relu, flatten"}));
+  EXPECT_TRUE(parse_throws("[]", {"expected at least one layer"}));
+  EXPECT_TRUE(parse_throws("flatten", {"layers: expected a list"}));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <initializer_list>
 #include <set>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "engine/config.h"
 #include "kernels/error.h"
 #include "models/classifier.h"
+#include "tests/support/error.h"
 #include "tests/support/fill.h"
 
 namespace striate::models {
@@ -24,19 +26,13 @@ ModelConfig named(const std::string& name) {
 ModelConfig parsed(const std::string& yaml) { return ModelConfig::parse(ConfigReader::parse(yaml)); }
 
 template <typename E>
-std::string error_of(const ModelConfig& config, const Shape& input, int64_t classes = 10) {
-  try {
-    make_model(config, input, classes);
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no error";
+testing::AssertionResult make_throws(const ModelConfig& config, const Shape& input,
+                                     std::initializer_list<std::string> parts, int64_t classes = 10) {
+  return test::throws_with<E>([&] { make_model(config, input, classes); }, parts);
 }
 
-void expect_contains(const std::string& text, const std::vector<std::string>& parts) {
-  for (const std::string& part : parts) {
-    EXPECT_NE(text.find(part), std::string::npos) << part << "\nis not in\n" << text;
-  }
+testing::AssertionResult parse_throws(const std::string& yaml, std::initializer_list<std::string> parts) {
+  return test::throws_with<ConfigError>([&] { parsed(yaml); }, parts);
 }
 
 Tensor images(int64_t count, const Shape& input, uint32_t seed = 1) {
@@ -243,31 +239,32 @@ TEST(ModelOptions, SameSeedSameWeightsOtherSeedOthers) {
 }
 
 TEST(WrongInput, NamesTheLayerAndTheSmallestSize) {
-  expect_contains(error_of<ShapeError>(named("alexnet"), {32, 32, 3}),
-                  {"alexnet with input [32,32,3]", "layer features.12 (max_pool)", "the smallest input is 63x63"});
-  expect_contains(error_of<ShapeError>(named("alexnet_bn"), {66, 66, 3}), {"features.13", "67x67"});
-  expect_contains(error_of<ShapeError>(named("lenet"), {11, 11, 3}), {"features.5 (avg_pool)", "12x12"});
+  EXPECT_TRUE(make_throws<ShapeError>(
+      named("alexnet"), {32, 32, 3},
+      {"alexnet with input [32,32,3]", "layer features.12 (max_pool)", "the smallest input is 63x63"}));
+  EXPECT_TRUE(make_throws<ShapeError>(named("alexnet_bn"), {66, 66, 3}, {"features.13", "67x67"}));
+  EXPECT_TRUE(make_throws<ShapeError>(named("lenet"), {11, 11, 3}, {"features.5 (avg_pool)", "12x12"}));
   // What is said to be the smallest does fit.
-  EXPECT_EQ(error_of<ShapeError>(named("lenet"), {12, 12, 3}), "no error");
-  expect_contains(error_of<ConfigError>(named("lenet"), {12, 12}), {"expected H,W,C", "[12,12]"});
-  expect_contains(error_of<ConfigError>(named("lenet"), {12, -1, 3}), {"expected H,W,C"});
+  EXPECT_NO_THROW(make_model(named("lenet"), {12, 12, 3}, 10));
+  EXPECT_TRUE(make_throws<ConfigError>(named("lenet"), {12, 12}, {"expected H,W,C", "[12,12]"}));
+  EXPECT_TRUE(make_throws<ConfigError>(named("lenet"), {12, -1, 3}, {"expected H,W,C"}));
 }
 
 TEST(WrongOptions, AreConfigErrors) {
-  expect_contains(error_of<ConfigError>(named("alexnett"), {}), {"no model 'alexnett'", "did you mean 'alexnet'?"});
+  EXPECT_TRUE(make_throws<ConfigError>(named("alexnett"), {}, {"no model 'alexnett'", "did you mean 'alexnet'?"}));
   ModelConfig config = named("lenet");
   config.num_classes = 10;
-  expect_contains(error_of<ConfigError>(config, {}, 100), {"model.num_classes is 10", "100 classes"});
+  EXPECT_TRUE(make_throws<ConfigError>(config, {}, {"model.num_classes is 10", "100 classes"}, 100));
   EXPECT_EQ(resolve_classes(config, 5), 10);
   config = named("lenet");
   config.in_channels = 3;
-  expect_contains(error_of<ConfigError>(config, {28, 28, 1}), {"model.in_channels is 3", "1 channels"});
+  EXPECT_TRUE(make_throws<ConfigError>(config, {28, 28, 1}, {"model.in_channels is 3", "1 channels"}));
   config = named("lenet");
   config.dropout_place = DropoutPlace::before_linear;
-  expect_contains(error_of<ConfigError>(config, {}), {"model.dropout_place: lenet has no dropout"});
+  EXPECT_TRUE(make_throws<ConfigError>(config, {}, {"model.dropout_place: lenet has no dropout"}));
   config = named("alexnet");
   config.stem = Stem::cifar;
-  expect_contains(error_of<ConfigError>(config, {}), {"model.stem: only resnet18"});
+  EXPECT_TRUE(make_throws<ConfigError>(config, {}, {"model.stem: only resnet18"}));
 }
 
 TEST(ResolveInput, FollowsDataThenConfigurationThenModel) {
@@ -298,26 +295,18 @@ TEST(ModelSection, ReadsEveryKey) {
 }
 
 TEST(ModelSection, NamesWhatIsWrong) {
-  const auto error = [](const std::string& yaml) -> std::string {
-    try {
-      parsed(yaml);
-    } catch (const ConfigError& e) {
-      return e.what();
-    }
-    return "no error";
-  };
-  expect_contains(error("dropout: 0.5"), {"name must be given", "alexnet_owt"});
-  expect_contains(error("{name: lenet, layers: [flatten]}"), {"a name or layers, not both"});
-  expect_contains(error("name: lenett"), {"found 'lenett'", "did you mean 'lenet'?"});
-  expect_contains(error("{name: lenet, dropuot: 0.1}"), {"dropuot: unknown key", "'dropout'"});
-  expect_contains(error("{name: lenet, dropout: 1.0}"), {"dropout: expected a probability in [0, 1), found 1"});
-  expect_contains(error("{name: lenet, num_classes: 0}"), {"num_classes: expected a positive number, found 0"});
-  expect_contains(error("{name: lenet, activation: rellu}"), {"activation", "did you mean 'relu'?"});
-  expect_contains(error("{name: lenet, init: xavier}"), {"configuration:1: init:", "xavier_normal"});
-  expect_contains(error("{name: lenet, width: -1}"), {"width: expected a factor"});
-  expect_contains(error("{name: lenet, conv: cudnn}"), {"conv: 'cudnn' needs a build with CUDA"});
-  expect_contains(error("{name: lenet, linear: cublas}"), {"linear: 'cublas' needs a build with CUDA"});
-  expect_contains(error("{name: lenet, conv: mkl}"), {"conv: expected one of own | cudnn, found 'mkl'"});
+  EXPECT_TRUE(parse_throws("dropout: 0.5", {"name must be given", "alexnet_owt"}));
+  EXPECT_TRUE(parse_throws("{name: lenet, layers: [flatten]}", {"a name or layers, not both"}));
+  EXPECT_TRUE(parse_throws("name: lenett", {"found 'lenett'", "did you mean 'lenet'?"}));
+  EXPECT_TRUE(parse_throws("{name: lenet, dropuot: 0.1}", {"dropuot: unknown key", "'dropout'"}));
+  EXPECT_TRUE(parse_throws("{name: lenet, dropout: 1.0}", {"dropout: expected a probability in [0, 1), found 1"}));
+  EXPECT_TRUE(parse_throws("{name: lenet, num_classes: 0}", {"num_classes: expected a positive number, found 0"}));
+  EXPECT_TRUE(parse_throws("{name: lenet, activation: rellu}", {"activation", "did you mean 'relu'?"}));
+  EXPECT_TRUE(parse_throws("{name: lenet, init: xavier}", {"configuration:1: init:", "xavier_normal"}));
+  EXPECT_TRUE(parse_throws("{name: lenet, width: -1}", {"width: expected a factor"}));
+  EXPECT_TRUE(parse_throws("{name: lenet, conv: cudnn}", {"conv: 'cudnn' needs a build with CUDA"}));
+  EXPECT_TRUE(parse_throws("{name: lenet, linear: cublas}", {"linear: 'cublas' needs a build with CUDA"}));
+  EXPECT_TRUE(parse_throws("{name: lenet, conv: mkl}", {"conv: expected one of own | cudnn, found 'mkl'"}));
 }
 
 }  // namespace
