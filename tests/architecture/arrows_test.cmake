@@ -1,0 +1,36 @@
+# Shows that arrows.cmake finds each kind of fault, and says nothing about a clean tree:
+# cmake -DCHECK=…/arrows.cmake -DWORK_DIR=… -P arrows_test.cmake
+cmake_minimum_required(VERSION 3.22)
+
+# expect(<what the check must say; "" for nothing> <file> <its text>): the fault alone in an otherwise clean tree
+function(expect message file text)
+  file(REMOVE_RECURSE ${WORK_DIR})
+  file(WRITE ${WORK_DIR}/kernels/conv2d/conv2d.h "#include <cstdint>\n#include \"kernels/shapes.h\"\n")
+  file(WRITE ${WORK_DIR}/tools/train.cpp "#include \"models/registry.h\"\n#include \"data/loader.h\"\n#include <gtest/gtest.h>\n")
+  file(WRITE ${WORK_DIR}/tests/data/loader_test.cpp "#include \"data/loader.h\"\n#include \"tests/support/fill.h\"\n")
+  file(WRITE ${WORK_DIR}/${file} "${text}\n")
+  execute_process(COMMAND ${CMAKE_COMMAND} -DROOT=${WORK_DIR} -P ${CHECK}
+                  RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  file(REMOVE_RECURSE ${WORK_DIR})
+  string(REGEX REPLACE "[ \n]+" " " output "${output}")
+  string(FIND "${output}" "${message}" found)
+  if(message STREQUAL "" AND NOT status EQUAL 0)
+    message(FATAL_ERROR "${file} is clean, but the check says\n${output}")
+  elseif(NOT message STREQUAL "" AND (status EQUAL 0 OR found EQUAL -1))
+    message(FATAL_ERROR "expected '${message}' for ${file}; the check says (${status})\n${output}")
+  endif()
+endfunction()
+
+expect("" engine/ops/ops.h "#include \"kernels/shapes.h\"\n#include \"engine/tensor.h\"")
+expect("kernels/a.h includes engine/tensor.h" kernels/a.h "#include \"engine/tensor.h\"")
+expect("kernels/a.h includes engine/tensor.h" kernels/a.h "  # include <engine/tensor.h>")
+expect("engine/a.cpp includes models/registry.h" engine/a.cpp "#include \"models/registry.h\"")
+expect("models/a.cpp includes data/loader.h" models/a.cpp "#include \"data/loader.h\"")
+expect("data/datasets/a.cpp includes models/registry.h" data/datasets/a.cpp "#include \"models/registry.h\"")
+expect("data/a.cpp includes tools/train.h" data/a.cpp "#include \"tools/train.h\"")
+expect("tests/support/a.h includes engine/tensor.h" tests/support/a.h "#include \"engine/tensor.h\"")
+expect("tests/data/a_test.cpp includes models/registry.h" tests/data/a_test.cpp "#include \"models/registry.h\"")
+expect("kernels/a.cu includes \"a.h\": a path in quotes starts from the root" kernels/a.cu "#include \"a.h\"")
+expect("kernels/utils: a name" kernels/utils/a.h "")
+expect("tools/string_helpers.cpp" tools/string_helpers.cpp "")
+expect("data/common.py" data/common.py "")
