@@ -95,7 +95,7 @@ TEST_P(TrainingMemory, PredictedIsWhatAStepTakes) {
     optimizer.step();
   }
   const auto measured = static_cast<double>(allocator(Device::cpu).stats().peak) - static_cast<double>(before);
-  EXPECT_NEAR(static_cast<double>(summary.training_bytes) / measured, 1.0, 0.15)
+  EXPECT_NEAR(static_cast<double>(summary.training_bytes) / measured, 1.0, 0.05)
       << summary.training_bytes << " predicted, " << measured << " measured";
 }
 
