@@ -9,6 +9,7 @@
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/error.h"
 #include "kernels/gemm/product.h"
+#include "kernels/gemm/weight_gradient.h"
 
 namespace striate::cpu {
 

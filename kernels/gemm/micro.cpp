@@ -190,35 +190,6 @@ struct RowWriter {
   }
 };
 
-/// Writes the runs across panels of kColumns, exactly.
-struct PanelWriter {
-  float* to;
-  int64_t panel_stride;
-  HWY_INLINE void copy(int64_t d, const float* from, int64_t n) {
-    while (n > 0) {
-      const int64_t in_panel = d % kColumns;
-      float* out = to + d / kColumns * panel_stride + in_panel;
-      if (in_panel == 0 && n >= kColumns) {
-        hn::StoreU(hn::LoadU(kTag, from), kTag, out);
-        hn::StoreU(hn::LoadU(kTag, from + kLanes), kTag, out + kLanes);
-        d += kColumns, from += kColumns, n -= kColumns;
-        continue;
-      }
-      const int64_t part = std::min({n, kColumns - in_panel, kLanes});
-      store_part(load_part(from, part), out, part);
-      d += part, from += part, n -= part;
-    }
-  }
-  HWY_INLINE void zero(int64_t d, int64_t n) {
-    while (n > 0) {
-      const int64_t in_panel = d % kColumns;
-      const int64_t part = std::min({n, kColumns - in_panel, kLanes});
-      store_part(hn::Zero(kTag), to + d / kColumns * panel_stride + in_panel, part);
-      d += part, n -= part;
-    }
-  }
-};
-
 /// Calls the writer for every run of row (n,p,q) that lies in columns [d0,d1). A run is a tap's channels, or a whole
 /// row of taps where these are neighbours in the image.
 template <class Writer>
@@ -263,10 +234,6 @@ HWY_INLINE void gather(const Patches& x, int64_t m0, int64_t m1, int64_t d0, int
 
 void gather_rows(const Patches& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to, int64_t stride) {
   gather(x, m0, m1, d0, d1, RowWriter{to}, stride);
-}
-
-void gather_panels(const Patches& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to) {
-  gather(x, m0, m1, d0, d1, PanelWriter{to, (m1 - m0) * kColumns}, kColumns);
 }
 
 void copy_window(const Patches& x, int64_t n, int64_t p0, int64_t rows, float* to) {
@@ -358,6 +325,30 @@ void pack_direct(const float* w, int64_t stride, int64_t columns, int64_t depth,
   }
 }
 
+void sum_rows(const float* dy, int64_t stride, int64_t rows, int64_t columns, float* sums) {
+  int64_t k = 0;
+  for (; k + 4 * kLanes <= columns; k += 4 * kLanes) {
+    Vector s0 = hn::Zero(kTag), s1 = s0, s2 = s0, s3 = s0;
+    const float* from = dy + k;
+    for (int64_t m = 0; m < rows; ++m, from += stride) {
+      s0 = hn::Add(s0, hn::LoadU(kTag, from));
+      s1 = hn::Add(s1, hn::LoadU(kTag, from + kLanes));
+      s2 = hn::Add(s2, hn::LoadU(kTag, from + 2 * kLanes));
+      s3 = hn::Add(s3, hn::LoadU(kTag, from + 3 * kLanes));
+    }
+    hn::StoreU(s0, kTag, sums + k);
+    hn::StoreU(s1, kTag, sums + k + kLanes);
+    hn::StoreU(s2, kTag, sums + k + 2 * kLanes);
+    hn::StoreU(s3, kTag, sums + k + 3 * kLanes);
+  }
+  for (; k < columns; k += kLanes) {
+    const int64_t part = std::min(kLanes, columns - k);
+    Vector s = hn::Zero(kTag);
+    for (int64_t m = 0; m < rows; ++m) s = hn::Add(s, load_part(dy + m * stride + k, part));
+    store_part(s, sums + k, part);
+  }
+}
+
 void fill(MicroKernels& kernels) {
   kernels.mr = kRows;
   kernels.nr = kColumns;
@@ -365,11 +356,11 @@ void fill(MicroKernels& kernels) {
   kernels.multiply_rows = &multiply_rows;
   kernels.multiply_columns = &multiply_columns;
   kernels.gather_rows = &gather_rows;
-  kernels.gather_panels = &gather_panels;
   kernels.copy_window = &copy_window;
   kernels.pack_columns = &pack_columns;
   kernels.pack_transposed = &pack_transposed;
   kernels.pack_direct = &pack_direct;
+  kernels.sum_rows = &sum_rows;
 }
 
 }  // namespace striate::gemm::HWY_NAMESPACE

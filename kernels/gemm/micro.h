@@ -37,8 +37,6 @@ struct MicroKernels {
   /// Patches' rows [m0,m1), columns [d0,d1) → to[(m − m0)·stride + d − d0]. May write nr floats past a row's end.
   void (*gather_rows)(const Patches&, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to,
                       int64_t stride) = nullptr;
-  /// The same elements as panels of B: to[(d − d0)/nr][m − m0][(d − d0) mod nr]. The last panel's tail stays unset.
-  void (*gather_panels)(const Patches&, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to) = nullptr;
   /// The pixels that output rows p0 … p0 + rows − 1 of image n see: their window with its zeros, `channels` floats a
   /// pixel, window_width() pixels a row. May write nr floats past the end.
   void (*copy_window)(const Patches&, int64_t n, int64_t p0, int64_t rows, float* to) = nullptr;
@@ -50,6 +48,8 @@ struct MicroKernels {
   /// Panels of B as it lies: w[d·stride + j] → to[j/nr][d][j mod nr], panels `panel_stride` floats apart.
   void (*pack_direct)(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to,
                       int64_t panel_stride) = nullptr;
+  /// sums[k] = Σ_m dy[m·stride + k], m < rows, k < columns.
+  void (*sum_rows)(const float* dy, int64_t stride, int64_t rows, int64_t columns, float* sums) = nullptr;
 };
 
 const MicroKernels& micro_kernels();

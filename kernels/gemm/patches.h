@@ -20,6 +20,8 @@ struct Patches {
 
   int64_t rows() const { return N * P * Q; }
   int64_t depth() const { return R * S * channels; }
+  /// Rows as they lie, pixel_stride apart.
+  bool is_plain() const { return H * W * P * Q * R * S == 1 && origin_h == 0 && origin_w == 0; }
   /// Size of the window that `output_rows` rows of output pixels see, in pixels.
   int64_t window_height(int64_t output_rows) const { return (output_rows - 1) * step_h + (R - 1) * tap_h + 1; }
   int64_t window_width() const { return (Q - 1) * step_w + (S - 1) * tap_w + 1; }

@@ -36,19 +36,4 @@ struct Product {
 };
 void multiply(const Product& product, Context& context);
 
-/// dw[k·depth + d] (+)= Σ_m dy[m·dy_stride + k]·x(m, d), k < columns, for each group; and, where db is not null,
-/// db[k] (+)= Σ_m dy[m·dy_stride + k] over all groups·columns of dy. Same bits for any number of threads.
-struct WeightGradient {
-  Patches x;
-  const float* dy = nullptr;
-  int64_t dy_stride = 0;
-  int64_t columns = 0;
-  float* dw = nullptr;
-  float* db = nullptr;
-  Accumulate accumulate = Accumulate::no;
-  int64_t groups = 1;
-  int64_t x_group = 0, dy_group = 0, dw_group = 0;
-};
-void weight_gradient(const WeightGradient& gradient, Context& context);
-
 }  // namespace striate::gemm

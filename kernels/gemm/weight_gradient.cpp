@@ -1,32 +1,35 @@
-// dw = dyᵀ·x, blocked for the caches. A task owns a block of dw (outputs × depth) and walks its rows (pixels) in
-// blocks: packs dy's columns, gathers x as panels, and adds the product to its block of dw, which stays in L2. Where dw
-// is too small to occupy the threads, the rows are split as well; the parts are summed in ascending order. The split
-// depends on the shape alone.
+// dw = dyᵀ·x for plain rows (linear layers): few rows, a large dw that is written once. A task owns a block of dw,
+// packs dy's columns and x's panels, a block of rows at a time, and runs the register tile over them.
+#include "kernels/gemm/weight_gradient.h"
+
 #include <algorithm>
 
 #include "kernels/gemm/blocking.h"
 #include "kernels/gemm/micro.h"
-#include "kernels/gemm/product.h"
 
 namespace striate::gemm {
 
 namespace {
 
-constexpr int64_t kRowBlock = 256;    // pixels: a panel of x is 32 KB of the 48 KB of L1 (AVX-512)
+constexpr int64_t kRowBlock = 256;    // a panel of x is 32 KB of the 48 KB of L1 (AVX-512)
 constexpr int64_t kOutputTiles = 16;  // register tiles in a task's block of outputs: 224 KB of packed dy
 constexpr int64_t kPanels = 8;        // panels of x in a task's block: 256 KB
-constexpr int64_t kTasks = 32;        // tasks to cut the work into where dw alone gives fewer
-constexpr int64_t kBiasRows = 512;    // rows summed in float before the parts are summed in double
+constexpr int64_t kBiasRows = 256;    // rows summed in float before the parts are summed in double
 
-/// db[k] (+)= Σ dy over the rows; `parts` holds ceil(rows / kBiasRows)·columns floats.
-void bias_gradient(const WeightGradient& g, int64_t rows, float* parts, Context& context) {
-  const int64_t columns = g.groups * g.columns, count = ceil_div(rows, kBiasRows);
-  context.threads->run(count, [&](int64_t part) {
-    float* sums = parts + part * columns;
-    std::fill(sums, sums + columns, 0.0f);
-    for (int64_t m = part * kBiasRows; m < std::min(rows, (part + 1) * kBiasRows); ++m) {
-      const float* dy = g.dy + m * g.dy_stride;
-      for (int64_t k = 0; k < columns; ++k) sums[k] += dy[k];
+}  // namespace
+
+int64_t bias_scratch(const WeightGradient& g) {
+  return g.db ? round_up(ceil_div(g.x.rows(), kBiasRows) * g.groups * g.columns, 16) : 0;
+}
+
+void bias_gradient(const WeightGradient& g, float* parts, Context& context) {
+  const MicroKernels& micro = micro_kernels();
+  const int64_t rows = g.x.rows(), columns = g.groups * g.columns, count = ceil_div(rows, kBiasRows);
+  context.threads->parallel_for(count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t part = begin; part < end; ++part) {
+      const int64_t m = part * kBiasRows;
+      micro.sum_rows(g.dy + m * g.dy_stride, g.dy_stride, std::min(kBiasRows, rows - m), columns,
+                     parts + part * columns);
     }
   });
   for (int64_t k = 0; k < columns; ++k) {
@@ -36,80 +39,58 @@ void bias_gradient(const WeightGradient& g, int64_t rows, float* parts, Context&
   }
 }
 
-void empty_batch(const WeightGradient& g) {
-  if (g.accumulate == Accumulate::yes) return;
-  std::fill(g.dw, g.dw + g.groups * g.columns * g.x.depth(), 0.0f);
-  if (g.db) std::fill(g.db, g.db + g.groups * g.columns, 0.0f);
-}
-
-}  // namespace
-
-void weight_gradient(const WeightGradient& g, Context& context) {
+void plain_weight_gradient(const WeightGradient& g, Context& context) {
   const MicroKernels& micro = micro_kernels();
-  const int64_t rows = g.x.rows(), depth = g.x.depth(), threads = context.threads->size();
-  if (rows == 0) return empty_batch(g);
+  const int64_t rows = g.x.rows(), depth = g.x.depth();
+  const Parts outputs(g.columns, 1, kOutputTiles * micro.mr);
+  const Parts depths(depth, micro.nr, kPanels * micro.nr);
+  const Parts row_blocks(rows, 1, kRowBlock);
 
-  const Parts output_parts(g.columns, 1, kOutputTiles * micro.mr);
-  const Parts depth_parts(depth, micro.nr, kPanels * micro.nr);
-  const int64_t blocks = g.groups * output_parts.count * depth_parts.count;
-  const int64_t splits_wanted = std::min(ceil_div(kTasks, blocks), ceil_div(rows, 2 * kRowBlock));
-  const Parts splits(rows, 1, ceil_div(rows, splits_wanted));
-  const int64_t dw_size = g.groups * g.columns * depth;
+  const int64_t offset_floats = round_up(2 * outputs.longest(), 16);
+  const int64_t x_floats = round_up(depths.longest(), micro.nr) * row_blocks.longest();
+  const int64_t dy_floats = round_up(outputs.longest() * row_blocks.longest() + micro.nr, 16);
+  const int64_t scratch = round_up(offset_floats + x_floats, 16) + dy_floats, bias_floats = bias_scratch(g);
+  float* const bias = context.workspace->get<float>(bias_floats + context.threads->size() * scratch);
 
-  const int64_t row_block = std::min(kRowBlock, splits.longest());
-  const int64_t dy_floats = round_up(output_parts.longest() * row_block, 16);
-  const int64_t x_floats = round_up(depth_parts.longest(), micro.nr) * row_block;
-  const int64_t offset_floats = round_up(2 * output_parts.longest(), 16);
-  const int64_t scratch = round_up(dy_floats + x_floats + offset_floats, 16);
-  const int64_t partial = splits.count > 1 ? round_up(splits.count * dw_size, 16) : 0;
-  const int64_t bias = g.db ? round_up(ceil_div(rows, kBiasRows) * g.groups * g.columns, 16) : 0;
-  float* const partials = context.workspace->get<float>(partial + bias + threads * scratch);
-
-  const int64_t blocks_per_group = output_parts.count * depth_parts.count;
-  for_each_item(blocks * splits.count, partials + partial + bias, scratch, context, [&](int64_t item, float* memory) {
-    const int64_t split = item / blocks, group = item % blocks / blocks_per_group;
-    const int64_t output_part = item % blocks_per_group / depth_parts.count, depth_part = item % depth_parts.count;
-    const int64_t k0 = output_parts.begin(output_part), k1 = output_parts.end(output_part);
-    const int64_t d0 = depth_parts.begin(depth_part), d1 = depth_parts.end(depth_part);
+  for_each_item(outputs.count * depths.count, bias + bias_floats, scratch, context, [&](int64_t item, float* memory) {
+    const int64_t k0 = outputs.begin(item / depths.count), k1 = outputs.end(item / depths.count);
+    const int64_t d0 = depths.begin(item % depths.count), d1 = depths.end(item % depths.count);
     int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
     float* const x = memory + offset_floats;
     float* const dy = x + x_floats;
     for (int64_t k = k0; k < k1; ++k) offsets[k - k0] = k * depth;
-    Patches patches = g.x;
-    patches.image += group * g.x_group;
-    float* const dw =
-        (splits.count > 1 ? partials + split * dw_size + group * g.columns * depth : g.dw + group * g.dw_group);
-
     Block block;
     block.a = dy;
     block.rows = k1 - k0;
     block.c_rows = offsets;
-    const Parts row_blocks(splits.end(split) - splits.begin(split), 1, row_block);
     for (int64_t part = 0; part < row_blocks.count; ++part) {
-      const int64_t m0 = splits.begin(split) + row_blocks.begin(part), m1 = splits.begin(split) + row_blocks.end(part);
-      micro.pack_columns(g.dy + group * g.dy_group + m0 * g.dy_stride + k0, g.dy_stride, m1 - m0, k1 - k0, dy);
-      micro.gather_panels(patches, m0, m1, d0, d1, x);
+      const int64_t m0 = row_blocks.begin(part), m1 = row_blocks.end(part);
+      micro.pack_columns(g.dy + m0 * g.dy_stride + k0, g.dy_stride, m1 - m0, k1 - k0, dy);
+      micro.pack_direct(g.x.image + m0 * g.x.pixel_stride + d0, g.x.pixel_stride, d1 - d0, m1 - m0, x,
+                        (m1 - m0) * micro.nr);
       block.run = m1 - m0;
-      block.add = part > 0 || (splits.count == 1 && g.accumulate == Accumulate::yes);
+      block.add = part > 0 || g.accumulate == Accumulate::yes;
       for (int64_t d = d0; d < d1; d += micro.nr) {
         block.b = x + (d - d0) * block.run;
         block.columns = std::min(micro.nr, d1 - d);
-        block.c = dw + d;
+        block.c = g.dw + d;
         micro.multiply_columns(block);
       }
     }
   });
+  if (g.db) bias_gradient(g, bias, context);
+}
 
-  if (splits.count > 1) {
-    context.threads->parallel_for(dw_size, 1024, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        float sum = g.accumulate == Accumulate::yes ? g.dw[i] : 0.0f;
-        for (int64_t split = 0; split < splits.count; ++split) sum += partials[split * dw_size + i];
-        g.dw[i] = sum;
-      }
-    });
+void weight_gradient(const WeightGradient& g, Context& context) {
+  if (g.x.rows() == 0) {
+    if (g.accumulate == Accumulate::yes) return;
+    std::fill(g.dw, g.dw + g.groups * g.columns * g.x.depth(), 0.0f);
+    if (g.db) std::fill(g.db, g.db + g.groups * g.columns, 0.0f);
+  } else if (g.x.is_plain() && g.groups == 1) {
+    plain_weight_gradient(g, context);
+  } else {
+    pixel_weight_gradient(g, context);
   }
-  if (g.db) bias_gradient(g, rows, partials + partial, context);
 }
 
 }  // namespace striate::gemm

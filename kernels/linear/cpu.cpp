@@ -1,6 +1,7 @@
 // Three matrix products over the tile machinery of kernels/gemm: a linear layer is a 1×1 convolution of 1×1 images.
 #include "kernels/error.h"
 #include "kernels/gemm/product.h"
+#include "kernels/gemm/weight_gradient.h"
 #include "kernels/linear/linear.h"
 
 namespace striate::cpu {

@@ -55,6 +55,8 @@ std::vector<Conv2dCase> cases() {
       {"resnet_downsample", conv(2, 8, 8, 16, 32, 1, 1, 2)},
       // edges of every kind
       {"size_one", conv(1, 1, 1, 1, 1, 1, 1)},
+      {"one_pixel_padded", conv(3, 1, 1, 5, 7, 3, 3, 1, 1)},
+      {"one_pixel_unseen", conv(2, 1, 1, 3, 4, 1, 1, 4, 1)},
       {"one_pixel_out", conv(3, 5, 5, 7, 9, 5, 5)},
       {"odd_sizes", conv(3, 11, 7, 5, 37, 3, 3, 1, 1)},
       {"no_padding", conv(2, 9, 9, 8, 33, 3, 3)},
@@ -72,6 +74,11 @@ std::vector<Conv2dCase> cases() {
       {"depthwise_two_outputs_each", conv(2, 9, 9, 5, 10, 3, 3, 2, 1, 1, 5)},
       {"many_panels", conv(2, 6, 6, 70, 140, 3, 3, 1, 1)},
       {"many_rows", conv(5, 19, 21, 6, 17, 3, 3, 1, 1)},
+      {"several_shares_of_the_pixels", conv(3, 33, 31, 2, 35, 3, 3, 1, 1)},
+      {"deep", conv(1, 9, 9, 300, 34, 3, 3, 1, 1)},
+      {"deep_small_maps", conv(2, 3, 3, 150, 34, 3, 3, 1, 1)},
+      {"deep_wide_maps", conv(1, 12, 13, 230, 33, 3, 3, 1, 1)},
+      {"strided_groups", conv(2, 23, 25, 6, 8, 3, 3, 2, 1, 1, 2)},
       {"empty_batch", conv(0, 8, 8, 3, 5, 3, 3, 1, 1)},
   };
 }
