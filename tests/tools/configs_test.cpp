@@ -77,8 +77,9 @@ TEST(RunConfig, DefaultsAreTheDocumentedOnes) {
 }
 
 TEST(RunConfig, AcceptsTheSectionsOfOtherBuildsAtTheirDefaults) {
-  EXPECT_NO_THROW(RunConfig::load("", {"model.name=lenet", "data.dataset=synthetic",
-                                       "analysis={kernels: false, tuning: false}", "distributed={scheme: none}"}));
+  EXPECT_NO_THROW(
+      RunConfig::load("", {"model.name=lenet", "data.dataset=synthetic", "analysis={kernels: false, tuning: false}",
+                           "distributed={scheme: none}", "train.submission=''"}));
 }
 
 struct Refused {
@@ -107,6 +108,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"type", "train.epochs=many", "train.epochs"}, Refused{"negative_seed", "seed=-1", "seed"},
         Refused{"threads", "threads=-2", "threads"}, Refused{"device", "device=gpu", "device"},
         Refused{"cuda", "device=cuda", "cuda"}, Refused{"analysis", "analysis.tuning=true", "analysis.tuning"},
+        Refused{"submission", "train.submission=x.csv", "train.submission"},
         Refused{"distributed", "distributed.scheme=data", "distributed.scheme"},
         Refused{"distributed_key", "distributed.sheme=none", "scheme"}),
     [](const auto& tested) { return tested.param.name; });
