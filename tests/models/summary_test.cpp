@@ -76,10 +76,11 @@ class TrainingMemory : public testing::TestWithParam<const char*> {};
 
 TEST_P(TrainingMemory, PredictedIsWhatAStepTakes) {
   const Shape input = {32, 32, 3};
-  const int64_t batch = 64;
+  const int64_t batch = 32;
   const int64_t before = static_cast<int64_t>(allocator(Device::cpu).stats().in_use);
   ModelConfig config;
   config.name = GetParam();
+  config.width = 0.5;
   const auto model = build_model(config, input, 10, 1);
   const ModelSummary summary = summarize(*model, input, batch);
   SgdOptions options;
