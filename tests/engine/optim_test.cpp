@@ -19,6 +19,8 @@ using test::all_close;
 struct OptimCase {
   const char* name;
   Device device;
+
+  friend void PrintTo(const OptimCase& c, std::ostream* out) { *out << c.name; }
 };
 
 const auto case_name = [](const auto& info) { return std::string(info.param.name); };

@@ -80,6 +80,8 @@ struct Lie {
   const char* name;
   std::string file;
   const char* message;  // must be part of what is said
+
+  friend void PrintTo(const Lie& lie, std::ostream* out) { *out << lie.name; }
 };
 
 const auto lie_name = [](const auto& info) { return std::string(info.param.name); };

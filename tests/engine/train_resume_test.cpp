@@ -24,6 +24,8 @@ struct ResumeCase {
   const char* schedule;
   int64_t accumulate;
   int64_t save_every_steps;
+
+  friend void PrintTo(const ResumeCase& c, std::ostream* out) { *out << c.name; }
 };
 
 // 3 epochs over 54 images in batches of 8: 7 batches, so 7 steps an epoch, or 4 of two batches each.

@@ -111,8 +111,14 @@ TEST(Train, SameSeedSameBits) {
     TrainOptions options = quick_options();
     options.output = dir / "run";
     RunLog log(options.output);
+    CallbackObserver seen;
+    seen.on_step = [](const StepRecord& step) {
+      EXPECT_EQ(dropout_state(Device::cpu).seed, 3u);
+      EXPECT_EQ(dropout_state(Device::cpu).step, static_cast<uint64_t>(step.step));  // moved on by the optimizer
+    };
     Trainer trainer(*network, {&train, &val, nullptr}, options);
     trainer.add_observer(log);
+    trainer.add_observer(seen);
     trainer.run();
     steps[run] = content(dir / "run/steps.csv");
     weights[run] = test::all_weights(*network);
