@@ -16,11 +16,25 @@ namespace {
 using Column = std::vector<std::optional<double>>;
 
 constexpr int kWidth = 1800, kHeight = 2000;
-/// Panels are placed in shares of the picture, from the top: loss, accuracy, learning rate.
+constexpr double kLeft = 0.125, kRight = 0.965;
+/// Panels are placed in shares of the picture, from the bottom; the legend stands above.
 struct Panel {
   double top, bottom;
 };
-constexpr Panel kLoss{0.905, 0.605}, kAccuracy{0.565, 0.265}, kRate{0.225, 0.065};
+constexpr Panel kLoss{0.88, 0.60}, kAccuracy{0.54, 0.26}, kRate{0.21, 0.06};
+
+/// A measured quantity: column `index` of the block $metrics.
+struct Curve {
+  int index;
+  const char* colour;
+  std::string name;
+  Column values;
+  bool marker_only = false;
+
+  bool measured() const {
+    return std::any_of(values.begin(), values.end(), [](const auto& v) { return v && std::isfinite(*v); });
+  }
+};
 
 struct Best {
   size_t row = 0;
@@ -38,13 +52,6 @@ std::optional<Best> best_of(const Column& column, double sign) {
   return best;
 }
 
-std::optional<double> last_of(const Column& column) {
-  for (auto it = column.rbegin(); it != column.rend(); ++it) {
-    if (*it) return *it;
-  }
-  return std::nullopt;
-}
-
 /// Integer epochs, at most about ten labels.
 int tic_step(double epochs) {
   for (const int step : {1, 2, 5, 10, 20, 50, 100, 200, 500}) {
@@ -60,13 +67,13 @@ struct Range {
 
 /// Of a panel's curves. What was measured before training (row 0) may lie outside, where it would squeeze all that
 /// came after into a corner.
-Range range_of(const std::vector<const Column*>& curves) {
+Range range_of(const std::vector<Curve>& curves) {
   double low = std::numeric_limits<double>::infinity(), high = -low, all_low = low, all_high = high;
   size_t rows = 0;
-  for (const Column* curve : curves) {
-    rows = std::max(rows, curve->size());
-    for (size_t i = 0; i < curve->size(); ++i) {
-      const auto& value = (*curve)[i];
+  for (const Curve& curve : curves) {
+    rows = std::max(rows, curve.values.size());
+    for (size_t i = 0; i < curve.values.size(); ++i) {
+      const auto& value = curve.values[i];
       if (!value || !std::isfinite(*value)) continue;
       all_low = std::min(all_low, *value), all_high = std::max(all_high, *value);
       if (i > 0) low = std::min(low, *value), high = std::max(high, *value);
@@ -79,112 +86,135 @@ Range range_of(const std::vector<const Column*>& curves) {
   return {low - margin, high + margin, cut};
 }
 
-void place(Figure& figure, const Panel& panel, const char* y_label, bool bottom) {
+/// Names in their curves' colours, side by side above a panel: nothing of the curves is covered.
+void draw_legend(Figure& figure, const Panel& panel, const std::vector<Curve>& curves) {
+  constexpr double kCharacter = 0.0097;  // mean width of a character of 22 points, measured, in shares of kWidth
+  double x = kLeft;
+  int tag = 10;
+  for (const Curve& curve : curves) {
+    if (!curve.measured()) continue;
+    const std::string text = fmt::format("{} {}", curve.marker_only ? "▲" : "●", curve.name);
+    figure.line(fmt::format("set label {} \"{}\" at screen {},{} font ',22' textcolor '{}'", tag++, text, x,
+                            panel.top + 0.014, curve.colour));
+    x += kCharacter * static_cast<double>(curve.name.size() + 5);
+  }
+  for (; tag < 14; ++tag) figure.line(fmt::format("unset label {}", tag));
+}
+
+void draw_panel(Figure& figure, const Panel& panel, const char* y_label, const std::vector<Curve>& curves,
+                bool points) {
   figure.line(fmt::format("set tmargin at screen {}", panel.top));
   figure.line(fmt::format("set bmargin at screen {}", panel.bottom));
   // At one place in every panel, however wide its numbers are.
   figure.line(fmt::format("set label 3 '{}' at screen 0.028,{} center rotate by 90 textcolor '{}'", y_label,
                           (panel.top + panel.bottom) / 2.0, colour::kText));
-  figure.line(bottom ? "set format x '%.0f'" : "set format x ''");
-  figure.line(bottom ? fmt::format("set xlabel 'Epoch' offset 0,0.3 textcolor '{}'", colour::kText) : "unset xlabel");
+  std::string plot;
+  for (const Curve& curve : curves) {
+    if (!curve.measured()) continue;
+    const char* style = curve.marker_only ? "points pointtype 9 pointsize 3 linewidth 1.5"
+                        : points          ? "linespoints pointtype 7 pointsize 1.4 linewidth 2.2"
+                                          : "lines linewidth 2.2";
+    plot += fmt::format("$metrics using 1:{} with {} linecolor '{}' notitle, ", curve.index, style, curve.colour);
+  }
+  // An empty panel still has its axes.
+  figure.line("plot " + plot + "NaN notitle");
 }
 
-/// One curve of block $metrics, or nothing where its column is empty.
-std::string curve(const Column& values, int column, const char* line_colour, const std::string& title, bool points) {
-  if (std::none_of(values.begin(), values.end(), [](const auto& v) { return v && std::isfinite(*v); })) return "";
-  return fmt::format("$metrics using 1:{} with {} linecolor '{}' linewidth 2.2 title \"{}\", ", column,
-                     points ? "linespoints pointtype 7 pointsize 1.4" : "lines", line_colour, title);
+/// "validation (lowest 0.0665 in epoch 3; before training 2.303)"
+std::string validation_name(const std::optional<Best>& best, const std::string& best_text, const Column& epoch,
+                            const std::string& before) {
+  if (!best) return "validation";
+  return fmt::format("validation ({} in epoch {:.0f}{})", best_text, epoch[best->row].value_or(0.0),
+                     before.empty() ? "" : "; before training " + before);
 }
 
-std::string marker(const Column& values, int column, const std::string& title) {
-  if (!last_of(values)) return "";
-  return fmt::format(
-      "$metrics using 1:{} with points pointtype 9 pointsize 3 linewidth 1.5 linecolor '{}' title \"{}\", ", column,
-      colour::kGreen, title);
+void set_rate_axis(Figure& figure, const Column& rate) {
+  double lowest = std::numeric_limits<double>::infinity(), highest = 0.0;
+  for (const auto& value : rate) {
+    if (!value || *value <= 0.0) continue;
+    lowest = std::min(lowest, *value);
+    highest = std::max(highest, *value);
+  }
+  if (highest > 5.0 * lowest) {
+    figure.line("set logscale y").line(fmt::format("set yrange [{}:{}]", lowest / 1.6, highest * 1.6));
+    figure.line("set format y '10^{%L}'").line("set ytics 10").line("set mytics 10");
+  } else {
+    figure.line(fmt::format("set yrange [0:{}]", highest > 0.0 ? highest * 1.25 : 1.0)).line("set format y '%g'");
+  }
 }
 
 }  // namespace
 
 void draw_training_metrics(const MetricsTable& metrics, const std::string& title, const std::filesystem::path& png) {
+  const auto percent = [&](const char* name) {
+    Column values = metrics.column(name);
+    for (auto& value : values) {
+      if (value) *value *= 100.0;
+    }
+    return values;
+  };
   const Column epoch = metrics.column("epoch"), rate = metrics.column("learning_rate");
-  const Column train_loss = metrics.column("train_loss"), val_loss = metrics.column("val_loss"),
-               test_loss = metrics.column("test_loss");
-  const Column train_top1 = metrics.column("train_top1"), val_top1 = metrics.column("val_top1"),
-               test_top1 = metrics.column("test_top1");
-  const auto percent = [](const std::optional<double>& v) { return v ? std::optional(*v * 100.0) : std::nullopt; };
+  const Column val_loss = metrics.column("val_loss"), val_top1 = percent("val_top1"), test_top1 = percent("test_top1");
+  const auto lowest = best_of(val_loss, -1.0), highest = best_of(val_top1, 1.0), test = best_of(test_top1, 1.0);
+  const auto named = [](const std::optional<Best>& value, const char* format) {
+    return value ? "test with the best weights: " + fmt::format(fmt::runtime(format), value->value) : "";
+  };
+  const Column test_loss = metrics.column("test_loss");
+  std::vector<Curve> losses = {{2, colour::kBlue, "training", metrics.column("train_loss")},
+                               {3, colour::kOrange, "", val_loss},
+                               {4, colour::kGreen, named(best_of(test_loss, -1.0), "{:.4f}"), test_loss, true}};
+  std::vector<Curve> accuracies = {{5, colour::kBlue, "training", percent("train_top1")},
+                                   {6, colour::kOrange, "", val_top1},
+                                   {7, colour::kGreen, named(test, "{:.2f} %"), test_top1, true}};
+  const Curve rates{8, colour::kPurple, "", rate};
+
   std::vector<Column> rows;
   double last_epoch = 1.0;
-  double lowest_rate = std::numeric_limits<double>::infinity(), highest_rate = 0.0;
   for (size_t i = 0; i < epoch.size(); ++i) {
-    rows.push_back({epoch[i], train_loss[i], val_loss[i], test_loss[i], percent(train_top1[i]), percent(val_top1[i]),
-                    percent(test_top1[i]), rate[i]});
-    last_epoch = std::max(last_epoch, epoch[i].value_or(0.0));
-    if (rate[i] && *rate[i] > 0.0) {
-      lowest_rate = std::min(lowest_rate, *rate[i]);
-      highest_rate = std::max(highest_rate, *rate[i]);
+    Column& row = rows.emplace_back(Column{epoch[i]});
+    for (const auto* panel : {&losses, &accuracies}) {
+      for (const Curve& curve : *panel) row.push_back(curve.values[i]);
     }
+    row.push_back(rate[i]);
+    last_epoch = std::max(last_epoch, epoch[i].value_or(0.0));
   }
   const bool points = last_epoch <= 40.0;
-  const auto epoch_of = [&](const Best& best) { return epoch[best.row].value_or(0.0); };
 
   Figure figure(kWidth, kHeight);
   figure.data("metrics", rows);
-  figure.line("set multiplot");
-  figure.line("set lmargin at screen 0.125").line("set rmargin at screen 0.965");
-  figure.line(fmt::format("set label 1 {} at screen 0.125,0.967 font 'DejaVu Sans Bold,30' textcolor '{}'",
-                          plain_text(title), colour::kText));
-  const auto best_loss = best_of(val_loss, -1.0), best_top1 = best_of(val_top1, 1.0);
+  figure.line("set multiplot").line("unset key");
+  figure.line(fmt::format("set lmargin at screen {}", kLeft)).line(fmt::format("set rmargin at screen {}", kRight));
+  figure.line(fmt::format("set label 1 {} at screen {},0.968 font 'DejaVu Sans Bold,30' textcolor '{}'",
+                          plain_text(title), kLeft, colour::kText));
   std::string summary;
-  if (best_top1) {
-    summary = fmt::format("best validation accuracy {:.2f} % in epoch {:.0f}", best_top1->value * 100.0,
-                          epoch_of(*best_top1));
-  }
-  if (const auto test = last_of(test_top1)) {
-    summary += fmt::format("{}test accuracy {:.2f} %", summary.empty() ? "" : "   ·   ", *test * 100.0);
-  }
-  figure.line(fmt::format("set label 2 \"{}\" at screen 0.125,0.933 textcolor '{}'", summary, colour::kMuted));
+  if (highest) summary = fmt::format("best validation accuracy {:.2f} %", highest->value);
+  if (test) summary += fmt::format("{}test accuracy {:.2f} %", summary.empty() ? "" : "   ·   ", test->value);
+  figure.line(fmt::format("set label 2 \"{}\" at screen {},0.934 textcolor '{}'", summary, kLeft, colour::kMuted));
   figure.line(fmt::format("set xrange [{}:{}]", -0.02 * last_epoch, 1.02 * last_epoch));
   figure.line(fmt::format("set xtics {}", tic_step(last_epoch)));
-  figure.line(fmt::format("set key opaque Left reverse samplen 1.6 spacing 1.2 textcolor '{}'", colour::kText));
 
-  place(figure, kLoss, "Loss (mean cross-entropy)", false);
-  Range range = range_of({&train_loss, &val_loss, &test_loss});
-  figure.line("set key top right").line("set format y '%g'");
+  Range range = range_of(losses);
+  losses[1].name = validation_name(lowest, lowest ? fmt::format("lowest {:.4f}", lowest->value) : "", epoch,
+                                   range.starts_outside && val_loss[0] ? fmt::format("{:.3f}", *val_loss[0]) : "");
+  figure.line("set format x ''").line("set format y '%g'");
   figure.line(fmt::format("set yrange [{}:{}]", range.low < 0.4 * range.high ? 0.0 : range.low, range.high));
-  std::string note;
-  if (best_loss) note = fmt::format("  (lowest {:.4f}, epoch {:.0f})", best_loss->value, epoch_of(*best_loss));
-  if (range.starts_outside && val_loss[0]) note += fmt::format(", before training {:.3f}", *val_loss[0]);
-  std::string plot = curve(train_loss, 2, colour::kBlue, "training", points) +
-                     curve(val_loss, 3, colour::kOrange, "validation" + note, points) +
-                     marker(test_loss, 4, "test, best weights");
-  if (!plot.empty()) figure.line("plot " + plot + "NaN notitle");
+  draw_legend(figure, kLoss, losses);
+  draw_panel(figure, kLoss, "Loss (mean cross-entropy)", losses, points);
   figure.line("unset label 1").line("unset label 2");
 
-  place(figure, kAccuracy, "Accuracy (%)", false);
-  range = range_of({&train_top1, &val_top1, &test_top1});
-  figure.line("set key bottom right");
-  figure.line(fmt::format("set yrange [{}:{}]", std::max(0.0, 100.0 * range.low), std::min(100.0, 100.0 * range.high)));
-  note.clear();
-  if (best_top1)
-    note = fmt::format("  (highest {:.2f} %, epoch {:.0f})", best_top1->value * 100.0, epoch_of(*best_top1));
-  if (range.starts_outside && val_top1[0]) note += fmt::format(", before training {:.1f} %", *val_top1[0] * 100.0);
-  plot = curve(train_top1, 5, colour::kBlue, "training", points) +
-         curve(val_top1, 6, colour::kOrange, "validation" + note, points) + marker(test_top1, 7, "test, best weights");
-  if (!plot.empty()) figure.line("plot " + plot + "NaN notitle");
+  range = range_of(accuracies);
+  accuracies[1].name =
+      validation_name(highest, highest ? fmt::format("highest {:.2f} %", highest->value) : "", epoch,
+                      range.starts_outside && val_top1[0] ? fmt::format("{:.1f} %", *val_top1[0]) : "");
+  figure.line(fmt::format("set yrange [{}:{}]", std::max(0.0, range.low), std::min(100.0, range.high)));
+  draw_legend(figure, kAccuracy, accuracies);
+  draw_panel(figure, kAccuracy, "Accuracy (%)", accuracies, points);
 
-  place(figure, kRate, "Learning rate", true);
-  figure.line("unset key");
-  if (highest_rate > 0.0 && highest_rate > 5.0 * lowest_rate) {
-    figure.line("set logscale y").line(fmt::format("set yrange [{}:{}]", lowest_rate / 1.6, highest_rate * 1.6));
-    figure.line("set format y '10^{%L}'").line("set ytics 10").line("set mytics 10");
-  } else {
-    figure.line(fmt::format("set yrange [0:{}]", highest_rate > 0.0 ? highest_rate * 1.25 : 1.0));
-    figure.line("set ytics autofreq").line("set format y '%g'");
-  }
-  if (last_of(rate)) {
-    figure.line(fmt::format("plot $metrics using 1:8 with {} linecolor '{}' linewidth 2.2 notitle",
-                            points ? "linespoints pointtype 7 pointsize 1.4" : "lines", colour::kPurple));
-  }
+  draw_legend(figure, kRate, {});
+  set_rate_axis(figure, rate);
+  figure.line("set format x '%.0f'");
+  figure.line(fmt::format("set xlabel 'Epoch' offset 0,0.3 textcolor '{}'", colour::kText));
+  draw_panel(figure, kRate, "Learning rate", {rates}, points);
   figure.line("unset multiplot");
   figure.save(png);
 }
