@@ -45,10 +45,10 @@ struct RunLog::Files {
   std::shared_ptr<spdlog::sinks::basic_file_sink_mt> sink;
   std::unique_ptr<spdlog::logger> log;
 
-  // A fresh run replaces the files of another, a resumed one goes on in its own.
-  void open_log(bool keep) {
+  // Runs of one folder follow each other in its log.
+  void open_log() {
     try {
-      sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>((folder / "log.txt").string(), !keep);
+      sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>((folder / "log.txt").string());
     } catch (const spdlog::spdlog_ex& e) {
       throw IoError(e.what());
     }
@@ -63,6 +63,7 @@ RunLog::RunLog(const std::string& folder) : files_(std::make_unique<Files>()) {
   std::error_code error;
   fs::create_directories(folder, error);
   require<IoError>(!error, "{}: cannot be made: {}", folder, error.message());
+  files_->open_log();
 }
 
 RunLog::~RunLog() = default;
@@ -78,7 +79,6 @@ void RunLog::run_begins(const RunInfo& info) {
   }
   files_->metrics.emplace(metrics.string(), AppendFile::Open::keep);
   files_->steps.emplace(steps.string(), AppendFile::Open::keep);
-  if (!files_->log) files_->open_log(info.resumed);
   files_->log->info("{} on {}: {} parameters; images: {} to train, {} to validate, {} to test; {} epochs of {} steps",
                     info.resumed ? fmt::format("resumed after step {}", info.step) : "started", to_string(info.device),
                     info.parameters, info.train_images, info.val_images, info.test_images, info.epochs,
@@ -118,14 +118,8 @@ void RunLog::run_ends(const TrainResult& result) {
   files_->log->info("{} after step {}", how, result.steps);
 }
 
-void RunLog::warning(const std::string& message) {
-  if (!files_->log) files_->open_log(true);
-  files_->log->warn("{}", message);
-}
+void RunLog::warning(const std::string& message) { files_->log->warn("{}", message); }
 
-void RunLog::note(const std::string& message) {
-  if (!files_->log) files_->open_log(true);
-  files_->log->info("{}", message);
-}
+void RunLog::note(const std::string& message) { files_->log->info("{}", message); }
 
 }  // namespace striate
