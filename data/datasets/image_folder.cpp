@@ -55,10 +55,10 @@ bool is_picture(const fs::path& file) {
 
 std::vector<std::string> class_folders(const fs::path& folder) {
   std::vector<std::string> names;
-  std::error_code code;
+  std::error_code code, ignored;
   for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
     const std::string name = it->path().filename().string();
-    if (name.front() != '.' && it->is_directory()) names.push_back(name);
+    if (name.front() != '.' && it->is_directory(ignored)) names.push_back(name);
   }
   require<IoError>(!code, "{}: cannot read the folder: {}", folder.string(), code.message());
   std::sort(names.begin(), names.end());
@@ -69,11 +69,11 @@ std::shared_ptr<const Dataset> open_part(const fs::path& folder, std::vector<std
   std::vector<ImageFolder::File> files;
   for (size_t c = 0; c < class_names.size(); ++c) {
     std::vector<std::string> paths;
-    std::error_code code;
+    std::error_code code, ignored;
     const fs::path class_folder = folder / class_names[c];
     for (fs::recursive_directory_iterator it(class_folder, fs::directory_options::follow_directory_symlink, code), end;
          !code && it != end; it.increment(code)) {
-      if (is_picture(it->path()) && it->is_regular_file()) paths.push_back(it->path().string());
+      if (is_picture(it->path()) && it->is_regular_file(ignored)) paths.push_back(it->path().string());
     }
     require<IoError>(!code, "{}: cannot read the folder: {}", class_folder.string(), code.message());
     require<IoError>(!paths.empty(), "{}: a class folder without a picture (jpg, png, bmp, gif, ppm, psd) in it",

@@ -29,7 +29,7 @@ Image resized(const Image& from, int height, int width) {
 
 Random any_stream(uint64_t index = 0) { return Random(1, RandomPurpose::augmentation, index); }
 
-/// Pixels differing by more than a level, and by any.
+/// No pixel may be off by more than a level, and few by one.
 void expect_near_pillow(const Pixels& found, const Pixels& expected, int most_off_by_one) {
   ASSERT_EQ(found.size(), expected.size());
   int off_by_one = 0;
