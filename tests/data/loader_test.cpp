@@ -17,12 +17,10 @@
 #include "data/transforms/resize.h"
 #include "engine/allocator.h"
 #include "kernels/error.h"
-#include "tests/data/expect_error.h"
+#include "tests/support/error.h"
 
 namespace striate {
 namespace {
-
-using test::expect_error;
 
 const Normalization kPlain{{0.0}, {1.0 / 255.0}};  // leaves levels as they are
 
@@ -173,7 +171,7 @@ TEST_P(LoaderWorkers, ABrokenPictureIsAnErrorThatNamesTheFirst) {
   Batch batch;
   EXPECT_TRUE(loader.next(batch));
   EXPECT_TRUE(loader.next(batch));
-  expect_error<IoError>([&] { loader.next(batch); }, {"picture 35"});
+  EXPECT_TRUE(test::throws_with<IoError>([&] { loader.next(batch); }, {"picture 35"}));
   loader.start(0, 3);
   EXPECT_TRUE(loader.next(batch));
   EXPECT_EQ(batch.images.dim(0), 2);
@@ -212,7 +210,7 @@ TEST_P(LoaderWorkers, AnEpochOfBrokenPicturesIsAnError) {
   Loader loader(numbered(3, {0, 1, 2}), kPlain, options);
   loader.start(0);
   Batch batch;
-  expect_error<IoError>([&] { loader.next(batch); }, {"every image is broken", "picture 2"});
+  EXPECT_TRUE(test::throws_with<IoError>([&] { loader.next(batch); }, {"every image is broken", "picture 2"}));
 }
 
 TEST_P(LoaderWorkers, APictureOfAnotherSizeIsNamedEvenWhenBrokenOnesAreSkipped) {
@@ -222,12 +220,12 @@ TEST_P(LoaderWorkers, APictureOfAnotherSizeIsNamedEvenWhenBrokenOnesAreSkipped) 
   Loader loader(numbered(3), kPlain, options);
   loader.start(0);
   Batch batch;
-  expect_error<ShapeError>([&] { loader.next(batch); }, {"picture 0", "2×2×1", "3×2×1"});
+  EXPECT_TRUE(test::throws_with<ShapeError>([&] { loader.next(batch); }, {"picture 0", "2×2×1", "3×2×1"}));
   SampleSet crops = numbered(3);
   crops.transforms.add(std::make_shared<CenterCrop>(3, 3));
   Loader cropped(crops, kPlain, small(GetParam()));
   cropped.start(0);
-  expect_error<ShapeError>([&] { cropped.next(batch); }, {"picture 0", "center_crop", "2×2", "3×3"});
+  EXPECT_TRUE(test::throws_with<ShapeError>([&] { cropped.next(batch); }, {"picture 0", "center_crop", "2×2", "3×3"}));
 }
 
 TEST_P(LoaderWorkers, SmallerThanABatch) {

@@ -6,14 +6,13 @@
 
 #include "kernels/error.h"
 #include "tests/data/dataset_files.h"
-#include "tests/data/expect_error.h"
+#include "tests/support/error.h"
 #include "tests/support/temp_dir.h"
 
 namespace striate {
 namespace {
 
 using test::Bytes;
-using test::expect_error;
 using test::gzipped;
 using test::idx_images;
 using test::idx_labels;
@@ -27,8 +26,8 @@ class Idx : public ::testing::Test {
     write_bytes(labels_, labels);
   }
   PictureBlock read() const { return read_idx(images_, labels_, 10); }
-  void expect_refused(const std::vector<std::string>& parts) {
-    expect_error<IoError>([&] { read(); }, parts);
+  void expect_refused(std::initializer_list<std::string> parts) {
+    EXPECT_TRUE(test::throws_with<IoError>([&] { read(); }, parts));
   }
 
   TempDir dir_;
@@ -145,16 +144,17 @@ TEST(Mnist, AMissingFileIsNamed) {
   TempDir dir;
   test::write_mnist(dir.path(), 3, 2);
   std::filesystem::remove(dir / "t10k-labels-idx1-ubyte");
-  expect_error<IoError>([&] { open_mnist(dir.path()); }, {dir.path().string(), "t10k-labels-idx1-ubyte", "https://"});
+  EXPECT_TRUE(test::throws_with<IoError>([&] { open_mnist(dir.path()); },
+                                         {dir.path().string(), "t10k-labels-idx1-ubyte", "https://"}));
 }
 
 TEST(Mnist, AMissingPathSaysWhereToGetTheFiles) {
-  expect_error<ConfigError>([&] { open_mnist(""); }, {"data.path", "https://"});
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { open_mnist(""); }, {"data.path", "https://"}));
 }
 
 TEST(FashionMnist, AMissingFolderNamesThePackage) {
-  expect_error<IoError>([] { open_fashion_mnist("/no/such/folder"); },
-                        {"/no/such/folder", "apt-get install dataset-fashion-mnist"});
+  EXPECT_TRUE(test::throws_with<IoError>([] { open_fashion_mnist("/no/such/folder"); },
+                                         {"/no/such/folder", "apt-get install dataset-fashion-mnist"}));
 }
 
 TEST(FashionMnist, DebiansPackage) {

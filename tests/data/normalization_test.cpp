@@ -11,7 +11,7 @@
 #include "data/statistics_file.h"
 #include "kernels/error.h"
 #include "tests/data/dataset_files.h"
-#include "tests/data/expect_error.h"
+#include "tests/support/error.h"
 #include "tests/support/temp_dir.h"
 
 namespace striate {
@@ -47,8 +47,8 @@ TEST(Normalization, ComputedByHand) {
   EXPECT_DOUBLE_EQ(normalization.mean[0], 0.5);
   EXPECT_NEAR(normalization.std[0], std::sqrt(0.17), 1e-12);
   const std::vector<int64_t> constant = {2};
-  test::expect_error<ConfigError>([&] { compute_normalization(dataset, constant, 1, 1, false); },
-                                  {"the same everywhere"});
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { compute_normalization(dataset, constant, 1, 1, false); },
+                                             {"the same everywhere"}));
 }
 
 TEST(Normalization, ThreadsChangeNothing) {

@@ -10,14 +10,13 @@
 #include "data/datasets/mnist.h"
 #include "kernels/error.h"
 #include "tests/data/dataset_files.h"
-#include "tests/data/expect_error.h"
 #include "tests/data/picture_formula.h"
+#include "tests/support/error.h"
 #include "tests/support/temp_dir.h"
 
 namespace striate {
 namespace {
 
-using test::expect_error;
 using test::formula_picture;
 using test::png;
 using test::TempDir;
@@ -103,15 +102,16 @@ TEST_F(OpenMnist, SizesComeFromTheConfigurationTheTransformsOrTheModel) {
   const Data padded = open(mnist("train_transforms: [{random_crop: {size: 32, padding: 2}}]"), for_model);
   EXPECT_EQ(padded.height, 32);
   EXPECT_EQ(first_image(*padded.val).second.size(), 1024u);
-  expect_error<ConfigError>([&] { open(mnist("image_size: 30, train_transforms: [{resize: 32}]")); },
-                            {"train_transforms", "32×32", "30×30"});
-  expect_error<ConfigError>([&] { open(mnist("train_transforms: [{resize: 32}], test_transforms: [{resize: 33}]")); },
-                            {"test_transforms", "33×33", "32×32"});
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { open(mnist("image_size: 30, train_transforms: [{resize: 32}]")); },
+                                             {"train_transforms", "32×32", "30×30"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>(
+      [&] { open(mnist("train_transforms: [{resize: 32}], test_transforms: [{resize: 33}]")); },
+      {"test_transforms", "33×33", "32×32"}));
 }
 
 TEST_F(OpenMnist, CropsLargerThanTheImageNameIt) {
-  expect_error<ShapeError>([&] { open(mnist("train_transforms: [{random_crop: 32}]")); },
-                           {"train-images-idx3-ubyte, image 0", "random_crop", "28×28", "32×32"});
+  EXPECT_TRUE(test::throws_with<ShapeError>([&] { open(mnist("train_transforms: [{random_crop: 32}]")); },
+                                            {"train-images-idx3-ubyte, image 0", "random_crop", "28×28", "32×32"}));
 }
 
 TEST_F(OpenMnist, GreyBecomesColour) {
@@ -127,8 +127,9 @@ TEST_F(OpenMnist, GreyBecomesColour) {
 TEST_F(OpenMnist, GivenAndComputedNormalization) {
   EXPECT_EQ(open(mnist("normalize: {mean: 0.25, std: [0.5]}")).normalization.mean, std::vector{0.25});
   EXPECT_EQ(open(mnist("channels: 3, normalize: {mean: [0.1, 0.2, 0.3], std: [1, 1, 1]}")).normalization.mean[2], 0.3);
-  expect_error<ConfigError>([&] { open(mnist("normalize: {mean: [0.1, 0.2], std: [1, 1]}")); }, {"1 or 3 numbers"});
-  expect_error<ConfigError>([&] { open(mnist("normalize: {mean: 0.1, std: 0}")); }, {"above 0"});
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { open(mnist("normalize: {mean: [0.1, 0.2], std: [1, 1]}")); },
+                                             {"1 or 3 numbers"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { open(mnist("normalize: {mean: 0.1, std: 0}")); }, {"above 0"}));
   const std::string file = (dir_ / "statistics.txt").string();
   const Data data = open(mnist("normalize: computed"), {.batch_size = 8, .statistics_file = file});
   // Pixel i of all is (7i + 3) mod 256: every level equally often.
@@ -144,7 +145,7 @@ TEST_F(OpenMnist, ClassNamesFromAFile) {
   const std::string key = "class_names: " + (dir_ / "names.txt").string();
   EXPECT_EQ(open(mnist(key)).class_names[3], "three");
   write_text(dir_ / "names.txt", "zero\none\n");
-  expect_error<IoError>([&] { open(mnist(key)); }, {"names.txt", "expected 10", "found 2"});
+  EXPECT_TRUE(test::throws_with<IoError>([&] { open(mnist(key)); }, {"names.txt", "expected 10", "found 2"}));
 }
 
 TEST(Open, SyntheticNeedsNothing) {
@@ -167,8 +168,9 @@ TEST(Open, ClassFoldersWithoutATestPart) {
   EXPECT_EQ(samples(data.train), 4);
   EXPECT_EQ(data.val, nullptr);
   EXPECT_EQ(first_image(*data.train).second.size(), 16u * 16 * 3);
-  expect_error<ConfigError>([&] { data.evaluation_loader("val", 4); }, {"no val part", "validation_fraction"});
-  expect_error<ConfigError>([&] { data.evaluation_loader("vall", 4); }, {"vall"});
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { data.evaluation_loader("val", 4); },
+                                             {"no val part", "validation_fraction"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { data.evaluation_loader("vall", 4); }, {"vall"}));
   EXPECT_EQ(samples(open(folder + ", validation_fraction: 0.25").val), 1);
   const Data grey = open(folder + ", image_size: 16, channels: 1");
   EXPECT_EQ(first_image(*grey.train).second.size(), 256u);
@@ -182,17 +184,23 @@ TEST(Open, ClassFoldersWithoutATestPart) {
 }
 
 TEST(DataConfig, UnknownKeysAndDatasetsNameTheNearest) {
-  expect_error<ConfigError>([] { config("path: /x"); }, {"dataset", "must be given"});
-  expect_error<ConfigError>([] { config("dataset: fashion_mnits"); }, {"fashion_mnits", "'fashion_mnist'"});
-  expect_error<ConfigError>([] { config("dataset: hdf5"); }, {"hdf5", "cifar10", "image_folder", "synthetic"});
-  expect_error<ConfigError>([] { config("dataset: mnist, worker: 3"); }, {"worker", "'workers'"});
-  expect_error<ConfigError>([] { config("dataset: mnist, workers: many"); }, {"workers", "many"});
-  expect_error<ConfigError>([] { config("dataset: mnist, workers: -1"); }, {"workers", "-1"});
-  expect_error<ConfigError>([] { config("dataset: mnist, channels: 2"); }, {"channels", "found 2"});
-  expect_error<ConfigError>([] { config("dataset: mnist, image_size: 0"); }, {"image_size", "found 0"});
-  expect_error<ConfigError>([] { config("dataset: mnist, validation_fraction: 1.5"); }, {"validation_fraction", "1.5"});
-  expect_error<ConfigError>([] { config("dataset: mnist, normalize: imagnet"); }, {"imagnet", "'imagenet'"});
-  expect_error<ConfigError>([] { config("dataset: mnist, synthetic: {train_images: 3}"); }, {"synthetic"});
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { config("path: /x"); }, {"dataset", "must be given"}));
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([] { config("dataset: fashion_mnits"); }, {"fashion_mnits", "'fashion_mnist'"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { config("dataset: hdf5"); },
+                                             {"hdf5", "cifar10", "image_folder", "synthetic"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { config("dataset: mnist, worker: 3"); }, {"worker", "'workers'"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { config("dataset: mnist, workers: many"); }, {"workers", "many"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { config("dataset: mnist, workers: -1"); }, {"workers", "-1"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { config("dataset: mnist, channels: 2"); }, {"channels", "found 2"}));
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([] { config("dataset: mnist, image_size: 0"); }, {"image_size", "found 0"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { config("dataset: mnist, validation_fraction: 1.5"); },
+                                             {"validation_fraction", "1.5"}));
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([] { config("dataset: mnist, normalize: imagnet"); }, {"imagnet", "'imagenet'"}));
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([] { config("dataset: mnist, synthetic: {train_images: 3}"); }, {"synthetic"}));
 }
 
 TEST(Open, FashionMnistNeedsNoPath) {

@@ -5,13 +5,12 @@
 #include <string>
 
 #include "kernels/error.h"
-#include "tests/data/expect_error.h"
 #include "tests/data/picture_formula.h"
+#include "tests/support/error.h"
 
 namespace striate {
 namespace {
 
-using test::expect_error;
 using test::formula_picture;
 
 Pipeline parse(const std::string& list) {
@@ -60,28 +59,37 @@ TEST(ParseTransforms, AFlipOfProbabilityOneFlips) {
 }
 
 TEST(ParseTransforms, UnknownNamesNameTheNearest) {
-  expect_error<ConfigError>([] { parse("[{radom_crop: 32}]"); }, {"radom_crop", "'random_crop'"});
-  expect_error<ConfigError>([] { parse("[flip_it_all]"); }, {"flip_it_all", "horizontal_flip", "resize"});
-  expect_error<ConfigError>([] { parse("[{random_crop: {size: 32, pading: 4}}]"); }, {"pading", "padding"});
-  expect_error<ConfigError>([] { parse("[{random_crop: {size: 32}, resize: 4}]"); }, {"item of its own"});
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[{radom_crop: 32}]"); }, {"radom_crop", "'random_crop'"}));
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([] { parse("[flip_it_all]"); }, {"flip_it_all", "horizontal_flip", "resize"}));
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([] { parse("[{random_crop: {size: 32, pading: 4}}]"); }, {"pading", "padding"}));
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([] { parse("[{random_crop: {size: 32}, resize: 4}]"); }, {"item of its own"}));
 }
 
 TEST(ParseTransforms, BadValuesAreRefused) {
-  expect_error<ConfigError>([] { parse("{resize: 3}"); }, {"transforms", "list"});
-  expect_error<ConfigError>([] { parse("[resize]"); }, {"size", "must be given"});
-  expect_error<ConfigError>([] { parse("[{resize: big}]"); }, {"resize", "big"});
-  expect_error<ConfigError>([] { parse("[{resize: 0}]"); }, {"resize", "found 0"});
-  expect_error<ConfigError>([] { parse("[{resize: 2.5}]"); }, {"found 2.5"});
-  expect_error<ConfigError>([] { parse("[{resize: [1, 2, 3]}]"); }, {"found 3 numbers"});
-  expect_error<ConfigError>([] { parse("[{random_crop: {padding: 4}}]"); }, {"size", "must be given"});
-  expect_error<ConfigError>([] { parse("[{random_crop: {size: 4, padding: -1}}]"); }, {"padding", "-1"});
-  expect_error<ConfigError>([] { parse("[{horizontal_flip: 2}]"); }, {"horizontal_flip", "found 2"});
-  expect_error<ConfigError>([] { parse("[rotation]"); }, {"degrees", "must be given"});
-  expect_error<ConfigError>([] { parse("[{rotation: {degrees: 5, interpolation: bilinaer}}]"); }, {"bilinear"});
-  expect_error<ConfigError>([] { parse("[{color_jitter: {hue: 0.7}}]"); }, {"hue", "0.7"});
-  expect_error<ConfigError>([] { parse("[{random_resized_crop: {size: 4, scale: [0.5, 2]}}]"); }, {"scale", "found 2"});
-  expect_error<ConfigError>([] { parse("[{random_resized_crop: {size: 4, ratio: [2, 1]}}]"); }, {"ratio"});
-  expect_error<ConfigError>([] { parse("[{pca_color: {eigenvalues: [1, 2, 3]}}]"); }, {"eigenvectors", "together"});
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("{resize: 3}"); }, {"transforms", "list"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[resize]"); }, {"size", "must be given"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[{resize: big}]"); }, {"resize", "big"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[{resize: 0}]"); }, {"resize", "found 0"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[{resize: 2.5}]"); }, {"found 2.5"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[{resize: [1, 2, 3]}]"); }, {"found 3 numbers"}));
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([] { parse("[{random_crop: {padding: 4}}]"); }, {"size", "must be given"}));
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([] { parse("[{random_crop: {size: 4, padding: -1}}]"); }, {"padding", "-1"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[{horizontal_flip: 2}]"); }, {"horizontal_flip", "found 2"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[rotation]"); }, {"degrees", "must be given"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[{rotation: {degrees: 5, interpolation: bilinaer}}]"); },
+                                             {"bilinear"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[{color_jitter: {hue: 0.7}}]"); }, {"hue", "0.7"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[{random_resized_crop: {size: 4, scale: [0.5, 2]}}]"); },
+                                             {"scale", "found 2"}));
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([] { parse("[{random_resized_crop: {size: 4, ratio: [2, 1]}}]"); }, {"ratio"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { parse("[{pca_color: {eigenvalues: [1, 2, 3]}}]"); },
+                                             {"eigenvectors", "together"}));
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/error.h"
-#include "tests/data/expect_error.h"
+#include "tests/support/error.h"
 
 namespace striate {
 namespace {
@@ -77,8 +77,8 @@ TEST(Synthetic, IsLearnableButNotTrivial) {
 }
 
 TEST(Synthetic, ImpossibleOptionsAreRefused) {
-  test::expect_error<ConfigError>([] { open_synthetic({.height = 4}); }, {"4×32", "8 to 4096"});
-  test::expect_error<ConfigError>([] { open_synthetic({.train_images = 0}); }, {"found 0"});
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { open_synthetic({.height = 4}); }, {"4×32", "8 to 4096"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { open_synthetic({.train_images = 0}); }, {"found 0"}));
 }
 
 }  // namespace
