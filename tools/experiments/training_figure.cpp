@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <vector>
 
 #include "kernels/error.h"
@@ -88,7 +89,7 @@ Range range_of(const std::vector<Curve>& curves) {
 
 /// Names in their curves' colours, side by side above a panel: nothing of the curves is covered.
 void draw_legend(Figure& figure, const Panel& panel, const std::vector<Curve>& curves) {
-  constexpr double kCharacter = 0.0097;  // mean width of a character of 22 points, measured, in shares of kWidth
+  constexpr double kCharacter = 0.0083;  // mean width of a character of 22 points, measured, in shares of kWidth
   double x = kLeft;
   int tag = 10;
   for (const Curve& curve : curves) {
@@ -96,7 +97,7 @@ void draw_legend(Figure& figure, const Panel& panel, const std::vector<Curve>& c
     const std::string text = fmt::format("{} {}", curve.marker_only ? "▲" : "●", curve.name);
     figure.line(fmt::format("set label {} \"{}\" at screen {},{} font ',22' textcolor '{}'", tag++, text, x,
                             panel.top + 0.014, curve.colour));
-    x += kCharacter * static_cast<double>(curve.name.size() + 5);
+    x += kCharacter * static_cast<double>(curve.name.size() + 4);
   }
   for (; tag < 14; ++tag) figure.line(fmt::format("unset label {}", tag));
 }
@@ -120,26 +121,27 @@ void draw_panel(Figure& figure, const Panel& panel, const char* y_label, const s
   figure.line("plot " + plot + "NaN notitle");
 }
 
-/// "validation (lowest 0.0665 in epoch 3; before training 2.303)"
+/// "validation (lowest 0.0665 in epoch 3, 2.303 untrained)"
 std::string validation_name(const std::optional<Best>& best, const std::string& best_text, const Column& epoch,
                             const std::string& before) {
   if (!best) return "validation";
   return fmt::format("validation ({} in epoch {:.0f}{})", best_text, epoch[best->row].value_or(0.0),
-                     before.empty() ? "" : "; before training " + before);
+                     before.empty() ? "" : fmt::format(", {} untrained", before));
 }
 
+/// Rates that fall in steps are told apart on a logarithmic axis; a cosine, which ends near zero, on a linear one.
 void set_rate_axis(Figure& figure, const Column& rate) {
-  double lowest = std::numeric_limits<double>::infinity(), highest = 0.0;
+  std::set<double> distinct;
   for (const auto& value : rate) {
-    if (!value || *value <= 0.0) continue;
-    lowest = std::min(lowest, *value);
-    highest = std::max(highest, *value);
+    if (value && *value > 0.0) distinct.insert(*value);
   }
-  if (highest > 5.0 * lowest) {
+  const double lowest = distinct.empty() ? 1.0 : *distinct.begin(),
+               highest = distinct.empty() ? 1.0 : *distinct.rbegin();
+  if (highest > 5.0 * lowest && 2 * distinct.size() <= rate.size()) {
     figure.line("set logscale y").line(fmt::format("set yrange [{}:{}]", lowest / 1.6, highest * 1.6));
     figure.line("set format y '10^{%L}'").line("set ytics 10").line("set mytics 10");
   } else {
-    figure.line(fmt::format("set yrange [0:{}]", highest > 0.0 ? highest * 1.25 : 1.0)).line("set format y '%g'");
+    figure.line(fmt::format("set yrange [0:{}]", highest * 1.25)).line("set format y '%g'");
   }
 }
 
@@ -157,7 +159,7 @@ void draw_training_metrics(const MetricsTable& metrics, const std::string& title
   const Column val_loss = metrics.column("val_loss"), val_top1 = percent("val_top1"), test_top1 = percent("test_top1");
   const auto lowest = best_of(val_loss, -1.0), highest = best_of(val_top1, 1.0), test = best_of(test_top1, 1.0);
   const auto named = [](const std::optional<Best>& value, const char* format) {
-    return value ? "test with the best weights: " + fmt::format(fmt::runtime(format), value->value) : "";
+    return value ? "test, best weights " + fmt::format(fmt::runtime(format), value->value) : "";
   };
   const Column test_loss = metrics.column("test_loss");
   std::vector<Curve> losses = {{2, colour::kBlue, "training", metrics.column("train_loss")},
