@@ -4,9 +4,10 @@
 // instruction set. No `#pragma once`: the lower part is compiled for each of them too.
 
 #if !defined(HWY_DISABLED_TARGETS)
-// AVX2, AVX-512 and the baseline: SSSE3, SSE4 (bits 12, 11) and the refinements of AVX-512 (bits 0 … 7) would double
-// the compile time for a few percent. By number, since names differ between Highway's versions.
-#define HWY_DISABLED_TARGETS ((1LL << 12) | (1LL << 11) | ((1LL << 8) - 1))
+// AVX2, AVX-512, NEON and the baseline. SSSE3, SSE4 (bits 12, 11) and the refinements of AVX-512 (bits 0 … 7) would
+// double the compile time for a few percent; SVE and RVV (bits 24 … 27, 37) have vectors of unknown size, which no
+// array can hold. By number, since names differ between Highway's versions.
+#define HWY_DISABLED_TARGETS ((1LL << 12) | (1LL << 11) | ((1LL << 8) - 1) | (15LL << 24) | (1LL << 37))
 #endif
 
 #include <hwy/foreach_target.h>  // must come before highway.h
@@ -93,9 +94,8 @@ HWY_INLINE void with_channel_vectors([[maybe_unused]] int64_t C, Fn&& fn) {
 template <class D, typename Fn>
 HWY_INLINE void for_each_channel_vector(D d, int64_t C, Fn&& fn) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t c = 0;
-  for (; c + lanes <= C; c += lanes) fn(c);
-  if (c < C) fn(C - lanes);
+  // One call, so that it is inlined.
+  for (int64_t c = 0; c < C; c += lanes) fn(c + lanes <= C ? c : C - lanes);
 }
 
 }  // namespace striate::cpu::HWY_NAMESPACE

@@ -42,43 +42,48 @@ struct Blocks {
   CounterVector word[4];
 };
 
-HWY_INLINE Blocks philox(CounterVector block, const Mask& mask) {
+// Two vectors of blocks side by side: a round waits for its products, and the keys are shared.
+constexpr int64_t kSideBySide = 2;
+
+HWY_INLINE void philox(Blocks (&blocks)[kSideBySide], const DropoutState& state) {
   const Counters d;
   const Words w;
-  const auto times = [=](CounterVector a, uint32_t factor)
-                         HWY_ATTR { return hn::MulEven(hn::BitCast(w, a), hn::Set(w, factor)); };
-  Blocks b = {{block, hn::ShiftRight<32>(block), hn::Set(d, mask.state.step & 0xffffffffu), hn::Set(d, mask.layer)}};
-  auto key0 = static_cast<uint32_t>(mask.state.seed);
-  auto key1 = static_cast<uint32_t>(mask.state.seed >> 32) ^ static_cast<uint32_t>(mask.state.step >> 32);
+  const auto factor0 = hn::Set(w, 0xD2511F53u), factor1 = hn::Set(w, 0xCD9E8D57u);
+  auto key0 = static_cast<uint32_t>(state.seed);
+  auto key1 = static_cast<uint32_t>(state.seed >> 32) ^ static_cast<uint32_t>(state.step >> 32);
   for (int round = 0; round < 10; ++round) {
-    const auto product0 = times(b.word[0], 0xD2511F53u);
-    const auto product1 = times(b.word[2], 0xCD9E8D57u);
-    b.word[0] = hn::Xor3(hn::ShiftRight<32>(product1), b.word[1], hn::Set(d, uint64_t{key0}));
-    b.word[1] = product1;
-    b.word[2] = hn::Xor3(hn::ShiftRight<32>(product0), b.word[3], hn::Set(d, uint64_t{key1}));
-    b.word[3] = product0;
+    const auto k0 = hn::Set(d, uint64_t{key0}), k1 = hn::Set(d, uint64_t{key1});
+    for (Blocks& b : blocks) {
+      const auto product0 = hn::MulEven(hn::BitCast(w, b.word[0]), factor0);
+      const auto product1 = hn::MulEven(hn::BitCast(w, b.word[2]), factor1);
+      b.word[0] = hn::Xor3(hn::ShiftRight<32>(product1), b.word[1], k0);
+      b.word[1] = product1;
+      b.word[2] = hn::Xor3(hn::ShiftRight<32>(product0), b.word[3], k1);
+      b.word[3] = product0;
+    }
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }
-  return b;
 }
 
-// y[i] = kept ? factor·x[i] : 0 for [begin, end), where element `base` + begin starts a block of four.
+// y[i] = kept ? factor·x[i] : 0 from `begin`, where element base + begin starts a block of four; returns where it
+// stopped, less than its stride before `end`.
 HWY_INLINE int64_t apply_blocks(const Mask& mask, const float* x, float* y, uint64_t base, int64_t begin, int64_t end) {
   const Counters d;
   const Floats floats;
   const hn::RebindToSigned<Words> integers;
   const int64_t lanes = float_lanes();
-  const auto half = static_cast<uint64_t>(hn::Lanes(d) / 2);
+  const auto blocks_each = static_cast<uint64_t>(hn::Lanes(d));
   // Interleaving within 128 bits then puts blocks 0, 1, … in order: even lanes hold the lower half of them, odd lanes
   // the upper.
   HWY_ALIGN uint64_t order[hn::MaxLanes(d)];
-  for (uint64_t i = 0; i < half; ++i) {
+  for (uint64_t i = 0; i < blocks_each / 2; ++i) {
     order[2 * i] = i;
-    order[2 * i + 1] = i + half;
+    order[2 * i + 1] = i + blocks_each / 2;
   }
   const auto lane_block = hn::Load(d, order);
   const auto low_half = hn::Set(d, 0xffffffffu);
+  const auto step = hn::Set(d, mask.state.step & 0xffffffffu), layer = hn::Set(d, uint64_t{mask.layer});
   const auto threshold = hn::Set(integers, mask.threshold);
   const auto factor = hn::Set(floats, mask.factor);
   const auto store = [=](CounterVector words, const float* from, float* to) HWY_ATTR {
@@ -86,14 +91,25 @@ HWY_INLINE int64_t apply_blocks(const Mask& mask, const float* x, float* y, uint
     const auto dropped = hn::RebindMask(floats, hn::Lt(draw, threshold));
     hn::StoreU(hn::IfThenZeroElse(dropped, hn::Mul(factor, hn::LoadU(floats, from))), floats, to);
   };
+  const int64_t stride = kSideBySide * 2 * lanes;
   int64_t i = begin;
-  for (; i + 2 * lanes <= end; i += 2 * lanes) {
-    const uint64_t block = (base + static_cast<uint64_t>(i)) / 4;
-    const Blocks b = philox(hn::Add(hn::Set(d, block), lane_block), mask);
-    const auto words01 = hn::Or(hn::And(b.word[0], low_half), hn::ShiftLeft<32>(b.word[1]));
-    const auto words23 = hn::Or(hn::And(b.word[2], low_half), hn::ShiftLeft<32>(b.word[3]));
-    store(hn::InterleaveLower(d, words01, words23), x + i, y + i);
-    store(hn::InterleaveUpper(d, words01, words23), x + i + lanes, y + i + lanes);
+  for (; i + stride <= end; i += stride) {
+    uint64_t first_block = (base + static_cast<uint64_t>(i)) / 4;
+    Blocks blocks[kSideBySide];
+    for (Blocks& b : blocks) {
+      const auto block = hn::Add(hn::Set(d, first_block), lane_block);
+      b = {{block, hn::ShiftRight<32>(block), step, layer}};
+      first_block += blocks_each;
+    }
+    philox(blocks, mask.state);
+    int64_t at = i;
+    for (const Blocks& b : blocks) {
+      const auto words01 = hn::Or(hn::And(b.word[0], low_half), hn::ShiftLeft<32>(b.word[1]));
+      const auto words23 = hn::Or(hn::And(b.word[2], low_half), hn::ShiftLeft<32>(b.word[3]));
+      store(hn::InterleaveLower(d, words01, words23), x + at, y + at);
+      store(hn::InterleaveUpper(d, words01, words23), x + at + lanes, y + at + lanes);
+      at += 2 * lanes;
+    }
   }
   return i;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/pool2d/cpu.cpp"
@@ -41,90 +42,178 @@ inline Range windows_of(int64_t h, int64_t stride, int64_t pad, int64_t extent, 
   return {last < extent ? 0 : (last - extent) / stride + 1, std::min(outputs, last / stride + 1)};
 }
 
-void MaxForward(const float* x, float* y, uint8_t* index, const Pool2dShape& shape, Context& context) {
-  const int64_t P = shape.P(), Q = shape.Q(), C = shape.C;
-  for_each_row(shape.N * P, Q * C, C, context, [&, P, Q, C](auto d, int64_t row) HWY_ATTR {
-    const hn::RebindToSigned<decltype(d)> integers;
-    const hn::Rebind<uint8_t, decltype(d)> bytes;
-    const int64_t n = row / P, p = row % P;
-    const auto [h_begin, h_end] = window(p, shape.stride_h, shape.pad_h, shape.R, shape.H);
-    const int64_t h_first = p * shape.stride_h - shape.pad_h;
-    for (int64_t q = 0; q < Q; ++q) {
-      const auto [w_begin, w_end] = window(q, shape.stride_w, shape.pad_w, shape.S, shape.W);
-      const int64_t w_first = q * shape.stride_w - shape.pad_w;
-      const int64_t out = (row * Q + q) * C;
-      for_each_channel_vector(
-          d, C, [&, h_begin = h_begin, h_end = h_end, w_begin = w_begin, w_end = w_end](int64_t c) HWY_ATTR {
-            const float* corner = x + ((n * shape.H + h_begin) * shape.W + w_begin) * C + c;
-            auto best = hn::LoadU(d, corner);
-            auto best_position =
-                hn::Set(integers, static_cast<int32_t>((h_begin - h_first) * shape.S + (w_begin - w_first)));
-            for (int64_t h = h_begin; h < h_end; ++h) {
-              const float* pixel = corner + (h - h_begin) * shape.W * C;
-              for (int64_t w = w_begin; w < w_end; ++w, pixel += C) {
-                const auto value = hn::LoadU(d, pixel);
-                // A greater value wins, and NaN over any number; the first NaN stays.
-                const auto wins = hn::AndNot(hn::Le(value, best), hn::Eq(best, best));
-                best = hn::IfThenElse(wins, value, best);
-                const auto position = static_cast<int32_t>((h - h_first) * shape.S + (w - w_first));
-                best_position =
-                    hn::IfThenElse(hn::RebindMask(integers, wins), hn::Set(integers, position), best_position);
-              }
-            }
-            hn::StoreU(best, d, y + out + c);
-            hn::StoreU(hn::DemoteTo(bytes, best_position), bytes, index + out + c);
-          });
+// A window's pixels inside the image: its first one, and the position r·S + s of that.
+struct Pixels {
+  int64_t rows, columns, first_position;
+};
+
+// Calls fn(c, number of vectors) for runs of four vectors of channels, then single ones, the last of which overlaps.
+// Reading a pixel's channels in one go is what the hardware's prefetcher foresees.
+template <class D, typename Fn>
+HWY_INLINE void for_each_channel_run(D d, int64_t C, Fn&& fn) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t c = 0;
+  for (; c + 4 * lanes <= C; c += 4 * lanes) fn(c, std::integral_constant<size_t, 4>());
+  for (; c < C; c += lanes) fn(std::min(c, C - lanes), std::integral_constant<size_t, 1>());
+}
+
+// The maximum over a window and where it is, for kVectors vectors of channels. kSide > 0: a window of kSide × kSide
+// wholly inside the image, which unrolls.
+template <int64_t kSide, size_t kVectors, class D>
+HWY_INLINE void max_of_window(D d, const float* corner, int64_t row_stride, int64_t S, int64_t C, const Pixels& pixels,
+                              float* y, uint8_t* index) {
+  const hn::RebindToSigned<D> integers;
+  const hn::Rebind<uint8_t, D> bytes;
+  const size_t lanes = hn::Lanes(d);
+  const int64_t rows = kSide > 0 ? kSide : pixels.rows, columns = kSide > 0 ? kSide : pixels.columns;
+  const auto first_position = static_cast<int32_t>(kSide > 0 ? 0 : pixels.first_position);
+  const auto row_positions = static_cast<int32_t>(kSide > 0 ? kSide : S);
+  const auto position_of = [=](int64_t r, int64_t s) HWY_ATTR {
+    return hn::Set(integers, first_position + static_cast<int32_t>(r) * row_positions + static_cast<int32_t>(s));
+  };
+  hn::Vec<D> best[kVectors];
+  hn::Vec<decltype(integers)> position[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) {
+    best[v] = hn::LoadU(d, corner + v * lanes);
+    position[v] = hn::Set(integers, first_position);
+  }
+  auto numbers = hn::Eq(best[0], best[0]);  // false where NaN was seen
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t s = 0; s < columns; ++s) {
+      const float* pixel = corner + r * row_stride + s * C;
+      const auto here = position_of(r, s);
+      for (size_t v = 0; v < kVectors; ++v) {
+        const auto value = hn::LoadU(d, pixel + v * lanes);
+        position[v] = hn::IfThenElse(hn::RebindMask(integers, hn::Gt(value, best[v])), here, position[v]);
+        best[v] = hn::Max(value, best[v]);
+        numbers = hn::And(numbers, hn::Eq(value, value));
+      }
     }
+  }
+  if (!hn::AllTrue(d, numbers)) {
+    // The first NaN of the window wins, whatever Max and Gt made of it: the last one seen backwards.
+    for (int64_t r = rows; r-- > 0;) {
+      for (int64_t s = columns; s-- > 0;) {
+        for (size_t v = 0; v < kVectors; ++v) {
+          const auto value = hn::LoadU(d, corner + r * row_stride + s * C + v * lanes);
+          const auto nan = hn::IsNaN(value);
+          position[v] = hn::IfThenElse(hn::RebindMask(integers, nan), position_of(r, s), position[v]);
+          best[v] = hn::IfThenElse(nan, value, best[v]);
+        }
+      }
+    }
+  }
+  for (size_t v = 0; v < kVectors; ++v) {
+    hn::StoreU(best[v], d, y + v * lanes);
+    hn::StoreU(hn::DemoteTo(bytes, position[v]), bytes, index + v * lanes);
+  }
+}
+
+void MaxForward(const float* x, float* y, uint8_t* index, const Pool2dShape& shape, Context& context) {
+  const int64_t P = shape.P(), Q = shape.Q(), C = shape.C, row_stride = shape.W * C;
+  for_each_row(shape.N * P, Q * C, C, context, [&, P, Q, C, row_stride](auto d, int64_t row) HWY_ATTR {
+    const int64_t n = row / P, p = row % P;
+    const Range h = window(p, shape.stride_h, shape.pad_h, shape.R, shape.H);
+    for (int64_t q = 0; q < Q; ++q) {
+      const Range w = window(q, shape.stride_w, shape.pad_w, shape.S, shape.W);
+      const int64_t r_first = h.begin - (p * shape.stride_h - shape.pad_h);
+      const int64_t s_first = w.begin - (q * shape.stride_w - shape.pad_w);
+      const Pixels pixels = {h.end - h.begin, w.end - w.begin, r_first * shape.S + s_first};
+      const float* image = x + n * shape.H * row_stride;
+      const float* corner = image + h.begin * row_stride + w.begin * C;
+      float* y_pixel = y + (row * Q + q) * C;
+      uint8_t* index_pixel = index + (row * Q + q) * C;
+      const auto with_side = [&](auto side) HWY_ATTR {
+        for_each_channel_run(d, C, [&](int64_t c, auto vectors) HWY_ATTR {
+          max_of_window<decltype(side)::value, decltype(vectors)::value>(d, corner + c, row_stride, shape.S, C, pixels,
+                                                                         y_pixel + c, index_pixel + c);
+        });
+      };
+      const bool whole = pixels.rows == shape.R && pixels.columns == shape.S && shape.R == shape.S;
+      if (whole && shape.R == 3) {
+        with_side(std::integral_constant<int64_t, 3>());
+      } else if (whole && shape.R == 2) {
+        with_side(std::integral_constant<int64_t, 2>());
+      } else {
+        with_side(std::integral_constant<int64_t, 0>());
+      }
+    }
+  });
+}
+
+// A window that holds the pixel: where it lies in y, and which of its positions the pixel is.
+struct Holder {
+  int64_t offset;
+  int32_t position;
+};
+
+// dx of one pixel. kCount > 0: that many windows, which unrolls.
+template <size_t kCount, class D>
+HWY_INLINE void gather_pixel(D d, const float* dy, const uint8_t* index, const Holder* holders, size_t count, float* dx,
+                             int64_t C) {
+  const hn::RebindToSigned<D> integers;
+  const hn::Rebind<uint8_t, D> bytes;
+  if (kCount > 0) count = kCount;
+  for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
+    auto sum = hn::Zero(d);
+    for (size_t i = 0; i < count; ++i) {
+      const auto position = hn::PromoteTo(integers, hn::LoadU(bytes, index + holders[i].offset + c));
+      const auto here = hn::RebindMask(d, hn::Eq(position, hn::Set(integers, holders[i].position)));
+      sum = hn::Add(sum, hn::IfThenElseZero(here, hn::LoadU(d, dy + holders[i].offset + c)));
+    }
+    hn::StoreU(sum, d, dx + c);
   });
 }
 
 void MaxBackward(const float* dy, const uint8_t* index, float* dx, const Pool2dShape& shape, Context& context) {
   const int64_t P = shape.P(), Q = shape.Q(), C = shape.C;
   for_each_row(shape.N * shape.H, shape.W * C, C, context, [&, P, Q, C](auto d, int64_t row) HWY_ATTR {
-    const hn::RebindToSigned<decltype(d)> integers;
-    const hn::Rebind<uint8_t, decltype(d)> bytes;
     const int64_t n = row / shape.H, h = row % shape.H;
-    const auto [p_begin, p_end] = windows_of(h, shape.stride_h, shape.pad_h, shape.R, P);
+    const Range p_range = windows_of(h, shape.stride_h, shape.pad_h, shape.R, P);
+    std::array<Holder, 255> holders;  // a pixel is in at most R·S windows
     for (int64_t w = 0; w < shape.W; ++w) {
-      const auto [q_begin, q_end] = windows_of(w, shape.stride_w, shape.pad_w, shape.S, Q);
-      // Where each window lies, and which of its positions this pixel is; a pixel is in at most R·S ≤ 255 windows.
-      struct Window {
-        int64_t offset;
-        int32_t position;
-      };
-      std::array<Window, 255> windows;
+      const Range q_range = windows_of(w, shape.stride_w, shape.pad_w, shape.S, Q);
       size_t count = 0;
-      for (int64_t p = p_begin; p < p_end; ++p) {
-        for (int64_t q = q_begin; q < q_end; ++q) {
+      for (int64_t p = p_range.begin; p < p_range.end; ++p) {
+        for (int64_t q = q_range.begin; q < q_range.end; ++q) {
           const int64_t r = h + shape.pad_h - p * shape.stride_h, s = w + shape.pad_w - q * shape.stride_w;
-          windows[count++] = {((n * P + p) * Q + q) * C, static_cast<int32_t>(r * shape.S + s)};
+          holders[count++] = {((n * P + p) * Q + q) * C, static_cast<int32_t>(r * shape.S + s)};
         }
       }
-      for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
-        auto sum = hn::Zero(d);
-        for (size_t i = 0; i < count; ++i) {
-          const auto position = hn::PromoteTo(integers, hn::LoadU(bytes, index + windows[i].offset + c));
-          const auto here = hn::RebindMask(d, hn::Eq(position, hn::Set(integers, windows[i].position)));
-          sum = hn::Add(sum, hn::IfThenElseZero(here, hn::LoadU(d, dy + windows[i].offset + c)));
-        }
-        hn::StoreU(sum, d, dx + (row * shape.W + w) * C + c);
-      });
+      float* pixel = dx + (row * shape.W + w) * C;
+      switch (count) {  // those of windows 2 wide or 3 wide, 2 apart
+        case 1:
+          gather_pixel<1>(d, dy, index, holders.data(), count, pixel, C);
+          break;
+        case 2:
+          gather_pixel<2>(d, dy, index, holders.data(), count, pixel, C);
+          break;
+        case 4:
+          gather_pixel<4>(d, dy, index, holders.data(), count, pixel, C);
+          break;
+        default:
+          gather_pixel<0>(d, dy, index, holders.data(), count, pixel, C);
+      }
     }
   });
 }
 
-// y = factor(rows, columns)·Σ of x over rows × columns, for every channel of one pixel of y.
+// y = factor·Σ of x over rows × columns, for every channel of one pixel of y.
 template <class D>
 HWY_INLINE void sum_rectangle(D d, const float* x, float* y, int64_t W, int64_t C, Range rows, Range columns,
                               float factor) {
   const auto f = hn::Set(d, factor);
-  for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
-    auto sum = hn::Zero(d);
+  const size_t lanes = hn::Lanes(d);
+  for_each_channel_run(d, C, [&](int64_t c, auto vectors) HWY_ATTR {
+    hn::Vec<D> sum[decltype(vectors)::value];
+    for (auto& each : sum) each = hn::Zero(d);
     for (int64_t h = rows.begin; h < rows.end; ++h) {
       const float* pixel = x + (h * W + columns.begin) * C + c;
-      for (int64_t w = columns.begin; w < columns.end; ++w, pixel += C) sum = hn::Add(sum, hn::LoadU(d, pixel));
+      for (int64_t w = columns.begin; w < columns.end; ++w, pixel += C) {
+        for (size_t v = 0; v < std::size(sum); ++v) sum[v] = hn::Add(sum[v], hn::LoadU(d, pixel + v * lanes));
+      }
     }
-    hn::StoreU(hn::Mul(sum, f), d, y + c);
+    for (size_t v = 0; v < std::size(sum); ++v) hn::StoreU(hn::Mul(sum[v], f), d, y + c + v * lanes);
   });
 }
 
@@ -135,7 +224,8 @@ void AvgForward(const float* x, float* y, const Pool2dShape& shape, Context& con
     const Range rows = window(row % P, shape.stride_h, shape.pad_h, shape.R, shape.H);
     for (int64_t q = 0; q < Q; ++q) {
       const Range columns = window(q, shape.stride_w, shape.pad_w, shape.S, shape.W);
-      sum_rectangle(d, x + row / P * shape.H * shape.W * C, y + (row * Q + q) * C, shape.W, C, rows, columns, factor);
+      const float* image = x + row / P * shape.H * shape.W * C;
+      sum_rectangle(d, image, y + (row * Q + q) * C, shape.W, C, rows, columns, factor);
     }
   });
 }
