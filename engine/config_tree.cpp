@@ -1,10 +1,13 @@
 #include "engine/config_tree.h"
 
+#include <yaml-cpp/depthguard.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <sstream>
 
 #include "kernels/error.h"
 
@@ -12,64 +15,143 @@ namespace striate {
 namespace {
 
 // Aliases can make a short text endless (an anchor inside itself, or doubling): no configuration comes near these.
-constexpr int kMaxDepth = 64;
-constexpr int64_t kMaxValues = 100000;
+constexpr size_t kMaxDepth = 64;
+constexpr int64_t kMaxValues = 20000;
 
 std::string at(const std::string& source, const YAML::Mark& mark) {
   return mark.line < 0 ? source : fmt::format("{}:{}", source, mark.line + 1);
 }
 
-class TreeBuilder {
+int64_t count_values(const ConfigTree& tree) {
+  int64_t count = 1;
+  for (const ConfigTree& item : tree.items) count += count_values(item);
+  for (const auto& [key, value] : tree.entries) count += count_values(value);
+  return count;
+}
+
+/// Builds a tree from what yaml-cpp's parser reports.
+class TreeBuilder : public YAML::EventHandler {
  public:
   explicit TreeBuilder(std::string source) : source_(std::move(source)) {}
 
-  ConfigTree build(const YAML::Node& node, const std::string& path, int depth) {
-    require<ConfigError>(depth < kMaxDepth && ++values_ < kMaxValues,
-                         "{}: {}: nested or aliased too deeply for a configuration", at(source_, node.Mark()), path);
+  ConfigTree take() { return std::move(root_); }
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    require<ConfigError>(++documents_ == 1, "{}: expected the end of the one YAML document, found more",
+                         at(source_, mark));
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { finish(tree_at(mark), anchor); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const auto found = anchored_.find(anchor);
+    require<ConfigError>(found != anchored_.end(), "{}: {}an alias within its own anchor", at(source_, mark), path());
+    ConfigTree copy = found->second;
+    values_ += count_values(copy);
+    copy.line = mark.line + 1;
+    finish(std::move(copy), 0);
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
+    ConfigTree tree = tree_at(mark);
+    tree.kind = ConfigTree::Kind::scalar;
+    tree.scalar = value;
+    tree.quoted = tag == "!";
+    finish(std::move(tree), anchor);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    open(ConfigTree::Kind::list, mark, anchor);
+  }
+  void OnSequenceEnd() override { close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    open(ConfigTree::Kind::map, mark, anchor);
+  }
+  void OnMapEnd() override { close(); }
+
+ private:
+  struct Open {
+    ConfigTree tree;
+    YAML::anchor_t anchor = 0;
+    bool has_key = false;  // of a map: the next value is this key's
+    std::string key;
+    int key_line = 0;
+  };
+
+  ConfigTree tree_at(const YAML::Mark& mark) const {
     ConfigTree tree;
     tree.source = source_;
-    tree.line = node.Mark().line + 1;
-    switch (node.Type()) {
-      case YAML::NodeType::Undefined:
-      case YAML::NodeType::Null:
-        break;
-      case YAML::NodeType::Scalar:
-        tree.kind = ConfigTree::Kind::scalar;
-        tree.scalar = node.Scalar();
-        tree.quoted = node.Tag() == "!";
-        break;
-      case YAML::NodeType::Sequence:
-        tree.kind = ConfigTree::Kind::list;
-        for (const auto& item : node) {
-          tree.items.push_back(build(item, fmt::format("{}[{}]", path, tree.items.size()), depth + 1));
-        }
-        break;
-      case YAML::NodeType::Map:
-        tree.kind = ConfigTree::Kind::map;
-        build_map(node, path, depth, tree);
-        break;
-    }
+    tree.line = mark.line + 1;
     return tree;
   }
 
- private:
-  void build_map(const YAML::Node& node, const std::string& path, int depth, ConfigTree& tree) {
-    std::map<std::string, int> first_line;
-    for (const auto& entry : node) {
-      require<ConfigError>(entry.first.IsScalar(), "{}: {}a key must be a plain word", at(source_, entry.first.Mark()),
-                           path.empty() ? "" : path + ": ");
-      const std::string& key = entry.first.Scalar();
-      const std::string below = path.empty() ? key : path + "." + key;
-      const int line = entry.first.Mark().line + 1;
-      const auto [first, is_new] = first_line.emplace(key, line);
-      require<ConfigError>(is_new, "{}:{}: {}: stands twice, first in line {}; remove one", source_, line, below,
-                           first->second);
-      tree.entries.emplace_back(key, build(entry.second, below, depth + 1));
-      tree.entries.back().second.line = line;
+  // "train.optimizer: " of what is being read.
+  std::string path() const {
+    std::string text;
+    for (const Open& open : stack_) {
+      if (open.tree.kind == ConfigTree::Kind::list) {
+        text += fmt::format("[{}]", open.tree.items.size());
+      } else if (open.has_key) {
+        text += (text.empty() ? "" : ".") + open.key;
+      }
+    }
+    return text.empty() ? "" : text + ": ";
+  }
+
+  void open(ConfigTree::Kind kind, const YAML::Mark& mark, YAML::anchor_t anchor) {
+    stack_.push_back({tree_at(mark), anchor, false, "", 0});
+    stack_.back().tree.kind = kind;
+    check_size();
+  }
+
+  void close() {
+    Open done = std::move(stack_.back());
+    stack_.pop_back();
+    finish(std::move(done.tree), done.anchor);
+  }
+
+  void check_size() const {
+    require<ConfigError>(stack_.size() < kMaxDepth && values_ < kMaxValues,
+                         "{}: {}nested or aliased too deeply for a configuration", source_, path());
+  }
+
+  // A whole value: the document, an item, a key, or a key's value.
+  void finish(ConfigTree tree, YAML::anchor_t anchor) {
+    ++values_;
+    check_size();
+    if (anchor != 0) anchored_[anchor] = tree;
+    if (stack_.empty()) {
+      root_ = std::move(tree);
+      return;
+    }
+    Open& parent = stack_.back();
+    if (parent.tree.kind == ConfigTree::Kind::list) {
+      parent.tree.items.push_back(std::move(tree));
+    } else if (!parent.has_key) {
+      take_key(parent, tree);
+    } else {
+      tree.line = parent.key_line;
+      parent.tree.entries.emplace_back(parent.key, std::move(tree));
+      parent.has_key = false;
     }
   }
 
+  void take_key(Open& map, const ConfigTree& key) {
+    require<ConfigError>(key.kind == ConfigTree::Kind::scalar, "{}: {}a key must be a plain word", key.origin(),
+                         path());
+    const ConfigTree* first = map.tree.find(key.scalar);
+    map.has_key = true;
+    map.key = key.scalar;
+    map.key_line = key.line;
+    require<ConfigError>(first == nullptr, "{}: {}stands twice, first in line {}; remove one", key.origin(), path(),
+                         first != nullptr ? first->line : 0);
+  }
+
   std::string source_;
+  ConfigTree root_;
+  std::vector<Open> stack_;
+  std::map<YAML::anchor_t, ConfigTree> anchored_;
+  int documents_ = 0;
   int64_t values_ = 0;
 };
 
@@ -137,19 +219,20 @@ std::string ConfigTree::what_it_is() const {
 }
 
 ConfigTree parse_config_tree(const std::string& text, const std::string& source) {
-  std::vector<YAML::Node> documents;
+  TreeBuilder builder(source);
   try {
-    documents = YAML::LoadAll(text);
+    // Not YAML::LoadAll(): it never returns on texts like ", a".
+    std::istringstream in(text);
+    YAML::Parser parser(in);
+    while (parser.HandleNextDocument(builder)) continue;
+  } catch (const YAML::DeepRecursion& error) {
+    throw ConfigError(fmt::format("{}: nested too deeply for a configuration", at(source, error.mark)));
   } catch (const YAML::Exception& error) {
     throw ConfigError(fmt::format("{}: not valid YAML: {}", at(source, error.mark), error.msg));
   }
-  require<ConfigError>(documents.size() <= 1, "{}: expected one YAML document, found {}", source, documents.size());
-  if (documents.empty()) {
-    ConfigTree nothing;
-    nothing.source = source;
-    return nothing;
-  }
-  return TreeBuilder(source).build(documents[0], "", 0);
+  ConfigTree tree = builder.take();
+  if (tree.source.empty()) tree.source = source;
+  return tree;
 }
 
 void merge(ConfigTree& under, ConfigTree over) {

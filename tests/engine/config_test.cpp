@@ -130,10 +130,11 @@ TEST(ConfigReader, BrokenYamlNamesTheLine) {
                                        {"configuration:", "not valid YAML"}));
   EXPECT_TRUE(
       throws_with<ConfigError>([] { ConfigReader::parse("a: 1\n\tb: 2\n"); }, {"configuration:2", "not valid YAML"}));
+  EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse(", a"); }, {"configuration:1:"}));
   EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse("just a word"); },
                                        {"expected a map of keys, found 'just a word'"}));
   EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse("a: 1\n---\nb: 2\n"); },
-                                       {"expected one YAML document, found 2"}));
+                                       {"configuration:2: expected the end of the one YAML document"}));
   EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse("[a, b]: 1\n"); },
                                        {"configuration:1", "a key must be a plain word"}));
 }
@@ -146,11 +147,13 @@ TEST(ConfigReader, DuplicateKeysAreErrorsAtAnyDepth) {
 TEST(ConfigReader, AliasesAreExpandedAndEndlessOnesRefused) {
   auto config = ConfigReader::parse("a: &common {x: 1}\nb: *common\n");
   EXPECT_EQ(config.section("b").get("x", 0), 1);
-  EXPECT_TRUE(
-      throws_with<ConfigError>([] { ConfigReader::parse("a: &a {b: *a}\n"); }, {"nested or aliased too deeply"}));
+  EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse("a: &a {b: *a}\n"); },
+                                       {"configuration:1: a.b: an alias within its own"}));
   std::string doubling = "k0: &k0 [1, 1]\n";
   for (int i = 1; i < 40; ++i) doubling += fmt::format("k{0}: &k{0} [*k{1}, *k{1}]\n", i, i - 1);
   EXPECT_TRUE(throws_with<ConfigError>([&] { ConfigReader::parse(doubling); }, {"nested or aliased too deeply"}));
+  EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse("a: " + std::string(80, '[')); }, {"too deeply"}));
+  EXPECT_TRUE(throws_with<ConfigError>([] { ConfigReader::parse("a: " + std::string(4000, '[')); }, {"too deeply"}));
 }
 
 TEST(ConfigReader, TextReadsBackAsTheSame) {
