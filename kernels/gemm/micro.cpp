@@ -13,6 +13,7 @@
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm/micro.cpp"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -102,6 +103,18 @@ HWY_INLINE void store_tile(const Vector (&low)[rows], const Vector (&high)[rows]
   finish_tile(tile, rows, block, first);
 }
 
+/// Fetches the tile's part of C while the tile is computed: its rows lie far apart.
+template <int rows>
+HWY_INLINE void prefetch_tile(const Block& block, int64_t first) {
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i) {
+    const float* c = block.c + block.c_rows[first + i];
+    hwy::Prefetch(c);
+    hwy::Prefetch(c + kColumns - 1);
+    if (kLanes == 16) hwy::Prefetch(c + kLanes);
+  }
+}
+
 /// A by rows. Every third row has a pointer, the two after it are reached by one and two strides: 14 rows in six
 /// registers, which x86 has.
 template <int rows>
@@ -109,6 +122,7 @@ HWY_NOINLINE void tile_by_rows(const Block& block, int64_t first) {
   Vector low[rows], high[rows];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) low[i] = high[i] = hn::Zero(kTag);
+  prefetch_tile<rows>(block, first);
   const ptrdiff_t stride = block.a_stride;
   const float* HWY_RESTRICT b = block.b;
   for (int64_t g = 0; g < block.segments; ++g) {
@@ -136,6 +150,7 @@ HWY_NOINLINE void tile_by_columns(const Block& block, int64_t first) {
   Vector low[rows], high[rows];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) low[i] = high[i] = hn::Zero(kTag);
+  prefetch_tile<rows>(block, first);
   const bool packed = block.a_stride == 0;
   const ptrdiff_t stride = packed ? rows : block.a_stride;
   const float* base = block.a + (packed ? first * block.run : first);

@@ -15,9 +15,11 @@ namespace {
 
 constexpr int64_t kPixels = 256;        // a step of the walk: a panel of dy is 32 KB of the 48 KB of L1 (AVX-512)
 constexpr int64_t kFewestPixels = 128;  // of an image that is read in place
-constexpr int64_t kDepth = 640;         // of a task's block of dwᵀ: at most 320 KB with …
-constexpr int64_t kOutputs = 128;       // … these
-constexpr int64_t kTasks = 32;          // to cut the work into where dw alone gives fewer
+// A task's block of dwᵀ: 320 KB. Deep where x is read in place, as its window is copied for every block of depth; wide
+// where x is gathered, for every block of outputs.
+constexpr int64_t kDepthInPlace = 640, kOutputsInPlace = 128;
+constexpr int64_t kDepthGathered = 320, kOutputsGathered = 256;
+constexpr int64_t kTasks = 32;  // to cut the work into where dw alone gives fewer
 
 struct Plan {
   bool in_place;
@@ -33,9 +35,9 @@ struct Plan {
       : in_place(g.x.taps_adjoin() && g.x.P * g.x.Q >= kFewestPixels),
         unit(in_place ? g.x.Q : 1),
         run_length(in_place ? g.x.S * g.x.channels : g.x.depth()),
-        outputs(g.columns, micro.nr, std::max(kOutputs, micro.nr)),
-        tap_rows(in_place ? g.x.R : 1, 1, in_place ? std::max<int64_t>(1, kDepth / run_length) : 1),
-        run(run_length, 1, kDepth),
+        outputs(g.columns, micro.nr, in_place ? kOutputsInPlace : kOutputsGathered),
+        tap_rows(in_place ? g.x.R : 1, 1, in_place ? std::max<int64_t>(1, kDepthInPlace / run_length) : 1),
+        run(run_length, 1, in_place ? kDepthInPlace : kDepthGathered),
         blocks_per_group(outputs.count * tap_rows.count * run.count),
         blocks(g.groups * blocks_per_group),
         shares(g.x.rows() / unit, 1, ceil_div(g.x.rows() / unit, shares_wanted(g.x.rows()))) {}

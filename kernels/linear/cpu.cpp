@@ -1,7 +1,9 @@
-// Three matrix products over the tile machinery of kernels/gemm: a linear layer is a 1×1 convolution of 1×1 images.
+// Three matrix products over the tile machinery of kernels/gemm: a linear layer is a 1×1 convolution of 1×1 images. A
+// handful of rows takes its own way, at the speed of memory.
 #include "kernels/error.h"
 #include "kernels/gemm/product.h"
 #include "kernels/gemm/weight_gradient.h"
+#include "kernels/linear/few_rows.h"
 #include "kernels/linear/linear.h"
 
 namespace striate::cpu {
@@ -12,6 +14,7 @@ void linear_forward(const float* x, const float* w, const float* b, float* y, co
   require<ShapeError>(derivative_from_output(activation),
                       "{}: only none, relu and leaky_relu can be fused into a linear layer; apply others after it",
                       shape.to_string());
+  if (0 < shape.N && shape.N <= kFewRows) return linear_forward_few_rows(x, w, b, y, shape, activation, context);
   gemm::Product product;
   product.a = gemm::plain_rows(x, shape.N, shape.C);
   product.w.w = w;
@@ -26,6 +29,7 @@ void linear_forward(const float* x, const float* w, const float* b, float* y, co
 
 void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context) {
   shape.check();
+  if (0 < shape.N && shape.N <= kFewRows) return linear_backward_data_few_rows(dy, w, dx, shape, context);
   gemm::Product product;
   product.a = gemm::plain_rows(dy, shape.N, shape.K);
   product.w.w = w;
@@ -40,6 +44,15 @@ void linear_backward_data(const float* dy, const float* w, float* dx, const Line
 void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context) {
   shape.check();
+  if (0 < shape.N && shape.N <= kFewRows) {
+    linear_backward_weight_few_rows(x, dy, dw, shape, accumulate, context);
+    for (int64_t k = 0; db && k < shape.K; ++k) {
+      double sum = accumulate == Accumulate::yes ? double{db[k]} : 0.0;
+      for (int64_t n = 0; n < shape.N; ++n) sum += double{dy[n * shape.K + k]};
+      db[k] = static_cast<float>(sum);
+    }
+    return;
+  }
   gemm::WeightGradient gradient;
   gradient.x = gemm::plain_rows(x, shape.N, shape.C);
   gradient.dy = dy;

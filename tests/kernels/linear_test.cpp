@@ -33,7 +33,7 @@ struct LinearCase {
 std::vector<LinearCase> cases() {
   return {
       {"size_one", {1, 1, 1}},        {"one_row", {1, 300, 130}},         {"two_rows", {2, 65, 67}},
-      {"three_rows", {3, 17, 31}},    {"eight_rows", {8, 100, 45}},       {"nine_rows", {9, 77, 33}},
+      {"three_rows", {3, 1037, 31}},  {"eight_rows", {8, 100, 45}},       {"nine_rows", {9, 77, 33}},
       {"alexnet_fc", {32, 576, 256}}, {"classifier", {37, 128, 10}},      {"one_output", {20, 50, 1}},
       {"one_input", {20, 1, 50}},     {"odd_sizes", {29, 515, 263}},      {"batch_of_128", {128, 256, 64}},
       {"many_rows", {300, 33, 70}},   {"many_more_rows", {1201, 16, 32}}, {"empty_batch", {0, 12, 7}},
