@@ -35,7 +35,7 @@ take_block(cmake 0 ${project}/CMakeLists.txt)
 take_block(cpp 0 ${project}/gratings.cpp)
 take_block(cpp 1 ${project}/summary.cpp)
 
-run(ignored ${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${WORK_DIR}/prefix)
+run(ignored ${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${WORK_DIR}/prefix --component library)
 run(ignored ${CMAKE_COMMAND} -G ${GENERATOR} -S ${project} -B ${WORK_DIR}/build -DCMAKE_BUILD_TYPE=Release
     -DCMAKE_PREFIX_PATH=${WORK_DIR}/prefix -DCMAKE_CXX_COMPILER=${CXX_COMPILER} -DCMAKE_CXX_FLAGS=${CXX_FLAGS})
 run(ignored ${CMAKE_COMMAND} --build ${WORK_DIR}/build)
