@@ -386,12 +386,9 @@ namespace striate::gemm {
 
 HWY_EXPORT(fill);
 
-const MicroKernels& micro_kernels() {
-  static const MicroKernels kernels = [] {
-    MicroKernels k;
-    HWY_DYNAMIC_DISPATCH(fill)(k);
-    return k;
-  }();
+MicroKernels micro_kernels() {
+  MicroKernels kernels;
+  HWY_DYNAMIC_DISPATCH(fill)(kernels);
   return kernels;
 }
 

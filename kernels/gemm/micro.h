@@ -52,7 +52,7 @@ struct MicroKernels {
   void (*sum_rows)(const float* dy, int64_t stride, int64_t rows, int64_t columns, float* sums) = nullptr;
 };
 
-const MicroKernels& micro_kernels();
+MicroKernels micro_kernels();
 
 /// Tile t of `rows` rows cut as evenly as tiles of at most mr allow: rows [tile_begin(t), tile_begin(t + 1)).
 inline int64_t tile_count(int64_t rows, int64_t mr) { return (rows + mr - 1) / mr; }

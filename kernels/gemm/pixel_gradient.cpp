@@ -89,7 +89,7 @@ void reduce(const WeightGradient& g, float* shares, int64_t count, Context& cont
 }  // namespace
 
 void pixel_weight_gradient(const WeightGradient& g, Context& context) {
-  const MicroKernels& micro = micro_kernels();
+  const MicroKernels micro = micro_kernels();
   const Plan plan(g, micro);
   const int64_t depth = g.x.depth(), K = g.columns, size = g.groups * K * depth;
 

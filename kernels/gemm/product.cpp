@@ -131,7 +131,7 @@ int64_t window_floats(const Patches& a, int64_t count) {
 }  // namespace
 
 void multiply(const Product& product, Context& context) {
-  const MicroKernels& micro = micro_kernels();
+  const MicroKernels micro = micro_kernels();
   if (product.a.rows() == 0 || product.columns == 0) return;
   const Plan plan(product, micro, context.threads->size());
 

@@ -23,7 +23,7 @@ int64_t bias_scratch(const WeightGradient& g) {
 }
 
 void bias_gradient(const WeightGradient& g, float* parts, Context& context) {
-  const MicroKernels& micro = micro_kernels();
+  const MicroKernels micro = micro_kernels();
   const int64_t rows = g.x.rows(), columns = g.groups * g.columns, count = ceil_div(rows, kBiasRows);
   context.threads->parallel_for(count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t part = begin; part < end; ++part) {
@@ -40,7 +40,7 @@ void bias_gradient(const WeightGradient& g, float* parts, Context& context) {
 }
 
 void plain_weight_gradient(const WeightGradient& g, Context& context) {
-  const MicroKernels& micro = micro_kernels();
+  const MicroKernels micro = micro_kernels();
   const int64_t rows = g.x.rows(), depth = g.x.depth();
   const Parts outputs(g.columns, 1, kOutputTiles * micro.mr);
   const Parts depths(depth, micro.nr, kPanels * micro.nr);
