@@ -13,7 +13,8 @@ namespace striate {
 
 struct CommandLine::Parser {
   CLI::App app;
-  std::vector<std::string> flags{"--help"};
+  std::string program;
+  std::vector<std::string> flags{"--help"}, examples;
 
   CLI::Option* remember(const std::string& flag, const std::string& value, CLI::Option* option) {
     flags.push_back(flag);
@@ -21,17 +22,14 @@ struct CommandLine::Parser {
   }
 };
 
-CommandLine::CommandLine(std::string tool, std::string description, const std::vector<std::string>& examples)
+CommandLine::CommandLine(std::string description, std::vector<std::string> examples)
     : parser_(std::make_unique<Parser>()) {
+  parser_->examples = std::move(examples);
   CLI::App& app = parser_->app;
   app.description(std::move(description));
-  app.name("tools/" + std::move(tool));
   app.allow_extras();
   app.set_help_flag("-h,--help", "Print this and exit");
   app.get_formatter()->column_width(30);
-  std::string footer = "\nExamples:";
-  for (const std::string& example : examples) footer += "\n  " + example;
-  app.footer(footer);
 }
 
 CommandLine::~CommandLine() = default;
@@ -57,6 +55,11 @@ CommandLine& CommandLine::repeatable(const std::string& flag, std::vector<std::s
 
 bool CommandLine::parse(int argc, const char* const* argv) {
   CLI::App& app = parser_->app;
+  parser_->program = argv[0];
+  app.name(parser_->program);
+  std::string footer = "\nExamples:";
+  for (const std::string& example : parser_->examples) footer += fmt::format("\n  {} {}", parser_->program, example);
+  app.footer(footer);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -75,6 +78,8 @@ bool CommandLine::parse(int argc, const char* const* argv) {
 }
 
 bool CommandLine::given(const std::string& flag) const { return parser_->app.count(flag) > 0; }
+
+const std::string& CommandLine::program() const { return parser_->program; }
 
 void CommonFlags::add_to(CommandLine& command_line) {
   command_line.option("--config", config, "F", "YAML configuration; tools/configs/ has some")

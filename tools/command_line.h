@@ -14,8 +14,8 @@ enum ExitCode { kDone = 0, kFailed = 1, kBadUsage = 2, kInterrupted = 130 };
 /// A tool's flags: declared with the variables they set, then parsed. Bound variables must outlive the parse.
 class CommandLine {
  public:
-  /// `description` is a sentence or two; `examples` stand at the end of --help, one a line.
-  CommandLine(std::string tool, std::string description, const std::vector<std::string>& examples);
+  /// `description` is a sentence or two; `examples` are flags, as they stand behind the tool's name in --help.
+  CommandLine(std::string description, std::vector<std::string> examples);
   ~CommandLine();
   CommandLine(const CommandLine&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
@@ -32,6 +32,8 @@ class CommandLine {
   bool parse(int argc, const char* const* argv);
   /// Whether the flag was given.
   bool given(const std::string& flag) const;
+  /// The tool as it was called, for messages that say what to call next.
+  const std::string& program() const;
 
  private:
   struct Parser;

@@ -82,13 +82,11 @@ std::function<bool(int64_t, int64_t)> progress_line() {
 
 int evaluate_network(int argc, char** argv) {
   CommandLine command_line(
-      "evaluate",
       "Measures a trained network: loss, top-1, top-5, macro-F1, accuracy of each class, and the "
       "confusion matrix as a picture and a table.",
-      {"tools/evaluate --run runs/quickstart",
-       "tools/evaluate --run runs/quickstart --checkpoint last --split val --json result.json",
-       "tools/evaluate --model alexnet_mini --weights best.safetensors --set data.dataset=fashion_mnist",
-       "tools/evaluate --run runs/quickstart --per-image predictions.csv"});
+      {"--run runs/quickstart", "--run runs/quickstart --checkpoint last --split val --json result.json",
+       "--model alexnet_mini --weights best.safetensors --set data.dataset=fashion_mnist",
+       "--run runs/quickstart --per-image predictions.csv"});
   Flags flags;
   flags.common.add_to(command_line);
   flags.network.add_to(command_line);

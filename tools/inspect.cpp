@@ -54,11 +54,10 @@ nlohmann::ordered_json to_json(const std::string& model, const models::ModelSumm
 
 int inspect(int argc, char** argv) {
   CommandLine command_line(
-      "inspect",
       "Lists a network's layers with output shapes, parameters and multiply-accumulates, and "
       "what memory it takes.",
-      {"tools/inspect --model alexnet", "tools/inspect --model resnet18 --input 32,32,3 --classes 10",
-       "tools/inspect --run runs/quickstart --batch 128 --json layers.json"});
+      {"--model alexnet", "--model resnet18 --input 32,32,3 --classes 10",
+       "--run runs/quickstart --batch 128 --json layers.json"});
   CommonFlags common;
   NetworkFlags network;
   int64_t batch = 1;

@@ -53,11 +53,11 @@ void make_folder(const RunFolder& folder) {
 }
 
 /// The progress has told how the run went; this is where it lies.
-void print_end(const TrainResult& result, const RunFolder& folder, int64_t broken) {
+void print_end(const TrainResult& result, const RunFolder& folder, int64_t broken, const std::string& program) {
   if (broken > 0)
     fmt::print("{} broken images were left out; {} names them.\n", broken, (folder.path() / "log.txt").string());
   if (result.status == TrainStatus::interrupted) {
-    fmt::print("Continue with tools/train --resume {}\n", folder.path().string());
+    fmt::print("Continue with {} --resume {}\n", program, folder.path().string());
     return;
   }
   fmt::print("Weights  {}\nNumbers  {}\n", best_weights_path(folder.path().string()), folder.metrics().string());
@@ -65,12 +65,11 @@ void print_end(const TrainResult& result, const RunFolder& folder, int64_t broke
 }
 
 int train(int argc, char** argv) {
-  CommandLine command_line(
-      "train", "Trains a network from a YAML configuration. Ctrl-C finishes the step, saves and stops.",
-      {"tools/train --config tools/configs/quickstart.yaml --output runs/first",
-       "tools/train --config tools/configs/e4_alexnet_cifar10.yaml --set data.path=/data/cifar-10-batches-bin",
-       "tools/train --config tools/configs/synthetic.yaml --set model.name=alexnet_mini --set train.epochs=5",
-       "tools/train --resume runs/first", "tools/train --resume runs/first --set train.epochs=20"});
+  CommandLine command_line("Trains a network from a YAML configuration. Ctrl-C finishes the step, saves and stops.",
+                           {"--config tools/configs/quickstart.yaml --output runs/first",
+                            "--config tools/configs/e4_alexnet_cifar10.yaml --set data.path=/data/cifar-10-batches-bin",
+                            "--config tools/configs/synthetic.yaml --set model.name=alexnet_mini --set train.epochs=5",
+                            "--resume runs/first", "--resume runs/first --set train.epochs=20"});
   Flags flags;
   flags.common.add_to(command_line);
   command_line.option("--output", flags.output, "DIR", "Folder of the new run (default runs/MODEL-DATASET)")
@@ -108,7 +107,7 @@ int train(int argc, char** argv) {
   log.note(experiment.description());
 
   const TrainResult result = trainer.run();
-  print_end(result, folder, experiment.broken());
+  print_end(result, folder, experiment.broken(), command_line.program());
   return result.status == TrainStatus::interrupted ? kInterrupted : kDone;
 }
 

@@ -14,14 +14,14 @@ struct Flags {
   std::string output;
   int64_t batch = 1;
   CommonFlags common;
-  CommandLine line{"demo", "Shows flags.", {"tools/demo --output x", "tools/demo --batch 3"}};
+  CommandLine line{"Shows flags.", {"--output x", "--batch 3"}};
 
   Flags() {
     common.add_to(line);
     line.option("--output", output, "DIR", "A folder").option("--batch", batch, "N", "Images");
   }
   bool parse(std::vector<const char*> arguments) {
-    arguments.insert(arguments.begin(), "demo");
+    arguments.insert(arguments.begin(), "build/tools/demo");
     return line.parse(static_cast<int>(arguments.size()), arguments.data());
   }
   std::string error(std::vector<const char*> arguments) {
@@ -59,7 +59,7 @@ TEST(CommandLine, HelpHasEveryFlagAndTheExamples) {
   EXPECT_FALSE(flags.parse({"--help"}));
   const std::string help = testing::internal::GetCapturedStdout();
   for (const char* expected :
-       {"Shows flags.", "--output DIR", "--set KEY=VALUE", "--threads N", "Examples:", "tools/demo --batch 3"}) {
+       {"Shows flags.", "--output DIR", "--set KEY=VALUE", "--threads N", "Examples:", "build/tools/demo --batch 3"}) {
     EXPECT_NE(help.find(expected), std::string::npos) << expected << " is missing from\n" << help;
   }
 }
