@@ -1,4 +1,4 @@
-#include "engine/train/trainer.h"
+#include "engine/train/trainer_run.h"
 
 #include <algorithm>
 #include <chrono>
@@ -10,7 +10,6 @@
 #include "engine/allocator.h"
 #include "engine/ops/ops.h"
 #include "engine/random.h"
-#include "engine/train/checkpoint.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/interrupt.h"
 #include "engine/train/weights.h"
@@ -33,55 +32,6 @@ int64_t count_correct(const Tensor& rank) {
   return std::count(places, places + host.size(), 0);
 }
 }  // namespace
-
-class Trainer::Run {
- public:
-  Run(nn::Module& model, const TrainData& data, const TrainOptions& options);
-  void add_observer(TrainObserver& observer) { observers_.push_back(&observer); }
-  void resume();
-  TrainResult run();
-
- private:
-  enum class EpochEnd { complete, step_limit, interrupted };
-
-  template <typename Event>
-  void tell(Event&& event) {
-    for (TrainObserver* observer : observers_) event(*observer);
-  }
-  bool by_accuracy() const { return options_.best_by == "val_top1"; }
-  bool step_limit_reached() const { return options_.max_steps > 0 && state_.step >= options_.max_steps; }
-  bool early_stop_due(int64_t epoch, int64_t best_epoch) const {
-    return options_.early_stop_patience > 0 && epoch - best_epoch >= options_.early_stop_patience;
-  }
-  double rate() const { return schedule_->rate(state_.epoch, state_.batch / options_.accumulate, steps_per_epoch_); }
-  std::string fixed_options() const;
-  TrainResult train_to_the_end();
-  void begin_folder();
-  bool first_record();
-  EpochEnd train_epoch();
-  bool train_step();
-  bool finish_epoch(bool complete);
-  std::optional<Evaluation> measure(const char* part, BatchSource& source);
-  bool measure_test(bool current_is_best, EpochRecord& record);
-  void keep_best();
-  void save();
-  void require_finite(double loss, const char* what, int64_t step, double learning_rate) const;
-  TrainResult result(TrainStatus status) const { return {status, state_.step, state_.last}; }
-
-  nn::Module& model_;
-  TrainData data_;
-  TrainOptions options_;
-  std::vector<TrainObserver*> observers_;
-  std::unique_ptr<Optimizer> optimizer_;
-  std::unique_ptr<Schedule> schedule_;
-  Device device_;
-  int64_t steps_per_epoch_ = 0;
-  bool resumed_ = false;
-  RunState state_;
-  std::pair<int64_t, int64_t> saved_{-1, -1};  // step and rows of the last checkpoint
-  std::vector<Tensor> best_;                   // the best weights of a run without a folder
-  Batch batch_;
-};
 
 Trainer::Run::Run(nn::Module& model, const TrainData& data, const TrainOptions& options)
     : model_(model), data_(data), options_(options) {

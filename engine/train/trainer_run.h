@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/train/checkpoint.h"
+#include "engine/train/metrics.h"
+#include "engine/train/trainer.h"
+
+namespace striate {
+
+/// A run as trainer.cpp keeps it; no part of the interface.
+class Trainer::Run {
+ public:
+  Run(nn::Module& model, const TrainData& data, const TrainOptions& options);
+  void add_observer(TrainObserver& observer) { observers_.push_back(&observer); }
+  void resume();
+  TrainResult run();
+
+ private:
+  enum class EpochEnd { complete, step_limit, interrupted };
+
+  template <typename Event>
+  void tell(Event&& event) {
+    for (TrainObserver* observer : observers_) event(*observer);
+  }
+  bool by_accuracy() const { return options_.best_by == "val_top1"; }
+  bool step_limit_reached() const { return options_.max_steps > 0 && state_.step >= options_.max_steps; }
+  bool early_stop_due(int64_t epoch, int64_t best_epoch) const {
+    return options_.early_stop_patience > 0 && epoch - best_epoch >= options_.early_stop_patience;
+  }
+  double rate() const { return schedule_->rate(state_.epoch, state_.batch / options_.accumulate, steps_per_epoch_); }
+  std::string fixed_options() const;
+  TrainResult train_to_the_end();
+  void begin_folder();
+  bool first_record();
+  EpochEnd train_epoch();
+  bool train_step();
+  bool finish_epoch(bool complete);
+  std::optional<Evaluation> measure(const char* part, BatchSource& source);
+  bool measure_test(bool current_is_best, EpochRecord& record);
+  void keep_best();
+  void save();
+  void require_finite(double loss, const char* what, int64_t step, double learning_rate) const;
+  TrainResult result(TrainStatus status) const { return {status, state_.step, state_.last}; }
+
+  nn::Module& model_;
+  TrainData data_;
+  TrainOptions options_;
+  std::vector<TrainObserver*> observers_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Schedule> schedule_;
+  Device device_;
+  int64_t steps_per_epoch_ = 0;
+  bool resumed_ = false;
+  RunState state_;
+  std::pair<int64_t, int64_t> saved_{-1, -1};  // step and rows of the last checkpoint
+  std::vector<Tensor> best_;                   // the best weights of a run without a folder
+  Batch batch_;
+};
+
+}  // namespace striate
