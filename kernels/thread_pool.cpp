@@ -31,14 +31,17 @@ int available_cores() {
 struct ThreadPool::State {
   std::mutex mutex;
   std::condition_variable wake;
-  std::atomic<uint64_t> generation{0};  // odd or even does not matter: a change means a new loop
+  std::atomic<uint64_t> generation{0};  // a change means a new loop
   std::atomic<bool> stop{false};
-  // The loop in flight; written before `generation` is raised, read after it is seen.
+  // Workers inside the loop in flight, and whether it still takes any. The caller closes it when no task is left and
+  // waits for those inside alone: a worker that a busy machine wakes late costs nobody anything.
+  static constexpr uint32_t kClosed = 1u << 31;
+  std::atomic<uint32_t> gate{kClosed};
+  // The loop in flight: written before the gate opens, read by those who came through it.
   void* fn = nullptr;
   Task task = nullptr;
   int64_t tasks = 0;
   std::atomic<int64_t> next{0};
-  std::atomic<int> busy{0};
   std::mutex run_mutex;
   std::mutex error_mutex;
   std::exception_ptr error;
@@ -55,6 +58,22 @@ struct ThreadPool::State {
       }
     }
     inside_task = false;
+  }
+
+  void join() {
+    if (!(gate.fetch_add(1, std::memory_order_acquire) & kClosed)) work();
+    if (gate.fetch_sub(1, std::memory_order_release) == (kClosed | 1u)) gate.notify_one();
+  }
+
+  void close_and_wait() {
+    uint32_t inside = gate.fetch_or(kClosed, std::memory_order_acquire) | kClosed;
+    for (int spins = 0; inside != kClosed; inside = gate.load(std::memory_order_acquire)) {
+      if (++spins < kSpins) {
+        relax();
+      } else {
+        gate.wait(inside, std::memory_order_acquire);
+      }
+    }
   }
 };
 
@@ -73,8 +92,7 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
         }
         if (s->stop.load(std::memory_order_acquire)) return;
         seen = s->generation.load(std::memory_order_acquire);
-        s->work();
-        s->busy.fetch_sub(1, std::memory_order_release);
+        s->join();
       }
     });
   }
@@ -97,25 +115,18 @@ void ThreadPool::run_erased(int64_t tasks, void* fn, Task task) {
     return;
   }
   std::lock_guard one_loop(s.run_mutex);
+  s.fn = fn;
+  s.task = task;
+  s.tasks = tasks;
+  s.next.store(0, std::memory_order_relaxed);
+  s.gate.fetch_and(~State::kClosed, std::memory_order_release);
   {
     std::lock_guard lock(s.mutex);
-    s.fn = fn;
-    s.task = task;
-    s.tasks = tasks;
-    s.next.store(0, std::memory_order_relaxed);
-    s.busy.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
     s.generation.fetch_add(1, std::memory_order_release);
   }
   s.wake.notify_all();
   s.work();
-  // Every worker must have left the loop before its function object goes out of scope.
-  for (int spins = 0; s.busy.load(std::memory_order_acquire) > 0; ++spins) {
-    if (spins < kSpins) {
-      relax();
-    } else {
-      std::this_thread::yield();
-    }
-  }
+  s.close_and_wait();
   if (s.error) std::rethrow_exception(std::exchange(s.error, nullptr));
 }
 
