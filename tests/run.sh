@@ -23,7 +23,9 @@ done
 jobs=${JOBS:-$(nproc)}
 
 tools/install_packages.sh --tests
-# quickstart.sh may have configured the same folder without tests.
-cmake --preset "$preset" -DSTRIATE_BUILD_TOOLS=ON -DSTRIATE_BUILD_TESTS=ON -DSTRIATE_BUILD_BENCHMARKS=ON
+# quickstart.sh may have configured the same folder without tests. Nothing is timed under the sanitizers.
+benchmarks=ON
+[ "$preset" = host ] || benchmarks=OFF
+cmake --preset "$preset" -DSTRIATE_BUILD_TOOLS=ON -DSTRIATE_BUILD_TESTS=ON -DSTRIATE_BUILD_BENCHMARKS=$benchmarks
 cmake --build --preset "$preset" --parallel "$jobs"
 ctest --preset "$preset" --parallel "$jobs"
