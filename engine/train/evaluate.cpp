@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "engine/autograd.h"
 #include "engine/ops/ops.h"
@@ -12,14 +14,19 @@ namespace striate {
 namespace {
 class EvaluationMode {
  public:
-  explicit EvaluationMode(nn::Module& model) : model_(model), training_(model.training()) { model_.eval(); }
-  ~EvaluationMode() { model_.train(training_); }
+  explicit EvaluationMode(nn::Module& model) {
+    for (const nn::NamedModule& m : model.named_modules()) before_.emplace_back(m.module, m.module->training());
+    model.eval();
+  }
+  ~EvaluationMode() {
+    // train() reaches everything below a module; parents come first, so a part that was frozen gets its own mode back.
+    for (const auto& [module, training] : before_) module->train(training);
+  }
   EvaluationMode(const EvaluationMode&) = delete;
   EvaluationMode& operator=(const EvaluationMode&) = delete;
 
  private:
-  nn::Module& model_;
-  bool training_;
+  std::vector<std::pair<nn::Module*, bool>> before_;
 };
 }  // namespace
 

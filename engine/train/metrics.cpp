@@ -9,7 +9,8 @@ namespace striate {
 
 Metrics::Metrics(int64_t classes)
     : classes_(classes),
-      confusion_(static_cast<size_t>(classes), std::vector<int64_t>(static_cast<size_t>(classes), 0)) {}
+      confusion_(static_cast<size_t>(classes), std::vector<int64_t>(static_cast<size_t>(classes), 0)),
+      without_prediction_(static_cast<size_t>(classes), 0) {}
 
 void Metrics::add(const Tensor& logits, const Tensor& labels, const Tensor& sample_loss, const Tensor& rank) {
   require<ShapeError>(logits.rank() == 2 && logits.dim(1) == classes_, "metrics: logits {}, expected [N,{}]",
@@ -19,10 +20,15 @@ void Metrics::add(const Tensor& logits, const Tensor& labels, const Tensor& samp
   const float* row = host_logits.data<float>();
   for (int64_t n = 0; n < logits.dim(0); ++n, row += classes_) {
     const int32_t place = host_rank.data<int32_t>()[n];
+    // A row with a NaN has rank `classes`: never right, not even among the five of fewer than five classes.
     top1_ += place < 1;
-    top5_ += place < 5;
+    top5_ += place < std::min<int64_t>(5, classes_);
     loss_ += static_cast<double>(host_loss.data<float>()[n]);
     const auto label = static_cast<size_t>(host_labels.data<int32_t>()[n]);
+    if (place >= classes_) {
+      ++without_prediction_[label];
+      continue;
+    }
     // The first of equal logits, as the rank counts them.
     const auto prediction = static_cast<size_t>(std::max_element(row, row + classes_) - row);
     ++confusion_[label][prediction];
@@ -42,7 +48,7 @@ Evaluation Metrics::result() const {
   double f1_sum = 0.0;
   int64_t f1_classes = 0;
   for (size_t c = 0; c < confusion_.size(); ++c) {
-    int64_t labelled = 0, predicted = 0;
+    int64_t labelled = without_prediction_[c], predicted = 0;
     for (size_t other = 0; other < confusion_.size(); ++other) {
       labelled += confusion_[c][other];
       predicted += confusion_[other][c];

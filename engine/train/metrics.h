@@ -12,9 +12,11 @@ struct Evaluation {
   int64_t images = 0;
   double loss = 0.0;  ///< mean cross-entropy, without label smoothing
   double top1 = 0.0, top5 = 0.0;
-  double macro_f1 = 0.0;                        ///< over the classes that occur as label or prediction
-  std::vector<double> per_class;                ///< accuracy; NaN for a class without images
-  std::vector<std::vector<int64_t>> confusion;  ///< [label][prediction]
+  double macro_f1 = 0.0;          ///< over the classes that occur as label or prediction
+  std::vector<double> per_class;  ///< accuracy; NaN for a class without images
+  /// [label][prediction]. An image with a NaN among its logits has no prediction: it is left out here, and counts as
+  /// wrong everywhere else.
+  std::vector<std::vector<int64_t>> confusion;
   double seconds = 0.0;
 };
 
@@ -31,6 +33,7 @@ class Metrics {
   int64_t images_ = 0, top1_ = 0, top5_ = 0;
   double loss_ = 0.0;
   std::vector<std::vector<int64_t>> confusion_;
+  std::vector<int64_t> without_prediction_;  // by label
 };
 
 }  // namespace striate

@@ -23,9 +23,9 @@ struct Chunks {
 
 inline Chunks chunks_of(const BatchNormShape& shape) {
   // 64 KiB of x: half a core's smallest L2, so the second look at a chunk is free. At least 16 rows share the cost of
-  // a chunk's result.
+  // a chunk's result; at most 1,024 go into one float sum, whose error grows with them.
   constexpr int64_t kValues = 16384;
-  const int64_t rows_each = std::max<int64_t>(16, kValues / shape.C);
+  const int64_t rows_each = std::clamp<int64_t>(kValues / shape.C, 16, 1024);
   return {rows_each, (shape.rows + rows_each - 1) / rows_each};
 }
 
@@ -84,10 +84,15 @@ void chunk_statistics(const float* x, const ChunkStatistics& result, const Batch
     float* squares = result.squares + chunk * C;
     with_channel_vectors(C, [&](auto d) HWY_ATTR {
       const auto factor = hn::Set(d, 1.0f / static_cast<float>(end - first));
+      // Summed from the chunk's first row on: the error of the rough mean is then small beside the deviations, not
+      // beside the values, and a constant channel has none.
+      const float* origin = x + first * C;
       column_sums(
           d, C, first, end,
-          [&](int64_t, int64_t i, auto& sum, auto&) HWY_ATTR { sum = hn::Add(sum, hn::LoadU(d, x + i)); },
-          [&](int64_t c, auto sum, auto) HWY_ATTR { hn::StoreU(hn::Mul(sum, factor), d, rough + c); });
+          [&](int64_t c, int64_t i, auto& sum, auto&)
+              HWY_ATTR { sum = hn::Add(sum, hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, origin + c))); },
+          [&](int64_t c, auto sum, auto)
+              HWY_ATTR { hn::StoreU(hn::MulAdd(sum, factor, hn::LoadU(d, origin + c)), d, rough + c); });
       column_sums(
           d, C, first, end,
           [&](int64_t c, int64_t i, auto& sum, auto& square) HWY_ATTR {
@@ -146,7 +151,8 @@ void ForwardTrain(const float* x, const float* gamma, const float* beta, float* 
   for (int64_t c = 0; c < C; ++c) means[c] /= rows;
   for_each_part([&](double n, int64_t c, int64_t i) {
     const double away = double{parts.rough[i]} + parts.deviation[i] - means[c];
-    squares[c] += parts.squares[i] + n * away * away;
+    // Rounding may leave a chunk's squares just below zero; std::max keeps a NaN, its first argument.
+    squares[c] += std::max(double{parts.squares[i]}, 0.0) + n * away * away;
   });
 
   const double momentum = shape.momentum;

@@ -83,7 +83,7 @@ HWY_INLINE int32_t rank_of(const float* row, int64_t classes, int32_t label) {
     nan = nan || !hn::AllFalse(d, hn::IsNaN(v));
     before += hn::CountTrue(d, hn::Gt(v, own));
   });
-  if (nan) return static_cast<int32_t>(classes - 1);
+  if (nan) return static_cast<int32_t>(classes);
   for_each_vector(0, label, [&](int64_t c, auto part) HWY_ATTR {
     // Lanes beyond the label are NaN: equal to nothing.
     before += hn::CountTrue(d, hn::Eq(part.load_or(row + c, hn::Set(d, kNan)), own));

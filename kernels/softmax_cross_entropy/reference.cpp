@@ -27,7 +27,7 @@ template <typename T>
 int32_t rank_of(const T* row, int32_t label, int64_t classes) {
   int32_t rank = 0;
   for (int64_t c = 0; c < classes; ++c) {
-    if (std::isnan(row[c])) return static_cast<int32_t>(classes - 1);
+    if (std::isnan(row[c])) return static_cast<int32_t>(classes);
     if (row[c] > row[label] || (row[c] == row[label] && c < label)) ++rank;
   }
   return rank;

@@ -20,8 +20,8 @@ struct SoftmaxCrossEntropyShape {
 // forward:   log_sum_exp[n] = log Σ_c exp(logit), sample_loss[n] = −Σ_c t_c·log p_c, rank[n] = the number of classes
 // that
 //            come before the true one when sorted by logit (equal logits: the lower class first; a NaN among the row's
-//            logits gives classes − 1): a sample counts for top-k accuracy when rank < k. *loss = the mean of
-//            sample_loss, 0 for an empty batch. `loss` may be null. Every output is overwritten.
+//            logits gives `classes`): a sample counts for top-k accuracy when rank < min(k, classes). *loss = the mean
+//            of sample_loss, 0 for an empty batch. `loss` may be null. Every output is overwritten.
 // backward:  dlogits = (p − t)·(*dloss) / N. Overwritten; may not alias logits.
 // Labels must lie in [0, classes): host devices throw ShapeError naming the sample and the label.
 namespace reference {

@@ -49,6 +49,19 @@ TEST(Metrics, EqualLogitsGoToTheLowerClassEverywhere) {
   EXPECT_EQ(e.confusion[0][0], 1);
 }
 
+TEST(Metrics, ARowWithANanIsWrong) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  // The second and third hold a NaN: in the place of the true class, and elsewhere beside the greatest logit.
+  const Evaluation e = evaluate_logits({5, 0, nan, 0, nan, 5, 0, 5}, {0, 0, 1, 1}, 2);
+  EXPECT_EQ(e.images, 4);
+  EXPECT_EQ(e.top1, 0.5);
+  EXPECT_EQ(e.top5, 0.5);
+  EXPECT_EQ(e.per_class, (std::vector<double>{0.5, 0.5}));
+  EXPECT_EQ(e.confusion, (std::vector<std::vector<int64_t>>{{1, 0}, {0, 1}}));
+  EXPECT_NEAR(e.macro_f1, 2.0 / 3, 1e-12);  // each class: one right, one missed, none false
+  EXPECT_EQ(evaluate_logits({nan}, {0}, 1).top1, 0.0);
+}
+
 TEST(Evaluate, CountsEveryImageOnceAndChangesNothing) {
   const auto network = test::toy_network();
   test::ToySource source(50, 16, 1);
@@ -86,6 +99,17 @@ TEST(Evaluate, CountsEveryImageOnceAndChangesNothing) {
   EXPECT_EQ(evaluate(*network, source, Device::cpu, options).images, 16);
   test::ToySource nothing(0, 16, 1);
   EXPECT_THROW(evaluate(*network, nothing, Device::cpu), Error);
+}
+
+TEST(Evaluate, GivesEveryModuleItsOwnModeBack) {
+  const auto network = test::toy_network();
+  test::ToySource source(16, 16, 1);
+  network->train();
+  nn::Module& frozen = *network->named_modules().back().module;
+  frozen.eval();
+  evaluate(*network, source, Device::cpu);
+  EXPECT_TRUE(network->training());
+  EXPECT_FALSE(frozen.training());
 }
 
 TEST(TrainOptions, ReadsEveryKey) {

@@ -186,6 +186,25 @@ TEST_P(BatchNormEdges, TrainingNeedsTwoRows) {
       {"batch_norm", "[1,1]", "larger batch"}));
 }
 
+TEST_P(BatchNormEdges, AConstantChannelHasNoVariance) {
+  struct Constant {
+    BatchNormShape shape;
+    float value;
+  };
+  for (const Constant& c : {Constant{{16384, 1}, 11484.0f}, Constant{{2048, 8}, 103710.0f}}) {
+    const auto channels = static_cast<size_t>(c.shape.C);
+    const std::vector<float> x(static_cast<size_t>(c.shape.size()), c.value), gamma(channels, 1.0f), beta(channels);
+    std::vector<float> y(x.size(), NAN), mean(channels), inv_std(channels), running_mean(channels),
+        running_var(channels, 1.0f);
+    backend().train(x.data(), gamma.data(), beta.data(), y.data(), mean.data(), inv_std.data(), running_mean.data(),
+                    running_var.data(), c.shape, context_);
+    EXPECT_TRUE(all_equal(y, std::vector<float>(x.size(), 0.0f)));
+    EXPECT_TRUE(all_equal(mean, std::vector<float>(channels, c.value)));
+    EXPECT_TRUE(all_close(inv_std, std::vector<float>(channels, 316.227766f), {0, 1e-6}));  // 1/√1e-5
+    EXPECT_TRUE(all_close(running_var, std::vector<float>(channels, 0.9f), {0, 1e-6}));
+  }
+}
+
 TEST_P(BatchNormEdges, NoRowsGiveNoGradient) {
   const float gamma[2] = {1, 1}, mean[2] = {}, inv_std[2] = {1, 1};
   GuardedBuffer<float> dgamma(2), dbeta(2, 5.0f), y(0);
