@@ -3,13 +3,17 @@
 #include <sched.h>
 
 #include <exception>
+#include <system_error>
 #include <utility>
+
+#include "kernels/error.h"
 
 namespace striate {
 
 namespace {
-// A worker looks for the next loop this many times before it sleeps: about 20 µs, the gap between two kernels
-// of a step. Longer would take the core from the data workers.
+// A worker looks for the next loop this many times before it sleeps, and a caller for its last workers: 10 to 100 µs,
+// as the processor's pause is short or long (about 15 to 140 cycles), which covers the gap between two kernels of a
+// step. Longer would take the core from the data workers.
 constexpr int kSpins = 2000;
 
 thread_local bool inside_task = false;
@@ -60,6 +64,16 @@ struct ThreadPool::State {
     inside_task = false;
   }
 
+  void end(std::vector<std::thread>& workers) {
+    {
+      std::lock_guard lock(mutex);
+      stop.store(true, std::memory_order_release);
+      generation.fetch_add(1, std::memory_order_release);
+    }
+    wake.notify_all();
+    for (auto& worker : workers) worker.join();
+  }
+
   void join() {
     if (!(gate.fetch_add(1, std::memory_order_acquire) & kClosed)) work();
     if (gate.fetch_sub(1, std::memory_order_release) == (kClosed | 1u)) gate.notify_one();
@@ -81,7 +95,7 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   const int count = threads > 0 ? threads : available_cores();
   workers_.reserve(static_cast<size_t>(count - 1));
   for (int i = 1; i < count; ++i) {
-    workers_.emplace_back([s = state_.get()] {
+    const auto work = [s = state_.get()] {
       uint64_t seen = 0;
       for (;;) {
         int spins = 0;
@@ -94,19 +108,20 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
         seen = s->generation.load(std::memory_order_acquire);
         s->join();
       }
-    });
+    };
+    try {
+      workers_.emplace_back(work);
+    } catch (const std::system_error& error) {
+      state_->end(workers_);
+      throw Error(
+          fmt::format("thread pool: {} of {} threads could be started, then: {}; ask for fewer, or allow this process "
+                      "more threads and memory",
+                      i, count, error.what()));
+    }
   }
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(state_->mutex);
-    state_->stop.store(true, std::memory_order_release);
-    state_->generation.fetch_add(1, std::memory_order_release);
-  }
-  state_->wake.notify_all();
-  for (auto& worker : workers_) worker.join();
-}
+ThreadPool::~ThreadPool() { state_->end(workers_); }
 
 void ThreadPool::run_erased(int64_t tasks, void* fn, Task task) {
   State& s = *state_;

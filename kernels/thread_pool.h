@@ -17,7 +17,7 @@ namespace striate {
 /// (index range → value) is the same for every number of threads.
 class ThreadPool {
  public:
-  /// `threads` ≥ 1 counts the calling thread; 0 takes every core this process may run on.
+  /// `threads` ≥ 1 counts the calling thread; 0 takes all cores allowed. Throws Error if the system starts fewer.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -26,8 +26,8 @@ class ThreadPool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Calls fn(task) for every task in [0, tasks), task by task from a shared counter; returns when all are
-  /// done. The first exception thrown by a task is rethrown here. Not reentrant: a task that calls run()
-  /// on the same pool runs its tasks inline.
+  /// done. The first exception thrown by a task is rethrown here. Not reentrant: within a task of any pool
+  /// run() calls fn inline, one task after another.
   template <typename Fn>
   void run(int64_t tasks, Fn&& fn) {
     if (tasks <= 0) return;

@@ -2,10 +2,18 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include "kernels/error.h"
 
 namespace striate::test {
 namespace {
@@ -75,6 +83,29 @@ TEST_P(ThreadPoolTest, SurvivesManyShortLoops) {
 
 INSTANTIATE_TEST_SUITE_P(, ThreadPoolTest, testing::Values(1, 2, 3),
                          [](const auto& test) { return std::to_string(test.param) + "_threads"; });
+
+// A sanitizer's own mappings fail under a limit of memory before a thread does.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST(ThreadPoolDeathTest, SaysHowManyThreadsCouldBeStarted) {
+  const auto start_too_many = [] {
+    std::ifstream statm("/proc/self/statm");
+    rlim_t pages = 0;
+    statm >> pages;
+    const rlim_t room = rlim_t{64} << 20;  // a few stacks
+    const rlim_t bytes = pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE)) + room;
+    const rlimit limit{bytes, bytes};
+    ::setrlimit(RLIMIT_AS, &limit);
+    try {
+      ThreadPool pool(1000);
+    } catch (const Error& error) {
+      std::fputs(error.what(), stderr);
+      std::_Exit(0);
+    }
+    std::_Exit(1);
+  };
+  EXPECT_EXIT(start_too_many(), testing::ExitedWithCode(0), "[0-9]+ of 1000 threads could be started");
+}
+#endif
 
 TEST(ThreadPool, ZeroTakesTheCores) { EXPECT_GE(ThreadPool(0).size(), 1); }
 
