@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdint>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -35,6 +36,7 @@ class HostAllocator : public Allocator {
   ~HostAllocator() override { release_free(); }
 
   void* allocate(size_t bytes) override {
+    require<Error>(bytes <= static_cast<size_t>(PTRDIFF_MAX), "out of memory: {} bytes asked for", bytes);
     const size_t size = size_class(bytes);
     std::lock_guard lock(mutex_);
     void* memory = nullptr;

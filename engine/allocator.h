@@ -20,7 +20,7 @@ struct AllocatorStats {
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  /// Throws Error, naming the size and what is in use, when the system has no more.
+  /// Throws Error, naming the size, when the system has no more or no object can be as large.
   virtual void* allocate(size_t bytes) = 0;
   virtual void deallocate(void* memory, size_t bytes) noexcept = 0;
   virtual AllocatorStats stats() const = 0;

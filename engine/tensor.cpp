@@ -1,6 +1,7 @@
 #include "engine/tensor.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "engine/allocator.h"
@@ -63,7 +64,10 @@ const TensorImpl& checked(const std::shared_ptr<TensorImpl>& impl) {
 }  // namespace
 
 Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
-  const size_t bytes = static_cast<size_t>(element_count(shape)) * size_of(dtype);
+  size_t bytes = 0;
+  require<ShapeError>(!__builtin_mul_overflow(static_cast<size_t>(element_count(shape)), size_of(dtype), &bytes) &&
+                          bytes <= static_cast<size_t>(PTRDIFF_MAX),
+                      "tensor {}: too many elements", to_string(shape));
   auto impl = std::make_shared<TensorImpl>();
   impl->shape = std::move(shape);
   impl->dtype = dtype;
@@ -152,6 +156,9 @@ Tensor Tensor::detach() const {
 Tensor Tensor::clone() const {
   Tensor copy = empty(shape(), dtype(), device());
   copy.copy_from(*this);
+  if (any_requires_grad({*this})) {
+    record("clone", copy, {*this}, [](const Tensor& dy, Gradients& g) { g.add(0, dy); });
+  }
   return copy;
 }
 
@@ -159,6 +166,9 @@ Tensor Tensor::to(Device target) const {
   if (device() == target) return *this;
   Tensor copy = empty(shape(), dtype(), target);
   copy.copy_from(*this);
+  if (any_requires_grad({*this})) {
+    record("to", copy, {*this}, [source = device()](const Tensor& dy, Gradients& g) { g.add(0, dy.to(source)); });
+  }
   return copy;
 }
 

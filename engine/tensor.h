@@ -45,6 +45,7 @@ struct TensorImpl;
 class Tensor {
  public:
   Tensor() = default;  ///< undefined: no values
+  /// Throws ShapeError for a negative size, or more bytes than can be addressed.
   static Tensor empty(Shape shape, DType dtype = DType::float32, Device device = Device::cpu);
   static Tensor zeros(Shape shape, DType dtype = DType::float32, Device device = Device::cpu);
   static Tensor full(Shape shape, float value, Device device = Device::cpu);
@@ -72,8 +73,8 @@ class Tensor {
   Tensor reshape(Shape shape) const;
   /// The same values, cut off from the graph.
   Tensor detach() const;
-  Tensor clone() const;
-  Tensor to(Device device) const;  ///< itself where it is there already
+  Tensor clone() const;            ///< recorded for the backward
+  Tensor to(Device device) const;  ///< itself where it is there already, else a copy; recorded for the backward
   void copy_from(const Tensor& source);
   void fill(float value);
   float item() const;  ///< the value of a one-element float tensor

@@ -39,7 +39,7 @@ struct InitOptions {
 /// Throws ConfigError naming the nearest scheme.
 InitScheme parse_init_scheme(const std::string& name);
 
-/// Fills every parameter from (seed, the parameter's place in named_parameters()).
+/// Fills the weights and biases of convolutions and linear layers, each from (seed, its place among those alone).
 void initialize(Module& module, const InitOptions& options, uint64_t seed);
 
 }  // namespace striate::nn

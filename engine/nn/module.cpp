@@ -27,6 +27,12 @@ ObserverGuard::ObserverGuard(ForwardObserver& observer) : previous_(installed_ob
 }
 ObserverGuard::~ObserverGuard() { installed_observer = previous_; }
 
+Module::~Module() {
+  for (auto& [name, child] : children_) {
+    if (child->parent_ == this) child->parent_ = nullptr;
+  }
+}
+
 Tensor Module::operator()(const Tensor& x) {
   Tensor y = forward(x);
   if (installed_observer) installed_observer->observe(*this, x, y);
@@ -107,10 +113,13 @@ void Module::add_child(const std::string& name, ModulePtr module) {
   require<Error>(module != nullptr, "{}: child '{}' is null", type(), name);
   const bool taken = std::any_of(children_.begin(), children_.end(), [&](const auto& c) { return c.first == name; });
   require<Error>(!taken, "{}: has a child '{}' already", type(), name);
+  module->parent_ = this;
   children_.emplace_back(name, std::move(module));
-  // Whoever is put together last is the root, so dropout layers end up numbered through the whole network.
+  // From the top, so that dropout layers are numbered through the whole network in whatever order it is put together.
+  Module* top = this;
+  while (top->parent_ != nullptr) top = top->parent_;
   uint32_t layer = 0;
-  for (const NamedModule& m : named_modules()) {
+  for (const NamedModule& m : top->named_modules()) {
     if (auto* dropout = dynamic_cast<Dropout*>(m.module)) dropout->set_layer(layer++);
   }
 }

@@ -43,7 +43,7 @@ class ObserverGuard {
 class Module {
  public:
   Module() = default;
-  virtual ~Module() = default;
+  virtual ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
@@ -90,6 +90,7 @@ class Module {
   void collect(const std::string& prefix, std::vector<NamedTensor> Module::*own, std::vector<NamedTensor>& out) const;
 
   bool training_ = true;
+  Module* parent_ = nullptr;  // the last module this became a child of, while that lives
   std::vector<NamedTensor> parameters_, buffers_;
   std::vector<std::pair<std::string, ModulePtr>> children_;
 };

@@ -31,12 +31,13 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
                      y.data<float>(), mean.data<float>(), inv_std.data<float>(), running_mean.data<float>(),
                      running_var.data<float>(), shape, context(device));
   } else {
-    mean = running_mean.detach();
     STRIATE_DISPATCH(device, batch_norm_forward_eval, x.data<float>(), gamma.data<float>(), beta.data<float>(),
                      std::as_const(running_mean).data<float>(), std::as_const(running_var).data<float>(),
                      y.data<float>(), inv_std.data<float>(), shape, context(device));
   }
   if (!any_requires_grad({x, gamma, beta})) return y;
+  // A copy: a later forward in training mode may move the running mean before this one's backward.
+  if (!training) mean = running_mean.detach().clone();
 
   record("batch_norm", y, {x, gamma, beta},
          [x = x.detach(), gamma = gamma.detach(), mean, inv_std, shape, training, device](const Tensor& dy,

@@ -18,10 +18,11 @@ void check_same_device(const char* op, const Tensor& a, const Tensor& b) {
                  to_string(a.device()), to_string(b.device()));
 }
 
-void check_bias(const char* op, const Tensor& bias, int64_t channels) {
+void check_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t channels) {
   if (!bias.defined()) return;
   require<ShapeError>(bias.shape() == Shape{channels}, "{}: expected a bias [{}], found {}", op, channels,
                       to_string(bias.shape()));
+  check_same_device(op, x, bias);
 }
 
 Tensor through_activation(Activation activation, const Tensor& saved_y, const Tensor& dy) {

@@ -13,8 +13,8 @@ namespace striate::ops {
 void check_rank(const char* op, const char* input, const Tensor& t, int64_t rank);
 /// Throws Error unless both live on one device.
 void check_same_device(const char* op, const Tensor& a, const Tensor& b);
-/// Throws ShapeError unless `bias` is undefined or [channels].
-void check_bias(const char* op, const Tensor& bias, int64_t channels);
+/// Throws ShapeError unless `bias` is undefined or [channels]; Error unless it lives where x does.
+void check_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t channels);
 
 inline const float* data_or_null(const Tensor& t) { return t.defined() ? t.data<float>() : nullptr; }
 

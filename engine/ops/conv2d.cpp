@@ -18,7 +18,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
   shape.check();
   require<ShapeError>(w.dim(3) == shape.group_channels(), "conv2d: x {} with {} groups needs w [K,R,S,{}], found {}",
                       to_string(x.shape()), options.groups, shape.group_channels(), to_string(w.shape()));
-  check_bias("conv2d", b, shape.K);
+  check_bias("conv2d", x, b, shape.K);
   const Device device = x.device();
 
   Tensor y = Tensor::empty({shape.N, shape.P(), shape.Q(), shape.K}, DType::float32, device);

@@ -16,7 +16,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
   shape.check();
   require<ShapeError>(w.dim(1) == shape.C, "linear: x {} needs w [K,{}], found {}", to_string(x.shape()), shape.C,
                       to_string(w.shape()));
-  check_bias("linear", b, shape.K);
+  check_bias("linear", x, b, shape.K);
   const Device device = x.device();
 
   Tensor y = Tensor::empty({shape.N, shape.K}, DType::float32, device);

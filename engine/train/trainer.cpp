@@ -295,7 +295,7 @@ bool Trainer::Run::measure_test(bool current_is_best, EpochRecord& record) {
   std::vector<NamedTensor> weights = named_weights(model_);
   std::vector<Tensor> current;
   if (!current_is_best) {
-    for (const NamedTensor& w : weights) current.push_back(w.tensor.clone());
+    for (const NamedTensor& w : weights) current.push_back(w.tensor.detach().clone());
     if (!options_.output.empty()) {
       load_weights(best_weights_path(options_.output), model_);
     } else {
@@ -322,7 +322,7 @@ void Trainer::Run::keep_best() {
   const std::vector<NamedTensor> weights = named_weights(model_);
   best_.resize(weights.size());
   for (size_t i = 0; i < weights.size(); ++i) {
-    if (!best_[i].defined()) best_[i] = weights[i].tensor.clone();
+    if (!best_[i].defined()) best_[i] = weights[i].tensor.detach().clone();
     best_[i].copy_from(weights[i].tensor);
   }
 }

@@ -213,6 +213,31 @@ TEST_P(AutogradOn, GraphThatIsNeverWalkedLeavesNothingBehind) {
   EXPECT_EQ(allocator(GetParam()).stats().in_use, before) << "a node holds its own output";
 }
 
+TEST_P(AutogradOn, CopiesPassTheGradientOn) {
+  Tensor x = random_tensor({4}, 1).set_requires_grad(true);
+  const Tensor y = ops::scale(x.to(GetParam()).clone(), 3).to(Device::cpu);
+  EXPECT_TRUE(y.requires_grad());
+  weighted_sum(y).backward();
+  Tensor z = x.detach().clone().set_requires_grad(true);
+  weighted_sum(ops::scale(z, 3)).backward();
+  EXPECT_EQ(x.grad().device(), Device::cpu);
+  EXPECT_EQ(x.grad().to_vector<float>(), z.grad().to_vector<float>());
+}
+
+TEST_P(AutogradOn, BatchNormsBackwardUsesTheStatisticsOfItsForward) {
+  const Tensor x = random_tensor({6, 3}, 1, GetParam());
+  const auto gradient = [&](bool train_between) {
+    Tensor gamma = Tensor::full({3}, 1, GetParam()), beta = Tensor::zeros({3}, DType::float32, GetParam());
+    Tensor mean = Tensor::full({3}, 0.5f, GetParam()), var = Tensor::full({3}, 2, GetParam());
+    gamma.set_requires_grad(true);
+    const Tensor loss = weighted_sum(ops::batch_norm(x, gamma, beta, mean, var, false, 0.5f, 1e-5f));
+    if (train_between) ops::batch_norm(x, gamma, beta, mean, var, true, 0.5f, 1e-5f);
+    loss.backward();
+    return gamma.grad().to_vector<float>();
+  };
+  EXPECT_EQ(gradient(true), gradient(false));
+}
+
 TEST(Autograd, RefusesWhatHasNoGradient) {
   Tensor x = random_tensor({2, 2}, 1).set_requires_grad(true);
   EXPECT_THROW(ops::scale(x, 2).backward(), ShapeError);
@@ -251,6 +276,15 @@ TEST(Ops, NameTheOpAndTheShapesInErrors) {
               ops::linear(Tensor::zeros({2, 3}), Tensor::zeros({2, 3}, DType::float32, Device::reference), Tensor());
             }),
             "linear: inputs live on cpu and reference; move one with to()");
+  const Tensor bias_elsewhere = Tensor::zeros({2}, DType::float32, Device::reference);
+  EXPECT_EQ(message([&] {
+              ops::linear(Tensor::zeros({2, 3}), Tensor::zeros({2, 3}), bias_elsewhere);
+            }),
+            "linear: inputs live on cpu and reference; move one with to()");
+  EXPECT_EQ(message([&] {
+              ops::conv2d(image, Tensor::zeros({2, 3, 3, 3}), bias_elsewhere, {});
+            }),
+            "conv2d: inputs live on cpu and reference; move one with to()");
   EXPECT_NE(message([&] {
               ops::conv2d(image, Tensor::zeros({2, 5, 5, 3}), Tensor(), {});
             }).find("larger than the padded image"),

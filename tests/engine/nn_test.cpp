@@ -105,6 +105,21 @@ TEST(Module, DropoutLayersDifferAndRestInEval) {
   EXPECT_NE(first(ones).to_vector<float>(), ones.to_vector<float>());
 }
 
+TEST(Module, DropoutLayersDifferWhereTheOuterModuleIsBuiltFirst) {
+  const auto first = std::make_shared<Sequential>(), second = std::make_shared<Sequential>();
+  {
+    Sequential network;
+    network.add(first);
+    network.add(second);
+    first->add(std::make_shared<Dropout>(0.5f));
+    second->add(std::make_shared<Dropout>(0.5f));
+    const Tensor ones = Tensor::full({64, 10}, 1);
+    EXPECT_NE((*first)(ones).to_vector<float>(), (*second)(ones).to_vector<float>()) << "both drew the same mask";
+  }
+  first->add(std::make_shared<Dropout>(0.5f));  // the outer module is gone
+  EXPECT_EQ(first->children().size(), 2u);
+}
+
 TEST(Module, BatchNormMovesItsBuffersInTrainingOnly) {
   BatchNorm2d norm(3);
   const Tensor x = random_tensor({4, 2, 2, 3}, 1, Device::cpu, 2, 4);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
+
 #include "engine/allocator.h"
 #include "kernels/error.h"
 #include "tests/engine/devices.h"
@@ -51,6 +53,8 @@ TEST(Tensor, RefusesShapesThatDoNotFit) {
   EXPECT_THROW(Tensor::from<float>({1, 2, 3}, {2, 2}), ShapeError);
   EXPECT_THROW(Tensor::empty({2, -1}), ShapeError);
   EXPECT_THROW(Tensor::empty({int64_t{1} << 40, int64_t{1} << 40}), ShapeError);
+  EXPECT_THROW(Tensor::zeros({int64_t{1} << 62}), ShapeError);  // 2^64 bytes wrap to none
+  EXPECT_THROW(Tensor::empty({int64_t{1} << 61}), ShapeError);  // more than one object may have
   const Tensor t = Tensor::zeros({2, 3});
   EXPECT_THROW(t.reshape({4}), ShapeError);
   EXPECT_THROW(t.dim(2), ShapeError);
@@ -98,6 +102,11 @@ TEST(Allocator, SaysHowMuchWasAskedForWhenThereIsNoMore) {
   } catch (const Error& e) {
     EXPECT_NE(std::string(e.what()).find("out of memory"), std::string::npos) << e.what();
   }
+}
+
+TEST(Allocator, RefusesWhatNoObjectCanBe) {
+  EXPECT_THROW(allocator(Device::cpu).allocate(SIZE_MAX), Error);
+  EXPECT_THROW(allocator(Device::cpu).allocate(size_t{PTRDIFF_MAX} + 1), Error);
 }
 
 TEST(Device, IsParsedAndNamed) {
