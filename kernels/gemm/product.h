@@ -21,8 +21,8 @@ struct Weights {
 
 /// c(m, n) = act(Σ_d a(m, d)·w(d, n) + bias[n]) for each of `groups` independent products.
 /// Row m = (image, p, q) of c begins at c + image·c_image_stride + p·c_row_stride + q·c_pixel_stride and is
-/// overwritten. Each value is summed in an order that depends on the depth alone: the same bits for any number of
-/// threads.
+/// overwritten. Each value is summed in an order that depends on the shape of the product alone: the same bits for any
+/// number of threads.
 struct Product {
   Patches a;
   Weights w;

@@ -8,8 +8,9 @@ namespace striate {
 
 // x [N,C], w [K,C], b [K] or null, y [N,K].
 //
-// forward:          y = act(x·wᵀ + b). `activation` must satisfy derivative_from_output(). y is overwritten.
-// backward_data:    dx = dy·w, dy = ∂L/∂(pre-activation output). dx is overwritten.
+// forward:          y = act(x·wᵀ + b). `activation` must satisfy derivative_from_output(). y is overwritten and
+//                   must not alias x, w or b.
+// backward_data:    dx = dy·w, dy = ∂L/∂(pre-activation output). dx is overwritten and must not alias dy.
 // backward_weight:  dw = dyᵀ·x, db = Σ_n dy where db is not null; overwritten or added to, as `accumulate` says.
 //
 // All throw ShapeError from LinearShape::check(). Same bits for every run with the same number of threads.

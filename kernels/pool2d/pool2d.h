@@ -18,7 +18,7 @@ namespace striate {
 // avg backward:  dx overwritten.
 // adaptive:      see AdaptivePool2dShape.
 //
-// All throw ShapeError from the shape's own check().
+// Outputs must not alias inputs. All throw ShapeError from the shape's own check().
 namespace reference {
 template <typename T>
 void max_pool2d_forward(const T* x, T* y, uint8_t* index, const Pool2dShape& shape, Context& context);
