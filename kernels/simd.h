@@ -3,12 +3,7 @@
 // A cpu.cpp defines HWY_TARGET_INCLUDE as its own path and includes this file, which compiles it once for each
 // instruction set. No `#pragma once`: the lower part is compiled for each of them too.
 
-#if !defined(HWY_DISABLED_TARGETS)
-// AVX2, AVX-512, NEON and the baseline. SSSE3, SSE4 (bits 12, 11) and the refinements of AVX-512 (bits 0 … 7) would
-// double the compile time for a few percent; SVE and RVV (bits 24 … 27, 37) have vectors of unknown size, which no
-// array can hold. By number, since names differ between Highway's versions.
-#define HWY_DISABLED_TARGETS ((1LL << 12) | (1LL << 11) | ((1LL << 8) - 1) | (15LL << 24) | (1LL << 37))
-#endif
+#include "kernels/simd_targets.h"
 
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>

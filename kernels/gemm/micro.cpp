@@ -9,8 +9,8 @@
 #include <cstddef>
 #include <utility>
 
-// Two x86 targets and the portable one keep the compile time down. Scalable vectors cannot stand in arrays.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#include "kernels/simd_targets.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm/micro.cpp"
 #include <hwy/cache_control.h>
@@ -26,11 +26,13 @@ using Vector = hn::Vec<Tag>;
 constexpr Tag kTag;
 constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(kTag));
 constexpr int64_t kColumns = 2 * kLanes;
-#if HWY_TARGET == HWY_AVX3
+#if HWY_ARCH_X86 && HWY_TARGET < HWY_AVX3
+#error "No tile is tuned for this refinement of AVX-512: disable it in kernels/simd_targets.h"
+#elif HWY_TARGET == HWY_AVX3
 constexpr int kRows = 14;
 #elif HWY_TARGET == HWY_AVX2
 constexpr int kRows = 6;
-#elif HWY_TARGET == HWY_NEON
+#elif HWY_ARCH_ARM_A64
 constexpr int kRows = 12;
 #else
 constexpr int kRows = 4;

@@ -1,8 +1,9 @@
 // The matrix products on every instruction set that this build and this machine have, not only on the best.
 #include <gtest/gtest.h>
 
-// The sets that the kernels are compiled for.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+// Before Highway: the sets that the kernels are compiled for.
+#include "kernels/simd_targets.h"
+
 #include <hwy/highway.h>
 
 #include <string>
