@@ -108,6 +108,7 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
   front_ = fill_batch_ = first_batch;
   fill_row_ = 0;
   delivered_ = 0;
+  first_batch_ = first_batch;
   started_ = true;
   while (static_cast<int>(threads_.size()) < options_.workers) threads_.emplace_back([this] { work(); });
   work_.notify_all();
@@ -239,7 +240,7 @@ bool Loader::next(Batch& batch) {
   require<Error>(started_, "loader: next() before start()");
   for (;;) {
     if (front_ == batches()) {
-      require<IoError>(delivered_ > 0 || reported_.empty(), "every image is broken; the last: {}",
+      require<IoError>(delivered_ > 0 || first_batch_ > 0 || reported_.empty(), "every image is broken; the last: {}",
                        reported_.empty() ? "" : reported_.rbegin()->second);
       return false;
     }
@@ -256,6 +257,10 @@ bool Loader::next(Batch& batch) {
     batch.index = slot.batch;
     batch.images = slot.images;
     batch.labels = slot.labels;
+    batch.places.clear();
+    for (int64_t row = 0; row < slot.rows; ++row) {
+      if (slot.broken[static_cast<size_t>(row)] == 0) batch.places.push_back(slot.batch * batch_size() + row);
+    }
     if (kept < slot.rows) {
       batch.images = Tensor::empty({kept, options_.height, options_.width, options_.channels});
       batch.labels = Tensor::empty({kept}, DType::int32);

@@ -96,8 +96,9 @@ class Loader final : public BatchSource {
   int64_t front_ = 0;       // the batch that next() hands out next
   int64_t fill_batch_ = 0;  // where the next claim begins
   int64_t fill_row_ = 0;
-  int64_t delivered_ = 0;  // images handed out since start()
-  int in_flight_ = 0;      // claims being worked on
+  int64_t first_batch_ = 0;  // what start() was given
+  int64_t delivered_ = 0;    // images handed out since start()
+  int in_flight_ = 0;        // claims being worked on
   bool started_ = false, stop_ = false;
   std::vector<std::thread> threads_;
 };

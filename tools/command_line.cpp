@@ -1,6 +1,7 @@
 #include "tools/command_line.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -96,9 +97,11 @@ std::vector<std::string> CommonFlags::overrides() const {
 }
 
 int run_tool(const char* name, const std::function<int()>& body) {
+  // A pipe whose reader has gone is a failed write, not the end: a run goes on and saves.
+  ::signal(SIGPIPE, SIG_IGN);
   const auto say = [name](const std::string& message) {
     std::fflush(stdout);
-    fmt::print(stderr, "{}: {}\n", name, message);
+    std::fputs(fmt::format("{}: {}\n", name, message).c_str(), stderr);
   };
   try {
     return body();

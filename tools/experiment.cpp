@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <filesystem>
+#include <utility>
+
 #include "kernels/error.h"
 #include "models/registry.h"
 
@@ -22,6 +25,13 @@ Data open(const RunConfig& config, const std::shared_ptr<std::function<void(cons
     if (*on_broken) (*on_broken)(message);
   };
   return open_data(config.data, options);
+}
+
+/// For a single-quoted YAML scalar.
+std::string quoted(const std::string& text) {
+  std::string doubled;
+  for (const char c : text) doubled += c == '\'' ? "''" : std::string(1, c);
+  return doubled;
 }
 
 }  // namespace
@@ -52,17 +62,28 @@ std::string Experiment::description() const {
                      data_.channels, num_threads(), num_threads() == 1 ? "" : "s");
 }
 
-std::string Experiment::resolved_config() const {
+std::vector<std::string> Experiment::settled() const {
   std::vector<std::string> settled = {fmt::format("model.num_classes={}", classes_),
                                       fmt::format("model.in_channels={}", data_.channels),
                                       fmt::format("data.channels={}", data_.channels),
                                       fmt::format("data.image_size=[{}, {}]", data_.height, data_.width)};
+  // A run is evaluated and resumed from other folders too.
+  for (const auto& [key, path] :
+       {std::pair{"path", config_.data.path}, std::pair{"class_names", config_.data.class_names}}) {
+    if (path.empty()) continue;
+    settled.push_back(
+        fmt::format("data.{}='{}'", key, quoted(std::filesystem::absolute(path).lexically_normal().string())));
+  }
   if (config_.data.normalize_by == NormalizeBy::computed) {
     settled.push_back(fmt::format("data.normalize={{mean: [{}], std: [{}]}}", fmt::join(data_.normalization.mean, ", "),
                                   fmt::join(data_.normalization.std, ", ")));
   }
-  return config_.text(settled);
+  return settled;
 }
+
+std::string Experiment::resolved_config() const { return config_.text(settled()); }
+
+std::string Experiment::fixed_by_resume() const { return config_.fixed_by_resume(settled()); }
 
 int64_t Experiment::broken() const {
   int64_t count = 0;

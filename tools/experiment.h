@@ -33,12 +33,16 @@ class Experiment {
   /// The configuration with what the data and the model have settled: classes, channels, image size, and mean and
   /// deviation where they were computed.
   std::string resolved_config() const;
+  /// Its sections model and data for TrainOptions::fixed.
+  std::string fixed_by_resume() const;
 
   /// Told of every broken picture that is left out.
   void on_broken(std::function<void(const std::string&)> tell) { *on_broken_ = std::move(tell); }
   int64_t broken() const;
 
  private:
+  std::vector<std::string> settled() const;  // overrides: what the data settled
+
   RunConfig config_;
   std::shared_ptr<std::function<void(const std::string&)>> on_broken_;
   Data data_;

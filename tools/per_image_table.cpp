@@ -28,9 +28,11 @@ void PerImageTable::add(const Batch& batch, const Tensor& logits) {
     const float* highest = std::max_element(row, row + classes);
     double sum = 0.0;
     for (int64_t c = 0; c < classes; ++c) sum += p[static_cast<size_t>(c)] = std::exp(double{row[c]} - *highest);
-    fmt::format_to(std::back_inserter(text_), "{},{},{}", images_++, labels[i], highest - row);
+    const int64_t image = batch.places.empty() ? images_ : batch.places[static_cast<size_t>(i)];
+    fmt::format_to(std::back_inserter(text_), "{},{},{}", image, labels[i], highest - row);
     for (const double weight : p) fmt::format_to(std::back_inserter(text_), ",{:.6g}", weight / sum);
     text_ += '\n';
+    ++images_;
   }
 }
 

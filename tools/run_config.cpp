@@ -1,6 +1,10 @@
 #include "tools/run_config.h"
 
 #include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <set>
 
 #include "engine/config.h"
 #include "kernels/error.h"
@@ -54,6 +58,30 @@ std::string RunConfig::text(const std::vector<std::string>& more) const {
   std::vector<std::string> all = overrides;
   all.insert(all.end(), more.begin(), more.end());
   return ConfigReader::load(file, all).text() + "\n";
+}
+
+std::string RunConfig::fixed_by_resume(const std::vector<std::string>& more) const {
+  std::vector<std::string> all = overrides;
+  all.insert(all.end(), more.begin(), more.end());
+  ConfigReader reader = ConfigReader::load(file, all);
+  const std::set<std::string> free = {"data.path", "data.class_names", "data.workers", "data.skip_broken"};
+  std::string text;
+  for (const char* name : {"model", "data"}) {
+    ConfigReader section = reader.section(name);
+    for (const std::string& key : section.keys()) {
+      const std::string dotted = fmt::format("{}.{}", name, key);
+      const YAML::Node node = section.node(key);
+      if (!node.IsDefined() || free.count(dotted) > 0) continue;
+      YAML::Emitter value;
+      value.SetMapFormat(YAML::Flow);
+      value.SetSeqFormat(YAML::Flow);
+      value << node;
+      std::string line = value.c_str();
+      std::replace(line.begin(), line.end(), '\n', ' ');
+      text += fmt::format("{}={}\n", dotted, line);
+    }
+  }
+  return text;
 }
 
 }  // namespace striate

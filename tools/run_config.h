@@ -31,6 +31,9 @@ struct RunConfig {
   std::string model_name() const;
   /// As YAML, bases and overrides resolved, with `more` overrides on top.
   std::string text(const std::vector<std::string>& more) const;
+  /// "key=value" lines of the sections model and data, with `more` overrides on top: what a resumed run must have in
+  /// common with the one it continues. Where the data lies and who reads it may change.
+  std::string fixed_by_resume(const std::vector<std::string>& more) const;
 };
 
 }  // namespace striate

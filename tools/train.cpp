@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 
@@ -52,16 +53,19 @@ void make_folder(const RunFolder& folder) {
   require<IoError>(!error, "--output {}: the folder cannot be made: {}", folder.path().string(), error.message());
 }
 
+/// On standard output; lost where its reader has gone, for a run does not end by that.
+void say(const std::string& text) { std::fputs(text.c_str(), stdout); }
+
 /// The progress has told how the run went; this is where it lies.
 void print_end(const TrainResult& result, const RunFolder& folder, int64_t broken, const std::string& program) {
   if (broken > 0)
-    fmt::print("{} broken images were left out; {} names them.\n", broken, (folder.path() / "log.txt").string());
+    say(fmt::format("{} broken images were left out; {} names them.\n", broken, (folder.path() / "log.txt").string()));
   if (result.status == TrainStatus::interrupted) {
-    fmt::print("Continue with {} --resume {}\n", program, folder.path().string());
+    say(fmt::format("Continue with {} --resume {}\n", program, folder.path().string()));
     return;
   }
-  fmt::print("Weights  {}\nNumbers  {}\n", best_weights_path(folder.path().string()), folder.metrics().string());
-  if (std::filesystem::exists(folder.figure())) fmt::print("Figure   {}\n", folder.figure().string());
+  say(fmt::format("Weights  {}\nNumbers  {}\n", best_weights_path(folder.path().string()), folder.metrics().string()));
+  if (std::filesystem::exists(folder.figure())) say(fmt::format("Figure   {}\n", folder.figure().string()));
 }
 
 int train(int argc, char** argv) {
@@ -69,7 +73,7 @@ int train(int argc, char** argv) {
                            {"--config tools/configs/quickstart.yaml --output runs/first",
                             "--config tools/configs/e4_alexnet_cifar10.yaml --set data.path=/data/cifar-10-batches-bin",
                             "--config tools/configs/synthetic.yaml --set model.name=alexnet_mini --set train.epochs=5",
-                            "--resume runs/first", "--resume runs/first --set train.epochs=20"});
+                            "--resume runs/first", "--resume runs/alexnet_mini-synthetic --set train.epochs=20"});
   Flags flags;
   flags.common.add_to(command_line);
   command_line.option("--output", flags.output, "DIR", "Folder of the new run (default runs/MODEL-DATASET)")
@@ -84,6 +88,7 @@ int train(int argc, char** argv) {
   options.seed = config.seed;
   options.output = folder.path().string();
   options.model_name = config.model_name();
+  options.fixed = experiment.fixed_by_resume();
   Trainer trainer(experiment.model(), experiment.train_data(), options);
   if (!flags.resume.empty()) trainer.resume();
 
@@ -103,7 +108,7 @@ int train(int argc, char** argv) {
   };
   figure.on_warning(warn);
   experiment.on_broken(warn);
-  fmt::print("{}, into {}\n", experiment.description(), options.output);
+  say(fmt::format("{}, into {}\n", experiment.description(), options.output));
   log.note(experiment.description());
 
   const TrainResult result = trainer.run();

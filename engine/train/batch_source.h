@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "engine/tensor.h"
 
@@ -11,6 +12,9 @@ struct Batch {
   Tensor images;      ///< [N,H,W,C] float32, on the host
   Tensor labels;      ///< [N] int32
   int64_t index = 0;  ///< of the batch in its epoch
+  /// Each image's place in the epoch's order, those counted that were left out; a source that leaves none out may keep
+  /// it empty.
+  std::vector<int64_t> places{};
 };
 
 /// Where the trainer gets its batches from; deterministic: batch i of epoch e is the same whatever came before.

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "engine/train/train_options.h"
 #include "engine/train/weights.h"
 #include "kernels/error.h"
 
@@ -118,7 +119,8 @@ void save_checkpoint(const std::string& folder, const nn::Module& model, const O
   remove_leftovers(folder, resume_name);
 }
 
-RunState load_checkpoint(const std::string& folder, nn::Module& model, Optimizer& optimizer) {
+RunState load_checkpoint(const std::string& folder, nn::Module& model, Optimizer& optimizer,
+                         const std::string& options) {
   const std::string last = last_weights_path(folder);
   require<IoError>(fs::exists(last), "{}: no checkpoint to resume from ({} is missing)", folder, last);
   const Metadata metadata = read_safetensors_metadata(last);
@@ -137,6 +139,8 @@ RunState load_checkpoint(const std::string& folder, nn::Module& model, Optimizer
   require<IoError>(step != metadata.end() && step->second == write_text(state.step),
                    "{}: the state of step {}, but {} holds the weights of step {}", resume_path, state.step, last,
                    step == metadata.end() ? "?" : step->second);
+  const std::string different = options.empty() ? "" : differing_options(state.options, options);
+  require<ConfigError>(different.empty(), "{}: cannot be resumed with other options:{}", folder, different);
   require<ConfigError>(resume.text("optimizer") == optimizer.name(), "{}: the state of {}, the configuration says {}",
                        resume_path, resume.text("optimizer"), optimizer.name());
   load_weights(last, model);

@@ -36,8 +36,10 @@ void save_checkpoint(const std::string& folder, const nn::Module& model, const O
                      const RunState& state, const Metadata& metadata);
 
 /// Restores what save_checkpoint() wrote and removes what a killed run left over. Throws IoError where there is no
-/// checkpoint or its two files do not belong together, ConfigError where it is another model's or optimizer's.
-RunState load_checkpoint(const std::string& folder, nn::Module& model, Optimizer& optimizer);
+/// checkpoint or its two files do not belong together, ConfigError where it is another model's or optimizer's, or where
+/// the run's `options` were others (empty: not compared).
+RunState load_checkpoint(const std::string& folder, nn::Module& model, Optimizer& optimizer,
+                         const std::string& options = {});
 
 /// `folder`/last.safetensors, best.safetensors.
 std::string last_weights_path(const std::string& folder);

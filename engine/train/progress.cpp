@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 namespace striate {
 
@@ -18,6 +19,12 @@ std::string clock_text(double seconds) {
   const auto s = static_cast<int64_t>(std::lround(std::max(0.0, seconds)));
   if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
   return fmt::format("{}:{:02}", s / 60, s % 60);
+}
+
+// What cannot be written is lost: a reader that went away, as tee does on Ctrl-C, must not end the run.
+template <typename... Values>
+void print(std::FILE* out, fmt::format_string<Values...> format, Values&&... values) {
+  std::fputs(fmt::format(format, std::forward<Values>(values)...).c_str(), out);
 }
 
 size_t terminal_columns(std::FILE* out) {
@@ -36,10 +43,9 @@ Progress::Progress(int64_t print_every, std::FILE* out, Style style)
 
 void Progress::run_begins(const RunInfo& info) {
   info_ = info;
-  fmt::print(out_, "{} parameters on {}; images: {} to train, {} to validate{}\n", info.parameters,
-             to_string(info.device), info.train_images, info.val_images,
-             info.test_images > 0 ? fmt::format(", {} to test", info.test_images) : "");
-  if (info.resumed) fmt::print(out_, "Resumed after step {}\n", info.step);
+  print(out_, "{} parameters on {}; images: {} to train, {} to validate{}\n", info.parameters, to_string(info.device),
+        info.train_images, info.val_images, info.test_images > 0 ? fmt::format(", {} to test", info.test_images) : "");
+  if (info.resumed) print(out_, "Resumed after step {}\n", info.step);
   std::fflush(out_);
 }
 
@@ -50,12 +56,12 @@ void Progress::step_done(const StepRecord& s) {
   const auto megabytes = static_cast<double>(s.memory_bytes) / (1024.0 * 1024.0);
   if (!bar_) {
     if (s.step_in_epoch % print_every_ != 0 && s.step_in_epoch != s.steps_per_epoch) return;
-    fmt::print(out_,
-               "Train: [{}/{}][{}/{}] lr {:.6g} time {:.3f} ({:.3f}) loss {:.4f} ({:.4f}) Acc@1 {:.2f} ({:.2f}) Mem "
-               "{:.0f}MB\n",
-               s.epoch, info_.epochs, s.step_in_epoch, s.steps_per_epoch, s.learning_rate, s.seconds,
-               epoch_seconds_ / static_cast<double>(epoch_steps_), s.loss, s.epoch_loss, 100.0 * s.top1,
-               100.0 * s.epoch_top1, megabytes);
+    print(out_,
+          "Train: [{}/{}][{}/{}] lr {:.6g} time {:.3f} ({:.3f}) loss {:.4f} ({:.4f}) Acc@1 {:.2f} ({:.2f}) Mem "
+          "{:.0f}MB\n",
+          s.epoch, info_.epochs, s.step_in_epoch, s.steps_per_epoch, s.learning_rate, s.seconds,
+          epoch_seconds_ / static_cast<double>(epoch_steps_), s.loss, s.epoch_loss, 100.0 * s.top1,
+          100.0 * s.epoch_top1, megabytes);
     std::fflush(out_);
     return;
   }
@@ -88,10 +94,10 @@ void Progress::epoch_done(const EpochRecord& e) {
   } else {
     line.pop_back();
   }
-  fmt::print(out_, "{}\n", line);
+  print(out_, "{}\n", line);
   if (!std::isnan(e.test_loss)) {
-    fmt::print(out_, "Test, with the best weights (epoch {}): loss {:.4f} top-1 {}\n", e.best_epoch, e.test_loss,
-               percent(e.test_top1));
+    print(out_, "Test, with the best weights (epoch {}): loss {:.4f} top-1 {}\n", e.best_epoch, e.test_loss,
+          percent(e.test_top1));
   }
   std::fflush(out_);
   epoch_seconds_ = 0.0;
@@ -103,13 +109,13 @@ void Progress::run_ends(const TrainResult& result) {
   const char* how = result.status == TrainStatus::interrupted     ? "Interrupted and saved"
                     : result.status == TrainStatus::early_stopped ? "Stopped early: no new best for long enough"
                                                                   : "Finished";
-  fmt::print(out_, "{} after step {}\n", how, result.steps);
+  print(out_, "{} after step {}\n", how, result.steps);
   std::fflush(out_);
 }
 
 void Progress::warning(const std::string& message) {
   clear_bar();
-  fmt::print(out_, "Warning: {}\n", message);
+  print(out_, "Warning: {}\n", message);
   std::fflush(out_);
 }
 
@@ -126,14 +132,14 @@ void Progress::draw_bar(const std::string& left, double fraction, const std::str
                                              std::string(width - filled, ' '), 100.0 * fraction, right)
                                : fmt::format("{} {:3.0f}% {}", left, 100.0 * fraction, right);
   if (line.size() >= columns) line.resize(columns - 1);
-  fmt::print(out_, "\r\x1b[K{}", line);
+  print(out_, "\r\x1b[K{}", line);
   std::fflush(out_);
   bar_shown_ = true;
 }
 
 void Progress::clear_bar() {
   if (!bar_shown_) return;
-  fmt::print(out_, "\r\x1b[K");
+  print(out_, "\r\x1b[K");
   bar_shown_ = false;
 }
 

@@ -87,7 +87,7 @@ std::string TrainOptions::fixed_by_resume() const {
     add("train.schedule.patience", schedule.patience);
     add("train.schedule.minimum_rate", schedule.minimum_rate);
   }
-  return text;
+  return text + fixed;
 }
 
 std::string differing_options(const std::string& in_the_run, const std::string& now) {
@@ -106,6 +106,12 @@ std::string differing_options(const std::string& in_the_run, const std::string& 
   std::string text;
   for (const auto& [key, value] : old_values) {
     if (new_values[key] != value) text += fmt::format("\n  {}: {} in the run, {} now", key, value, new_values[key]);
+  }
+  const std::string before = old_values["train.epochs"], after = new_values["train.epochs"];
+  if (before != after && before != "absent" && after != "absent") {
+    text +=
+        "\nA cosine schedule ends with its epochs and cannot be made longer; --init WEIGHTS starts a new run from this "
+        "one's weights.";
   }
   return text;
 }

@@ -29,10 +29,11 @@ struct TrainOptions {
 
   uint64_t seed = 0;           ///< of the dropout masks
   std::string output;          ///< the run's folder; empty: nothing is written
+  std::string fixed;           ///< more "key=value" lines for fixed_by_resume(): the network's and the data's
   std::string model_name;      ///< goes into the weights' metadata
   bool handle_signals = true;  ///< Ctrl-C finishes the step and saves; a second one ends the process
 
-  /// Reads `train:`; seed, output and model_name are the caller's. Throws ConfigError with file, line and key.
+  /// Reads `train:`; seed, output, fixed and model_name are the caller's. Throws ConfigError with file, line and key.
   static TrainOptions parse(ConfigReader train);
 
   /// "key=value" lines of all that a resumed run must have in common with the one it continues. How long to train,

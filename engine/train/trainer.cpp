@@ -55,9 +55,7 @@ std::string Trainer::Run::fixed_options() const {
 
 void Trainer::Run::resume() {
   require<ConfigError>(!options_.output.empty(), "resume: the run has no folder");
-  state_ = load_checkpoint(options_.output, model_, *optimizer_);
-  const std::string different = differing_options(state_.options, fixed_options());
-  require<ConfigError>(different.empty(), "{}: cannot be resumed with other options:{}", options_.output, different);
+  state_ = load_checkpoint(options_.output, model_, *optimizer_, fixed_options());
   if (!state_.schedule.empty()) schedule_->load_state(state_.schedule);
   saved_ = {state_.step, state_.rows};
   resumed_ = true;
@@ -221,7 +219,8 @@ bool Trainer::Run::train_step() {
 }
 
 // Measures, reports and saves. False where it was interrupted; the epoch is then finished by the resumed run. An epoch
-// that max_steps cut short is reported but stays open, so that a longer run can go on with it.
+// that max_steps cut short is reported but stays open, so that a longer run can go on with it: it is no candidate for
+// the best, and only where there is none yet are its weights kept as such until the first whole epoch's.
 bool Trainer::Run::finish_epoch(bool complete) {
   EpochRecord record;
   record.epoch = state_.epoch;
@@ -245,9 +244,8 @@ bool Trainer::Run::finish_epoch(bool complete) {
     record.val_top5 = val->top5;
     record.val_macro_f1 = val->macro_f1;
     const double value = by_accuracy() ? val->top1 : val->loss;
-    const bool again = state_.best_epoch == record.epoch && value == state_.best_value;
-    is_best =
-        state_.best_epoch == 0 || again || (by_accuracy() ? value > state_.best_value : value < state_.best_value);
+    const bool better = by_accuracy() ? value > state_.best_value : value < state_.best_value;
+    is_best = state_.best_epoch == 0 || (complete && better);
     if (is_best) record.best_value = value;
   }
   if (is_best) record.best_epoch = record.epoch;
@@ -261,9 +259,9 @@ bool Trainer::Run::finish_epoch(bool complete) {
   tell([&](TrainObserver& o) { o.epoch_done(record); });
 
   state_.last = record;
-  state_.best_epoch = record.best_epoch;
-  state_.best_value = record.best_value;
   if (complete) {
+    state_.best_epoch = record.best_epoch;
+    state_.best_value = record.best_value;
     const double val_value = by_accuracy() ? 1.0 - record.val_top1 : record.val_loss;
     schedule_->observe(data_.val != nullptr ? val_value : record.train_loss);
     ++state_.epoch;

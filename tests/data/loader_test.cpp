@@ -61,7 +61,7 @@ LoaderOptions small(int workers, int64_t batch_size = 16) {
 struct Read {
   std::vector<float> images;
   std::vector<int32_t> labels;
-  std::vector<int64_t> batch_sizes, batch_indices;
+  std::vector<int64_t> batch_sizes, batch_indices, places;
   bool operator==(const Read&) const = default;
 };
 
@@ -74,6 +74,7 @@ void read_rest(Loader& loader, Read& read, int64_t most = 1 << 30) {
     read.labels.insert(read.labels.end(), labels.begin(), labels.end());
     read.batch_sizes.push_back(batch.images.dim(0));
     read.batch_indices.push_back(batch.index);
+    read.places.insert(read.places.end(), batch.places.begin(), batch.places.end());
   }
 }
 
@@ -194,6 +195,7 @@ TEST_P(LoaderWorkers, BrokenPicturesAreSkippedCountedAndReported) {
       if (broken.count(i) == 0) expected.push_back(static_cast<float>(i));
     }
     ASSERT_EQ(read.images.size(), 4 * expected.size());
+    EXPECT_EQ(read.places, std::vector<int64_t>(expected.begin(), expected.end()));
     for (size_t i = 0; i < expected.size(); ++i) {
       EXPECT_FLOAT_EQ(read.images[4 * i], expected[i]);
       EXPECT_EQ(read.labels[i], static_cast<int>(expected[i]) % 10);
@@ -211,6 +213,18 @@ TEST_P(LoaderWorkers, AnEpochOfBrokenPicturesIsAnError) {
   loader.start(0);
   Batch batch;
   EXPECT_TRUE(test::throws_with<IoError>([&] { loader.next(batch); }, {"every image is broken", "picture 2"}));
+}
+
+TEST_P(LoaderWorkers, TheRestOfAnEpochMayBeBroken) {
+  auto options = small(GetParam());
+  options.skip_broken = true;
+  std::set<int64_t> broken;
+  for (int64_t i = 16; i < 40; ++i) broken.insert(i);
+  Loader loader(numbered(40, broken), kPlain, options);
+  loader.start(0, 1);
+  Batch batch;
+  EXPECT_FALSE(loader.next(batch));
+  EXPECT_EQ(loader.broken(), 24);
 }
 
 TEST_P(LoaderWorkers, APictureOfAnotherSizeIsNamedEvenWhenBrokenOnesAreSkipped) {

@@ -6,6 +6,7 @@
 #include "engine/train/checkpoint.h"
 #include "kernels/error.h"
 #include "tests/engine/train_toy.h"
+#include "tests/support/error.h"
 #include "tests/support/temp_dir.h"
 
 namespace striate {
@@ -259,21 +260,71 @@ TEST(TrainResumeErrors, OtherOptionsAreNamed) {
   EXPECT_THROW(train(options_of(c, dir / "absent"), true, seen), IoError);
 }
 
+TEST(TrainResumeErrors, ACosineRunIsNotMadeLonger) {
+  const TempDir dir;
+  TrainOptions options = options_of({"", "sgd", "cosine", 1, 0}, dir / "run");
+  options.epochs = 1;
+  options.schedule.warmup_epochs = 0;
+  options.fixed = "model.dropout=0.5\n";
+  CallbackObserver seen;
+  train(options, false, seen);
+  options.epochs = 2;
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { train(options, true, seen); },
+                                             {"train.epochs: 1 in the run, 2 now", "cosine", "--init"}));
+  options.epochs = 1;
+  options.fixed = "model.dropout=0.2\n";
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([&] { train(options, true, seen); }, {"model.dropout: 0.5 in the run, 0.2 now"}));
+}
+
 // A run cut short by max_steps goes on as if it had been allowed more from the start.
 TEST(TrainResumeErrors, MaxStepsCanBeRaised) {
+  for (const int64_t save_every_steps : {0, 3}) {
+    for (const int64_t stop : {4, 9, 17}) {  // before the first whole epoch, and within the later ones
+      SCOPED_TRACE(std::to_string(stop) + " steps, saved every " + std::to_string(save_every_steps));
+      const TempDir dir;
+      const ResumeCase c{"", "sgd", "constant", 1, save_every_steps};
+      TrainOptions options = options_of(c, dir / "run");
+      options.max_steps = stop;
+      CallbackObserver seen;
+      EXPECT_EQ(train(options, false, seen).steps, stop);
+      EXPECT_TRUE(fs::exists(dir / "run" / "best.safetensors"));
+      // Stopped in the same place once more, it has nothing to add.
+      const std::string best = content(dir / "run" / "best.safetensors");
+      EXPECT_EQ(train(options, true, seen).steps, stop);
+      EXPECT_TRUE(content(dir / "run" / "best.safetensors") == best);
+      options.max_steps = 0;
+      train(options, true, seen);
+      train(options_of(c, dir / "whole"), false, seen);
+      const Outcome resumed = outcome_of(dir / "run"), whole = outcome_of(dir / "whole");
+      EXPECT_TRUE(resumed.last == whole.last);
+      EXPECT_TRUE(resumed.best == whole.best);
+      EXPECT_EQ(resumed.steps, whole.steps);
+      EXPECT_EQ(resumed.metrics, whole.metrics);
+    }
+  }
+}
+
+// What an unfinished epoch measures, however good, leaves the best of the whole ones.
+TEST(TrainResumeErrors, AnUnfinishedEpochIsNotTheBest) {
   const TempDir dir;
-  const ResumeCase c{"", "sgd", "constant", 1, 0};
-  TrainOptions options = options_of(c, dir / "run");
-  options.max_steps = 9;
-  CallbackObserver seen;
-  EXPECT_EQ(train(options, false, seen).steps, 9);
-  options.max_steps = 0;
-  train(options, true, seen);
-  train(options_of(c, dir / "whole"), false, seen);
-  const Outcome resumed = outcome_of(dir / "run"), whole = outcome_of(dir / "whole");
-  EXPECT_TRUE(resumed.last == whole.last);
-  EXPECT_EQ(resumed.steps, whole.steps);
-  EXPECT_EQ(resumed.metrics, whole.metrics);
+  TrainOptions options = options_of({"", "sgd", "constant", 1, 0}, dir / "one");
+  options.learning_rate = 0.005;
+  options.epochs = 1;
+  CallbackObserver whole;
+  train(options, false, whole);
+  options.epochs = 3;
+  int better = 0;
+  for (int64_t steps = 8; steps < 14; ++steps) {
+    options.output = dir / std::to_string(steps);
+    options.max_steps = steps;
+    CallbackObserver cut;
+    train(options, false, cut);
+    better += cut.epochs.back().val_loss < whole.epochs.back().val_loss;
+    EXPECT_TRUE(content(fs::path(options.output) / "best.safetensors") == content(dir / "one" / "best.safetensors"))
+        << steps << " steps";
+  }
+  EXPECT_GT(better, 0);
 }
 
 }  // namespace

@@ -39,19 +39,25 @@ std::string take(int descriptor) {
 
 }  // namespace
 
-Tool::Tool(const std::string& name, const std::vector<std::string>& arguments)
+Tool::Tool(const std::string& name, const std::vector<std::string>& arguments, Output output)
     : out_(anonymous_file()), err_(anonymous_file()) {
   const std::string path = std::string(STRIATE_TOOLS_DIR) + "/" + name;
   std::vector<char*> argv{const_cast<char*>(path.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
+  int ends[2] = {-1, -1};
+  if (output == Output::closed_pipe) {
+    if (pipe2(ends, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
+    close(ends[0]);
+  }
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, out_, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, ends[1] >= 0 ? ends[1] : out_, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, err_, STDERR_FILENO);
   const int error = posix_spawn(&pid_, path.c_str(), &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
+  if (ends[1] >= 0) close(ends[1]);
   if (error != 0) throw std::system_error(error, std::generic_category(), path);
 }
 

@@ -15,11 +15,14 @@ struct Outcome {
   std::string out, err;
 };
 
+/// Where a tool's standard output goes: kept for the test, or into a pipe that nobody reads any more.
+enum class Output { kept, closed_pipe };
+
 /// One of the built tools, running with no terminal.
 class Tool {
  public:
   /// Starts `name` of the build's tools/ folder.
-  Tool(const std::string& name, const std::vector<std::string>& arguments);
+  Tool(const std::string& name, const std::vector<std::string>& arguments, Output output = Output::kept);
   ~Tool();  ///< kills it where it still runs
   Tool(const Tool&) = delete;
   Tool& operator=(const Tool&) = delete;

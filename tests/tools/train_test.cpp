@@ -130,6 +130,23 @@ TEST(Train, InterruptedAndResumedIsAsIfNeverStopped) {
   expect_same_run(run, folder / "whole");
 }
 
+// As by Ctrl-C under `| tee`, which ends before the run does.
+TEST(Train, InterruptedWithNobodyReadingItSaves) {
+  TempDir folder;
+  const fs::path run = folder / "run";
+  std::vector<std::string> flags = tiny_flags({"--set", "train.print_every=1"});
+  flags.insert(flags.end(), {"--output", run.string()});
+  Tool tool("train", flags, Output::closed_pipe);
+  EXPECT_TRUE(tool.wait_until([&] { return count_lines(run / "steps.csv") > 4; }));
+  tool.signal(SIGINT);
+  const Outcome outcome = tool.wait();
+  EXPECT_EQ(outcome.code, 130) << outcome.err;
+  const Outcome rest = run_tool("train", {"--resume", run.string()});
+  EXPECT_EQ(rest.code, 0) << rest.err;
+  EXPECT_FALSE(has(rest.out, "Resumed after step 0")) << rest.out;
+  EXPECT_EQ(count_lines(run / "steps.csv"), 31u);
+}
+
 TEST(Train, KilledAndResumedIsAsIfNeverStopped) {
   TempDir folder;
   const fs::path run = folder / "killed";
@@ -157,8 +174,21 @@ TEST(Train, AFinishedRunGoesOnWithMoreEpochs) {
   const Outcome other = run_tool("train", {"--resume", run.string(), "--set", "train.batch_size=8"});
   EXPECT_EQ(other.code, 2) << other.out;
   EXPECT_TRUE(has(other.err, "train.batch_size")) << other.err;
+  const Outcome network = run_tool("train", {"--resume", run.string(), "--set", "model.width=0.5", "--set",
+                                             "data.normalize=none", "--set", "data.workers=0"});
+  EXPECT_EQ(network.code, 2) << network.out;
+  EXPECT_TRUE(has(network.err, "model.width: absent in the run, 0.5 now")) << network.err;
+  EXPECT_TRUE(has(network.err, "data.normalize")) << network.err;
+  EXPECT_FALSE(has(network.err, "data.workers")) << network.err;
   EXPECT_EQ(read_text(run / "steps.csv"), before);
   EXPECT_EQ(read_text(run / "config.yaml"), config) << "a refused resume changes nothing";
+}
+
+TEST(Train, KeepsWhereTheDataLiesForOtherFolders) {
+  TempDir folder;
+  train_tiny(folder / "run", {"--set", "train.max_steps=1", "--set", "data.path=some/../data"});
+  const std::string expected = (fs::current_path() / "data").string();
+  EXPECT_TRUE(has(read_text(folder / "run" / "config.yaml"), expected)) << read_text(folder / "run" / "config.yaml");
 }
 
 TEST(Train, InitStartsFromAnothersWeights) {
