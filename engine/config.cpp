@@ -147,6 +147,11 @@ bool parse_number_of(const ConfigTree& tree, double& value) {
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   const std::string wanted = lower(word);
+  // What was begun is likelier than what differs little: resnet is resnet18 rather than lenet.
+  constexpr size_t kBegun = 3;
+  for (const std::string& candidate : candidates) {
+    if (wanted.size() >= kBegun && lower(candidate).starts_with(wanted)) return candidate;
+  }
   size_t best_distance = (wanted.size() + 2) / 3 + 1;
   std::string best;
   for (const std::string& candidate : candidates) {

@@ -12,7 +12,8 @@ class Node;
 
 namespace striate {
 
-/// The candidate with the smallest edit distance to `word`; empty when there are none or nothing is near.
+/// The first candidate that begins with `word`, else that with the smallest edit distance; empty when there are none or
+/// nothing is near.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 /// A map of a YAML file, read strictly: each key is asked for by name and type, and finish() makes the rest an error

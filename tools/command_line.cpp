@@ -69,6 +69,12 @@ bool CommandLine::parse(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     throw ConfigError(fmt::format("{}; --help lists the flags", error.what()));
   }
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& value : option->results()) {
+      require<ConfigError>(!value.starts_with("--"), "{}: its value is missing; '{}' is a flag", option->get_name(),
+                           value);
+    }
+  }
   const std::vector<std::string> extras = app.remaining();
   if (extras.empty()) return true;
   const std::string unknown = extras.front().substr(0, extras.front().find('='));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -80,6 +81,16 @@ std::function<bool(int64_t, int64_t)> progress_line() {
   };
 }
 
+/// Before anything is measured: that a file can be made where a flag wants one.
+void require_writable(const char* flag, const std::string& file) {
+  try {
+    AtomicFile trial(file);
+  } catch (const IoError& error) {
+    throw IoError(fmt::format("{} {}: {}", flag, file, error.what()));
+  }
+  require<IoError>(!std::filesystem::is_directory(file), "{} {}: that is a folder; a file is wanted", flag, file);
+}
+
 int evaluate_network(int argc, char** argv) {
   CommandLine command_line(
       "Measures a trained network: loss, top-1, top-5, macro-F1, accuracy of each class, and the "
@@ -98,6 +109,15 @@ int evaluate_network(int argc, char** argv) {
   if (!command_line.parse(argc, argv)) return kDone;
   require<ConfigError>(flags.split == "train" || flags.split == "val" || flags.split == "test",
                        "--split {}: expected train, val or test", flags.split);
+
+  if (!flags.json.empty()) require_writable("--json", flags.json);
+  if (!flags.per_image.empty()) require_writable("--per-image", flags.per_image);
+  if (!flags.output.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(flags.output, error);
+    require<IoError>(!error, "--output {}: the folder cannot be made: {}", flags.output, error.message());
+    require_writable("--output", flags.output + "/confusion_" + flags.split + ".csv");
+  }
 
   const NetworkSource source = flags.network.resolve(flags.common, NetworkFlags::Data::needed);
   Experiment experiment(source.config);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/train/atomic_file.h"
+#include "engine/train/weights.h"
 #include "kernels/error.h"
 #include "models/registry.h"
 #include "models/summary.h"
@@ -72,6 +73,7 @@ int inspect(int argc, char** argv) {
   const NetworkSource source = network.resolve(common, NetworkFlags::Data::not_needed);
   const Shape input = models::resolve_input(source.config.model, source.input_without_data());
   const auto model = models::make_model(source.config.model, input);
+  if (!source.weights.empty()) load_weights(source.weights.string(), *model);
   const models::ModelSummary summary = models::summarize(*model, input, batch);
   fmt::print("{}, input {}, batch {}\n\n", source.config.model_name(), to_string(input), batch);
   print_table(summary);

@@ -30,8 +30,8 @@ RunFolder RunFolder::fresh(const std::filesystem::path& folder) {
                        "--output {}: that is a file; a folder is wanted", folder.string());
   for (const char* file : {"config.yaml", "metrics.csv", "last.safetensors", "best.safetensors"}) {
     require<ConfigError>(!is_there(folder / file),
-                         "--output {}: there is a run in it already ({}); continue it with --resume {}, or name "
-                         "another folder",
+                         "--output {}: there is a run in it already ({}); continue it with --resume {}, delete it, "
+                         "or name another folder",
                          folder.string(), file, folder.string());
   }
   return run;
@@ -52,8 +52,9 @@ std::filesystem::path RunFolder::weights(const std::string& checkpoint) const {
   for (const auto& [name, path] : {std::pair{"best", best}, std::pair{"last", last}}) {
     if (is_there(path)) there += fmt::format("{}{}", there.empty() ? "" : " and ", name);
   }
-  require<ConfigError>(is_there(file), "--checkpoint {}: no file {}; {} has {}", checkpoint, file, path_.string(),
-                       there.empty() ? "no weights yet" : there);
+  require<ConfigError>(is_there(file), "--checkpoint {}: no file {}; {} has {}{}", checkpoint, file, path_.string(),
+                       there.empty() ? "no weights yet" : there,
+                       checkpoint == "best" && there == "last" ? "; --checkpoint last takes them" : "");
   return file;
 }
 

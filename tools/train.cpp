@@ -64,7 +64,10 @@ void print_end(const TrainResult& result, const RunFolder& folder, int64_t broke
     say(fmt::format("Continue with {} --resume {}\n", program, folder.path().string()));
     return;
   }
-  say(fmt::format("Weights  {}\nNumbers  {}\n", best_weights_path(folder.path().string()), folder.metrics().string()));
+  const std::string best = best_weights_path(folder.path().string());
+  const std::string last = last_weights_path(folder.path().string());
+  say(fmt::format("Weights  {}\nNumbers  {}\n", std::filesystem::exists(best) ? best : last,
+                  folder.metrics().string()));
   if (std::filesystem::exists(folder.figure())) say(fmt::format("Figure   {}\n", folder.figure().string()));
 }
 

@@ -95,6 +95,47 @@ TEST(Evaluate, SaysThatWeightsAreFresh) {
   EXPECT_TRUE(has(outcome.out, "freshly initialised")) << outcome.out;
 }
 
+TEST(Evaluate, RefusesWhatItCannotWriteBeforeItMeasures) {
+  TempDir folder;
+  const std::string file = (folder / "file").string();
+  write_text(file, "");
+  for (const char* flag : {"--json", "--per-image", "--output"}) {
+    const Outcome outcome =
+        run_tool("evaluate", {"--model", "lenet", "--set", "data.dataset=synthetic", "--set",
+                              "data.synthetic={train_images: 20, test_images: 30}", flag, file + "/result"});
+    EXPECT_EQ(outcome.code, 1) << flag;
+    EXPECT_TRUE(has(outcome.err, std::string(flag) + " " + file)) << outcome.err;
+    EXPECT_EQ(outcome.out, "") << flag;
+  }
+}
+
+TEST(Evaluate, NamesTheLastWeightsWhereThereAreNoBest) {
+  TempDir folder;
+  const fs::path run = folder / "run";
+  std::vector<std::string> flags = tiny_flags({"--set", "train.epochs=0"});
+  flags.insert(flags.end(), {"--output", run.string()});
+  const Outcome trained = run_tool("train", flags);
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_TRUE(has(trained.out, "Weights  " + (run / "last.safetensors").string())) << trained.out;
+  const Outcome outcome = run_tool("evaluate", {"--run", run.string()});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_TRUE(has(outcome.err, "--checkpoint last")) << outcome.err;
+}
+
+TEST(Inspect, RefusesWeightsThatAreNotThere) {
+  const Outcome outcome = run_tool("inspect", {"--model", "lenet", "--weights", "nosuch.safetensors"});
+  EXPECT_EQ(outcome.code, 1) << outcome.out;
+  EXPECT_TRUE(has(outcome.err, "nosuch.safetensors")) << outcome.err;
+}
+
+TEST(Inspect, TakesNoFlagForAValue) {
+  const Outcome value = run_tool("inspect", {"--model", "--json=x"});
+  EXPECT_EQ(value.code, 2) << value.out;
+  const Outcome begun = run_tool("inspect", {"--model", "resnet"});
+  EXPECT_EQ(begun.code, 2);
+  EXPECT_TRUE(has(begun.err, "resnet18")) << begun.err;
+}
+
 json inspected(const TempDir& folder, std::vector<std::string> flags) {
   const std::string file = (folder / "inspect.json").string();
   flags.insert(flags.end(), {"--json", file});
