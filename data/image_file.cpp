@@ -6,8 +6,8 @@
 #include "data/jpeg.h"
 #include "kernels/error.h"
 
-// stb_image keeps to its own translation unit's names; formats without a magic number (TGA) or with floats are left
-// out.
+// stb_image keeps to its own translation unit's names. Left out: formats without a magic number (TGA), with floats, and
+// those whose truncation stb_image neither reports nor lets us see (GIF, PSD).
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_NO_STDIO
@@ -15,6 +15,8 @@
 #define STBI_NO_TGA
 #define STBI_NO_HDR
 #define STBI_NO_PIC
+#define STBI_NO_GIF
+#define STBI_NO_PSD
 #define STBI_NO_LINEAR
 #include <stb_image.h>
 
@@ -34,15 +36,28 @@ struct FileClose {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
 
+/// Bytes that the file has at least when whole. stb_image fills what a BMP or PNM lacks with zeros and says nothing.
+uint64_t least_bytes(std::span<const uint8_t> bytes, int width, int height, int channels) {
+  if (bytes[0] == 'B' && bytes[1] == 'M' && bytes.size() >= 6) {
+    return bytes[2] | uint64_t{bytes[3]} << 8 | uint64_t{bytes[4]} << 16 | uint64_t{bytes[5]} << 24;
+  }
+  if (bytes[0] == 'P')
+    return static_cast<uint64_t>(width) * static_cast<uint64_t>(height) * static_cast<uint64_t>(channels);
+  return 0;
+}
+
 void decode_with_stb(std::span<const uint8_t> bytes, const std::string& name, Image& image) {
   require<IoError>(bytes.size() <= INT_MAX, "{}: {} bytes is too large for a picture", name, bytes.size());
   const int length = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
   require<IoError>(stbi_info_from_memory(bytes.data(), length, &width, &height, &channels) != 0,
-                   "{}: not a picture in a known format (JPEG, PNG, BMP, GIF, PNM, PSD): it begins with {:02x} {:02x}",
-                   name, bytes[0], bytes[1]);
+                   "{}: not a picture in a known format (JPEG, PNG, BMP, PNM): it begins with {:02x} {:02x}", name,
+                   bytes[0], bytes[1]);
   require<IoError>(width > 0 && height > 0 && int64_t{width} * height <= kMostPixels,
                    "{}: {}×{} pixels; expected 1 to {} pixels", name, height, width, kMostPixels);
+  const uint64_t least = least_bytes(bytes, width, height, channels);
+  require<IoError>(bytes.size() >= least, "{}: broken picture: expected {} bytes at least, found {}; it is cut short",
+                   name, least, bytes.size());
   const int wanted = channels <= 2 ? 1 : 3;
   const std::unique_ptr<uint8_t, StbFree> pixels(
       stbi_load_from_memory(bytes.data(), length, &width, &height, &channels, wanted));

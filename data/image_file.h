@@ -12,8 +12,8 @@ namespace striate {
 /// No picture with more pixels than this is decoded, whatever its header says.
 inline constexpr int64_t kMostPixels = int64_t{1} << 27;
 
-/// Decodes a picture from memory into `image`, whose memory is reused: JPEG by libjpeg-turbo, PNG, BMP, GIF (first
-/// frame), PNM and PSD by stb_image. Grey stays 1 channel, everything else becomes RGB; transparency is dropped.
+/// Decodes a picture from memory into `image`, whose memory is reused: JPEG by libjpeg-turbo, PNG, BMP and PNM by
+/// stb_image. Grey stays 1 channel, everything else becomes RGB; transparency is dropped.
 /// `name` is what errors call it. Throws IoError if it is not a picture, or broken or cut short.
 void decode_image(std::span<const uint8_t> bytes, const std::string& name, Image& image);
 

@@ -46,8 +46,7 @@ class ImageFolder final : public Dataset {
 };
 
 bool is_picture(const fs::path& file) {
-  static constexpr std::array<const char*, 9> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".gif",
-                                                          ".ppm", ".pgm",  ".pnm", ".psd"};
+  static constexpr std::array<const char*, 7> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".pnm"};
   std::string ending = file.extension().string();
   std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
   return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
@@ -76,7 +75,7 @@ std::shared_ptr<const Dataset> open_part(const fs::path& folder, std::vector<std
       if (is_picture(it->path()) && it->is_regular_file(ignored)) paths.push_back(it->path().string());
     }
     require<IoError>(!code, "{}: cannot read the folder: {}", class_folder.string(), code.message());
-    require<IoError>(!paths.empty(), "{}: a class folder without a picture (jpg, png, bmp, gif, ppm, psd) in it",
+    require<IoError>(!paths.empty(), "{}: a class folder without a picture (jpg, png, bmp, ppm) in it",
                      class_folder.string());
     std::sort(paths.begin(), paths.end());
     for (auto& path : paths) files.push_back({std::move(path), static_cast<int>(c)});

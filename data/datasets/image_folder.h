@@ -9,7 +9,7 @@ namespace striate {
 /// Pictures in a folder a class: FOLDER/train/CLASS/… and FOLDER/val/CLASS/… (or test/CLASS/…), or FOLDER/CLASS/…
 /// alone, which has no test part. Classes are numbered in the order of the sorted folder names, pictures in the order
 /// of their sorted paths; folders below a class belong to it. Files count as pictures by their ending (jpg jpeg png bmp
-/// gif ppm pgm pnm psd, in any case). Every picture is read as RGB. Throws IoError if a folder is missing, has no class
+/// ppm pgm pnm, in any case). Every picture is read as RGB. Throws IoError if a folder is missing, has no class
 /// or a class without a picture, or if the parts' classes differ.
 DatasetParts open_image_folder(const std::filesystem::path& folder);
 

@@ -101,6 +101,25 @@ TEST(ImageFile, BrokenFilesAreNamed) {
   EXPECT_TRUE(test::throws_with<IoError>([&] { read_image(dir / "none.png"); }, {"none.png", "No such file"}));
 }
 
+TEST(ImageFile, TruncatedBmpAndPnmAreBroken) {
+  // 2×2 pixels: a 54-byte BMP header and two rows padded to 8 bytes; a PPM of 12 bytes.
+  std::vector<uint8_t> bmp = {'B', 'M', 70, 0, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0,  40,
+                              0,   0,   0,  2, 0, 0, 0, 2, 0, 0, 0,  1, 0, 24, 0};
+  bmp.resize(54);
+  for (const uint8_t byte : {1, 2, 3, 4, 5, 6, 0, 0, 7, 8, 9, 10, 11, 12, 0, 0}) bmp.push_back(byte);
+  std::vector<uint8_t> ppm = {'P', '6', '\n', '2', ' ', '2', '\n', '2', '5', '5', '\n'};
+  for (uint8_t byte = 1; byte <= 12; ++byte) ppm.push_back(byte);
+  Image image;
+  decode_image(bmp, "whole.bmp", image);
+  EXPECT_EQ(image.pixels, (std::vector<uint8_t>{9, 8, 7, 12, 11, 10, 3, 2, 1, 6, 5, 4}));
+  decode_image(ppm, "whole.ppm", image);
+  EXPECT_EQ(image.pixels, (std::vector<uint8_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
+  bmp.resize(60);
+  ppm.resize(11);
+  EXPECT_THROW(decode_image(bmp, "cut.bmp", image), IoError);
+  EXPECT_THROW(decode_image(ppm, "cut.ppm", image), IoError);
+}
+
 TEST(ImageFile, AHeaderThatPromisesTooManyPixels) {
   Bytes bytes = jpeg(formula_picture(8, 8, 3));
   // The frame header: FF C0, length (2), precision (1), height (2), width (2).
