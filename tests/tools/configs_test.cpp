@@ -46,9 +46,11 @@ TEST(Configs, E4InheritedByFashionMnist) {
   EXPECT_EQ(fashion.data.dataset, "fashion_mnist");
   EXPECT_EQ(fashion.model_name(), "alexnet_cifar");
   EXPECT_EQ(fashion.seed, 504u);
-  EXPECT_EQ(fashion.train.batch_size, 256);
-  EXPECT_EQ(fashion.train.optimizer.name, "adam");
   EXPECT_EQ(fashion.data.validation_fraction, 0.1);
+  EXPECT_EQ(e4.train.batch_size, 256);
+  EXPECT_EQ(e4.train.optimizer.name, "adam");
+  EXPECT_EQ(fashion.train.batch_size, 64);
+  EXPECT_EQ(fashion.train.optimizer.name, "sgd");
 }
 
 TEST(RunConfig, DefaultsAreTheDocumentedOnes) {
