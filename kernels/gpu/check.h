@@ -1,0 +1,17 @@
+#pragma once
+
+namespace striate::gpu {
+
+/// Throws CudaError: "expression at file:line: what". Apart from the macro, because nvcc 13 does not compile fmt 9.
+[[noreturn]] void throw_cuda_error(const char* expression, const char* file, int line, const char* what);
+
+}  // namespace striate::gpu
+
+/// Throws CudaError with the expression, the place and CUDA's own words unless the call succeeds.
+#define CUDA_CHECK(expression)                                                                               \
+  do {                                                                                                       \
+    const cudaError_t striate_status = (expression);                                                         \
+    if (striate_status != cudaSuccess) {                                                                     \
+      ::striate::gpu::throw_cuda_error(#expression, __FILE__, __LINE__, cudaGetErrorString(striate_status)); \
+    }                                                                                                        \
+  } while (false)

@@ -1,0 +1,385 @@
+// A block's threads are run one after another on carriers: a carrier is a fiber that calls the kernel for thread after
+// thread and is left only when a thread has to wait. Threads that never wait cost a function call each; a block that
+// meets at barriers needs a carrier for every thread that waits at once.
+#include "kernels/gpu/host/block.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "kernels/error.h"
+#include "kernels/gpu/host/fiber.h"
+#include "kernels/thread_pool.h"
+
+namespace striate::gpu::host {
+
+namespace {
+
+enum class State : uint8_t { unstarted, running, ready, at_barrier, in_meeting, done };
+
+struct Carrier {
+  Fiber fiber;
+};
+
+struct Thread {
+  Dim3 index;
+  unsigned linear = 0;
+  State state = State::unstarted;
+  const char* op = "";  ///< what it waits in
+  Site site{"", 0};
+  Carrier* carrier = nullptr;
+};
+
+/// Lanes of a warp that have come together, or are about to.
+struct Meeting {
+  const char* op = nullptr;
+  Site site{"", 0};
+  uint32_t mask = 0, arrived = 0;
+  int to_leave = 0;
+  bool complete = false;
+  alignas(16) Slots in;
+  alignas(16) Slots out;
+};
+
+struct StaticShared {
+  const void* tag;
+  std::byte* memory;
+};
+
+std::string text(const Dim3& d) { return fmt::format("({},{},{})", d.x, d.y, d.z); }
+
+class Block {
+ public:
+  void run(const Launch& launch, Dim3 index);
+
+  const Launch& launch() const { return *launch_; }
+  const Dim3& index() const { return index_; }
+  Thread& current() { return *current_; }
+  void sync_threads(Site site);
+  void warp_meet(const char* op, Site site, uint32_t mask, const void* in, size_t in_bytes, void* out, size_t out_bytes,
+                 WarpCompute compute, const void* argument);
+  std::span<std::byte> dynamic_shared() { return {dynamic_.get(), launch_->shared_bytes}; }
+  void* static_shared(const void* tag, size_t bytes, size_t alignment);
+  [[noreturn]] void fail(const std::string& message) const;
+
+ private:
+  static void carry(void* block) { static_cast<Block*>(block)->carry(); }
+  void carry();
+  void finish(Thread& thread);
+  void wait(State state, const char* op, Site site);
+  void make_ready(Thread& thread);
+  Carrier* idle_carrier();
+  [[noreturn]] void fail_deadlock() const;
+  Meeting& join(const char* op, Site site, uint32_t mask, unsigned lane);
+  std::string lanes_text(uint32_t lanes) const;
+
+  const Launch* launch_ = nullptr;
+  Dim3 index_;
+  std::vector<Thread> threads_;
+  std::deque<Thread*> ready_;
+  size_t next_ = 0, done_ = 0;
+  Thread* current_ = nullptr;
+  Carrier* running_ = nullptr;
+
+  std::vector<std::unique_ptr<Carrier>> carriers_;
+  std::vector<Carrier*> idle_;
+
+  std::vector<Thread*> at_barrier_;
+  std::vector<std::vector<Meeting*>> meetings_;  // open ones, by warp
+  std::vector<std::unique_ptr<Meeting>> meeting_memory_;
+  std::vector<Meeting*> free_meetings_;
+
+  struct Free {
+    void operator()(std::byte* p) const { std::free(p); }
+  };
+  std::unique_ptr<std::byte, Free> dynamic_;
+  size_t dynamic_capacity_ = 0;
+  std::vector<StaticShared> statics_;
+  std::vector<std::unique_ptr<std::byte, Free>> static_memory_;
+};
+
+thread_local std::unique_ptr<Block> block_of_this_thread;
+
+Block& block() {
+  if (!block_of_this_thread) block_of_this_thread = std::make_unique<Block>();
+  return *block_of_this_thread;
+}
+
+void Block::run(const Launch& launch, Dim3 index) {
+  launch_ = &launch;
+  index_ = index;
+  const auto count = static_cast<size_t>(launch.block.count());
+  threads_.assign(count, Thread{});
+  for (size_t i = 0; i < count; ++i) {
+    const auto linear = static_cast<unsigned>(i);
+    threads_[i].linear = linear;
+    threads_[i].index = Dim3(linear % launch.block.x, linear / launch.block.x % launch.block.y,
+                             linear / launch.block.x / launch.block.y);
+  }
+  ready_.clear();
+  at_barrier_.clear();
+  meetings_.assign((count + kWarpSize - 1) / kWarpSize, {});
+  next_ = done_ = 0;
+  if (launch.shared_bytes > dynamic_capacity_) {
+    dynamic_capacity_ = (launch.shared_bytes + 127) / 128 * 128;
+    dynamic_.reset(static_cast<std::byte*>(std::aligned_alloc(128, dynamic_capacity_)));
+  }
+  // 0xFF bytes are a NaN in every float format and −1 in every integer: what was never written shows.
+  if (launch.shared_bytes > 0) std::memset(dynamic_.get(), 0xFF, launch.shared_bytes);
+  statics_.clear();
+  static_memory_.clear();
+
+  while (done_ < count) {
+    Carrier* carrier = nullptr;
+    if (!ready_.empty()) {
+      Thread& thread = *ready_.front();
+      ready_.pop_front();
+      thread.state = State::running;
+      current_ = &thread;
+      carrier = thread.carrier;
+    } else if (next_ < count) {
+      carrier = idle_carrier();
+    } else {
+      fail_deadlock();
+    }
+    running_ = carrier;
+    if (!carrier->fiber.started()) carrier->fiber.start(&Block::carry, this);
+    carrier->fiber.resume();
+  }
+}
+
+void Block::carry() {
+  for (;;) {
+    while (next_ < threads_.size()) {
+      Thread& thread = threads_[next_++];
+      thread.state = State::running;
+      thread.carrier = running_;
+      current_ = &thread;
+      launch_->body(launch_->call);
+      finish(*current_);
+    }
+    idle_.push_back(running_);
+    running_->fiber.suspend();
+  }
+}
+
+void Block::finish(Thread& thread) {
+  thread.state = State::done;
+  ++done_;
+  if (!at_barrier_.empty()) {
+    const Thread& waiting = *at_barrier_.front();
+    fail(fmt::format("left the kernel while thread {} waits in __syncthreads() at {}:{}", text(waiting.index),
+                     waiting.site.file, waiting.site.line));
+  }
+  for (const Meeting* meeting : meetings_[thread.linear / kWarpSize]) {
+    if (!meeting->complete && (meeting->mask >> thread.linear % kWarpSize & 1u)) {
+      fail(fmt::format("left the kernel while lanes {} of its warp wait for it in {} at {}:{}",
+                       lanes_text(meeting->arrived), meeting->op, meeting->site.file, meeting->site.line));
+    }
+  }
+}
+
+Carrier* Block::idle_carrier() {
+  if (idle_.empty()) {
+    carriers_.push_back(std::make_unique<Carrier>());
+    return carriers_.back().get();
+  }
+  Carrier* carrier = idle_.back();
+  idle_.pop_back();
+  return carrier;
+}
+
+void Block::wait(State state, const char* op, Site site) {
+  Thread& thread = *current_;
+  thread.state = state;
+  thread.op = op;
+  thread.site = site;
+  thread.carrier->fiber.suspend();
+}
+
+void Block::make_ready(Thread& thread) {
+  thread.state = State::ready;
+  ready_.push_back(&thread);
+}
+
+void Block::sync_threads(Site site) {
+  if (done_ > 0) {
+    const auto left =
+        std::find_if(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state == State::done; });
+    fail(fmt::format("waits in __syncthreads() at {}:{}, which thread {} will not reach: it has left the kernel",
+                     site.file, site.line, text(left->index)));
+  }
+  if (!at_barrier_.empty() && !(at_barrier_.front()->site == site)) {
+    const Thread& other = *at_barrier_.front();
+    fail(fmt::format("divergent barrier: it is at {}:{}, thread {} waits at {}:{}", site.file, site.line,
+                     text(other.index), other.site.file, other.site.line));
+  }
+  if (at_barrier_.size() + 1 < threads_.size()) {
+    at_barrier_.push_back(current_);
+    wait(State::at_barrier, "__syncthreads()", site);
+    return;
+  }
+  for (Thread* thread : at_barrier_) make_ready(*thread);
+  at_barrier_.clear();
+}
+
+std::string Block::lanes_text(uint32_t lanes) const { return fmt::format("{:#010x}", lanes); }
+
+Meeting& Block::join(const char* op, Site site, uint32_t mask, unsigned lane) {
+  const unsigned warp = current_->linear / kWarpSize;
+  if (!(mask >> lane & 1u)) {
+    fail(fmt::format("{} at {}:{} with mask {}, which leaves out its own lane {}", op, site.file, site.line,
+                     lanes_text(mask), lane));
+  }
+  for (unsigned other = 0; other < kWarpSize; ++other) {
+    if (!(mask >> other & 1u)) continue;
+    const size_t thread = size_t{warp} * kWarpSize + other;
+    if (thread >= threads_.size()) {
+      fail(fmt::format("{} at {}:{} with mask {}, whose lane {} is not in the block", op, site.file, site.line,
+                       lanes_text(mask), other));
+    }
+    if (threads_[thread].state == State::done) {
+      fail(fmt::format("{} at {}:{} with mask {}, whose lane {} has left the kernel", op, site.file, site.line,
+                       lanes_text(mask), other));
+    }
+  }
+  for (Meeting* meeting : meetings_[warp]) {
+    if (meeting->complete || (meeting->mask & mask) == 0) continue;
+    if (meeting->mask != mask) {
+      fail(fmt::format("mask mismatch: {} at {}:{} with mask {}, while lanes {} wait in {} at {}:{} with mask {}", op,
+                       site.file, site.line, lanes_text(mask), lanes_text(meeting->arrived), meeting->op,
+                       meeting->site.file, meeting->site.line, lanes_text(meeting->mask)));
+    }
+    if (std::strcmp(meeting->op, op) != 0 || !(meeting->site == site)) {
+      fail(fmt::format("divergent warp: {} at {}:{}, while lanes {} wait in {} at {}:{}", op, site.file, site.line,
+                       lanes_text(meeting->arrived), meeting->op, meeting->site.file, meeting->site.line));
+    }
+    return *meeting;
+  }
+  if (free_meetings_.empty()) {
+    meeting_memory_.push_back(std::make_unique<Meeting>());
+    free_meetings_.push_back(meeting_memory_.back().get());
+  }
+  Meeting& meeting = *free_meetings_.back();
+  free_meetings_.pop_back();
+  meeting.op = op;
+  meeting.site = site;
+  meeting.mask = mask;
+  meeting.arrived = 0;
+  meeting.complete = false;
+  meetings_[warp].push_back(&meeting);
+  return meeting;
+}
+
+void Block::warp_meet(const char* op, Site site, uint32_t mask, const void* in, size_t in_bytes, void* out,
+                      size_t out_bytes, WarpCompute compute, const void* argument) {
+  const unsigned lane = current_->linear % kWarpSize, warp = current_->linear / kWarpSize;
+  Meeting& meeting = join(op, site, mask, lane);
+  if (in_bytes > 0) std::memcpy(meeting.in[lane], in, in_bytes);
+  meeting.arrived |= 1u << lane;
+  if (meeting.arrived != mask) {
+    wait(State::in_meeting, op, site);
+  } else {
+    if (compute) compute(argument, mask, meeting.in, meeting.out);
+    meeting.complete = true;
+    meeting.to_leave = __builtin_popcount(mask);
+    for (unsigned other = 0; other < kWarpSize; ++other) {
+      if (other != lane && (mask >> other & 1u)) make_ready(threads_[size_t{warp} * kWarpSize + other]);
+    }
+  }
+  if (out_bytes > 0) std::memcpy(out, meeting.out[lane], out_bytes);
+  if (--meeting.to_leave == 0) {
+    std::erase(meetings_[warp], &meeting);
+    free_meetings_.push_back(&meeting);
+  }
+}
+
+void* Block::static_shared(const void* tag, size_t bytes, size_t alignment) {
+  for (const StaticShared& variable : statics_) {
+    if (variable.tag == tag) return variable.memory;
+  }
+  const size_t aligned = std::max<size_t>(alignment, 16);
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(aligned, (bytes + aligned - 1) / aligned * aligned));
+  std::memset(memory, 0xFF, bytes);
+  static_memory_.emplace_back(memory);
+  statics_.push_back({tag, memory});
+  return memory;
+}
+
+/// "conv_kernel<64, 32>" out of "conv_kernel<64, 32>, grid, block, …".
+std::string kernel_name(const char* arguments) {
+  int depth = 0;
+  const char* end = arguments;
+  for (; *end != '\0'; ++end) {
+    if (*end == '<' || *end == '(') ++depth;
+    if (*end == '>' || *end == ')') --depth;
+    if (*end == ',' && depth == 0) break;
+  }
+  return {arguments, end};
+}
+
+void Block::fail(const std::string& message) const {
+  std::fprintf(stderr, "kernel %s (launched at %s:%d), block %s, thread %s: %s\n", kernel_name(launch_->text).c_str(),
+               launch_->file, launch_->line, text(index_).c_str(), text(current_->index).c_str(), message.c_str());
+  std::abort();
+}
+
+void Block::fail_deadlock() const {
+  std::string waiting;
+  int named = 0;
+  for (const Thread& thread : threads_) {
+    if (thread.state != State::at_barrier && thread.state != State::in_meeting) continue;
+    if (++named > 4) {
+      waiting += ", …";
+      break;
+    }
+    waiting += fmt::format("{}{} in {} at {}:{}", named > 1 ? ", " : "", text(thread.index), thread.op,
+                           thread.site.file, thread.site.line);
+  }
+  fail("deadlock: no thread of the block can go on; " + waiting);
+}
+
+}  // namespace
+
+const Dim3& thread_index() { return block().current().index; }
+const Dim3& block_index() { return block().index(); }
+const Dim3& block_dim() { return block().launch().block; }
+const Dim3& grid_dim() { return block().launch().grid; }
+void sync_threads(Site site) { block().sync_threads(site); }
+std::span<std::byte> dynamic_shared_bytes() { return block().dynamic_shared(); }
+void* static_shared(const void* tag, size_t bytes, size_t alignment) {
+  return block().static_shared(tag, bytes, alignment);
+}
+int lane_id() { return static_cast<int>(block().current().linear % kWarpSize); }
+void warp_meet(const char* op, Site site, uint32_t mask, const void* in, size_t in_bytes, void* out, size_t out_bytes,
+               WarpCompute compute, const void* argument) {
+  block().warp_meet(op, site, mask, in, in_bytes, out, out_bytes, compute, argument);
+}
+void fail(const char* message) { block().fail(message); }
+
+void run_grid(const Launch& launch) {
+  const Dim3 &grid = launch.grid, &threads = launch.block;
+  // The limits of every GPU since compute capability 3.0 (CUDA C++ Programming Guide, table of technical
+  // specifications).
+  require<CudaError>(
+      threads.count() >= 1 && threads.count() <= 1024 && threads.x <= 1024 && threads.y <= 1024 && threads.z <= 64,
+      "launch of {}: a block of {} threads; 1 to 1024 are possible", kernel_name(launch.text), text(threads));
+  require<CudaError>(grid.x <= 2147483647u && grid.y <= 65535 && grid.z <= 65535,
+                     "launch of {}: a grid of {}; (2^31 − 1, 65535, 65535) is the largest", kernel_name(launch.text),
+                     text(grid));
+  if (grid.count() == 0) return;
+  static ThreadPool pool(0);
+  pool.run(static_cast<int64_t>(grid.count()), [&](int64_t b) {
+    const auto i = static_cast<uint64_t>(b);
+    block().run(launch, Dim3(static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
+                             static_cast<unsigned>(i / grid.x / grid.y)));
+  });
+}
+
+}  // namespace striate::gpu::host

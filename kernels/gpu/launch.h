@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+
+#include "kernels/gpu/platform.h"
+#include "kernels/gpu/stream.h"
+
+namespace striate::gpu {
+
+/// launch(kernel, grid, block, shared_bytes, stream, args…): `kernel` on grid × block threads with that much dynamic
+/// shared memory, in the stream's order. Throws CudaError where the launch is refused. A macro only so that a report
+/// can name the kernel as it stands at the launch.
+#define launch(...) launch_kernel({#__VA_ARGS__, __FILE__, __LINE__}, __VA_ARGS__)
+
+struct LaunchSite {
+  const char* text;  ///< the arguments of launch() as written; the kernel comes first
+  const char* file;
+  int line;
+};
+
+}  // namespace striate::gpu
+
+#if defined(__CUDACC__)
+
+#include "kernels/gpu/check.h"
+
+namespace striate::gpu {
+
+template <typename... Params>
+void launch_kernel(const LaunchSite&, void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
+                   Stream& stream, std::type_identity_t<Params>... args) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  void* pointers[sizeof...(Params) + 1] = {static_cast<void*>(&args)...};
+  CUDA_CHECK(
+      cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, shared_bytes, stream.native()));
+}
+
+}  // namespace striate::gpu
+
+#else
+
+#include <tuple>
+
+namespace striate::gpu {
+
+template <typename... Params>
+void launch_kernel(const LaunchSite& site, void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
+                   Stream&, std::type_identity_t<Params>... args) {
+  struct Call {
+    void (*kernel)(Params...);
+    std::tuple<Params...> args;
+  } call{kernel, {args...}};
+  host::run_grid({site.text, site.file, site.line, grid, block, shared_bytes,
+                  [](const void* c) {
+                    const Call& target = *static_cast<const Call*>(c);
+                    std::apply(target.kernel, target.args);
+                  },
+                  &call});
+}
+
+}  // namespace striate::gpu
+
+#endif

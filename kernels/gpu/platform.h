@@ -1,0 +1,32 @@
+#pragma once
+
+// The one place that knows which compiler reads a kernel: nvcc for a GPU, or the host's C++ compiler, for which a
+// kernel is a function that gpu/host/ calls once for every thread of the grid.
+
+#if defined(__CUDACC__)
+
+#include <cuda_runtime.h>
+
+#else
+
+#include <cstdint>
+
+#include "kernels/gpu/host/block.h"
+
+#define __global__ static
+#define __device__
+#define __host__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+#define __restrict__ __restrict
+
+using dim3 = striate::gpu::host::Dim3;
+
+#define threadIdx (::striate::gpu::host::thread_index())
+#define blockIdx (::striate::gpu::host::block_index())
+#define blockDim (::striate::gpu::host::block_dim())
+#define gridDim (::striate::gpu::host::grid_dim())
+
+#define __syncthreads() ::striate::gpu::host::sync_threads({__FILE__, __LINE__})
+
+#endif
