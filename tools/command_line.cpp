@@ -47,6 +47,12 @@ CommandLine& CommandLine::option(const std::string& flag, int64_t& bound, const 
   return *this;
 }
 
+CommandLine& CommandLine::option(const std::string& flag, std::array<std::string, 2>& bound, const std::string& value,
+                                 const std::string& help) {
+  parser_->remember(flag, value, parser_->app.add_option(flag, bound, help))->type_size(2)->expected(1);
+  return *this;
+}
+
 CommandLine& CommandLine::repeatable(const std::string& flag, std::vector<std::string>& bound, const std::string& value,
                                      const std::string& help) {
   parser_->remember(flag, value, parser_->app.add_option(flag, bound, help))

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -23,6 +24,9 @@ class CommandLine {
   /// `value` says in --help what is expected: DIR, NAME, N.
   CommandLine& option(const std::string& flag, std::string& bound, const std::string& value, const std::string& help);
   CommandLine& option(const std::string& flag, int64_t& bound, const std::string& value, const std::string& help);
+  /// A flag with two values behind it; `value` names both: "LAYER F".
+  CommandLine& option(const std::string& flag, std::array<std::string, 2>& bound, const std::string& value,
+                      const std::string& help);
   /// May be given more than once.
   CommandLine& repeatable(const std::string& flag, std::vector<std::string>& bound, const std::string& value,
                           const std::string& help);

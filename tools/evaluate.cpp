@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 
 #include "engine/train/atomic_file.h"
 #include "engine/train/evaluate.h"
@@ -18,6 +20,7 @@
 #include "tools/experiment.h"
 #include "tools/experiments/confusion_figure.h"
 #include "tools/experiments/figure.h"
+#include "tools/layer_features.h"
 #include "tools/network_flags.h"
 #include "tools/per_image_table.h"
 
@@ -28,6 +31,7 @@ struct Flags {
   CommonFlags common;
   NetworkFlags network;
   std::string split = "test", output, json, per_image;
+  std::array<std::string, 2> features;  // layer, file
 };
 
 nlohmann::ordered_json to_json(const Evaluation& result) {
@@ -97,7 +101,8 @@ int evaluate_network(int argc, char** argv) {
       "confusion matrix as a picture and a table.",
       {"--run runs/quickstart", "--run runs/quickstart --checkpoint last --split val --json result.json",
        "--model alexnet_mini --weights best.safetensors --set data.dataset=fashion_mnist",
-       "--run runs/quickstart --per-image predictions.csv"});
+       "--run runs/quickstart --per-image predictions.csv",
+       "--run runs/quickstart --features classifier.2 features.safetensors"});
   Flags flags;
   flags.common.add_to(command_line);
   flags.network.add_to(command_line);
@@ -105,13 +110,16 @@ int evaluate_network(int argc, char** argv) {
       .option("--output", flags.output, "DIR",
               "Where confusion_PART.png and .csv go (default: the run's folder; without a run they are not made)")
       .option("--json", flags.json, "F", "Write the numbers as JSON")
-      .option("--per-image", flags.per_image, "F.csv", "Write label, prediction and probabilities of every image");
+      .option("--per-image", flags.per_image, "F.csv", "Write label, prediction and probabilities of every image")
+      .option("--features", flags.features, "LAYER F",
+              "Write the output of a layer (inspect lists them) for every image, and the labels, as safetensors");
   if (!command_line.parse(argc, argv)) return kDone;
   require<ConfigError>(flags.split == "train" || flags.split == "val" || flags.split == "test",
                        "--split {}: expected train, val or test", flags.split);
 
   if (!flags.json.empty()) require_writable("--json", flags.json);
   if (!flags.per_image.empty()) require_writable("--per-image", flags.per_image);
+  if (!flags.features[1].empty()) require_writable("--features", flags.features[1]);
   if (!flags.output.empty()) {
     std::error_code error;
     std::filesystem::create_directories(flags.output, error);
@@ -130,10 +138,22 @@ int evaluate_network(int argc, char** argv) {
   std::unique_ptr<PerImageTable> table;
   if (!flags.per_image.empty()) {
     table = std::make_unique<PerImageTable>(flags.per_image, experiment.classes());
-    options.on_batch = [&](const Batch& batch, const Tensor& logits) { table->add(batch, logits); };
   }
+  std::unique_ptr<LayerFeatures> features;
+  std::optional<nn::ObserverGuard> observing;
+  if (!flags.features[1].empty()) {
+    features =
+        std::make_unique<LayerFeatures>(flags.features[1], experiment.model(), flags.features[0], images.samples(),
+                                        Metadata{{"model", source.config.model_name()}, {"split", flags.split}});
+    observing.emplace(*features);
+  }
+  options.on_batch = [&](const Batch& batch, const Tensor& logits) {
+    if (table) table->add(batch, logits);
+    if (features) features->add(batch);
+  };
   const Evaluation result = evaluate(experiment.model(), images, source.config.device, options);
   if (table) table->commit();
+  if (features) features->commit();
   print_result(result, experiment.class_names());
 
   if (!flags.json.empty()) write_file_atomically(flags.json, to_json(result).dump() + "\n");

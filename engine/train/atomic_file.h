@@ -17,6 +17,8 @@ class AtomicFile {
 
   void write(const void* bytes, size_t count);
   void write(std::string_view text) { write(text.data(), text.size()); }
+  /// Replaces bytes that were written before, at an offset from the file's start.
+  void overwrite(size_t offset, std::string_view bytes);
   /// Syncs the file, renames it and syncs its folder.
   void commit();
 

@@ -219,24 +219,31 @@ Safetensors read_safetensors(const std::string& path) {
 
 Metadata read_safetensors_metadata(const std::string& path) { return read_header(path, InputFile(path)).metadata; }
 
-void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors, const Metadata& metadata) {
+std::string safetensors_header(const std::vector<SafetensorsEntry>& entries, const Metadata& metadata, size_t bytes) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t place = 0;
-  for (const auto& [name, tensor] : tensors) {
-    require<IoError>(name != "__metadata__" && !header.contains(name), "{}: two tensors are named '{}'", path, name);
-    const uint64_t bytes = static_cast<uint64_t>(tensor.size()) * size_of(tensor.dtype());
-    header[name] = {
-        {"dtype", name_of(tensor.dtype())}, {"shape", tensor.shape()}, {"data_offsets", {place, place + bytes}}};
-    place += bytes;
+  for (const SafetensorsEntry& entry : entries) {
+    require<IoError>(entry.name != "__metadata__" && !header.contains(entry.name), "two tensors are named '{}'",
+                     entry.name);
+    uint64_t size = size_of(entry.dtype);
+    for (const int64_t n : entry.shape) size *= static_cast<uint64_t>(n);
+    header[entry.name] = {
+        {"dtype", name_of(entry.dtype)}, {"shape", entry.shape}, {"data_offsets", {place, place + size}}};
+    place += size;
   }
   std::string text = header.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   text.append((kLengthBytes - text.size() % kLengthBytes) % kLengthBytes, ' ');  // the data start aligned
+  if (kLengthBytes + text.size() < bytes) text.append(bytes - kLengthBytes - text.size(), ' ');
   const uint64_t length = text.size();
+  return std::string(reinterpret_cast<const char*>(&length), kLengthBytes) + text;
+}
 
+void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors, const Metadata& metadata) {
+  std::vector<SafetensorsEntry> entries;
+  for (const auto& [name, tensor] : tensors) entries.push_back({name, tensor.dtype(), tensor.shape()});
   AtomicFile file(path);
-  file.write(&length, kLengthBytes);
-  file.write(text);
+  file.write(safetensors_header(entries, metadata));
   for (const NamedTensor& t : tensors) {
     const Tensor host = t.tensor.to(Device::cpu);
     file.write(host.impl()->storage->data(), static_cast<size_t>(host.size()) * size_of(host.dtype()));

@@ -27,6 +27,16 @@ struct Safetensors {
 Safetensors read_safetensors(const std::string& path);
 /// The metadata alone; checks the header as read_safetensors does.
 Metadata read_safetensors_metadata(const std::string& path);
+/// A tensor as a file's header names it.
+struct SafetensorsEntry {
+  std::string name;
+  DType dtype = DType::float32;
+  Shape shape;
+};
+/// What a file begins with, its length included, for whoever writes the values of `entries` one after another behind
+/// it; padded with spaces to `bytes` where it is shorter. Throws IoError for two tensors of one name.
+std::string safetensors_header(const std::vector<SafetensorsEntry>& entries, const Metadata& metadata,
+                               size_t bytes = 0);
 /// Written whole or not at all (AtomicFile). Throws IoError.
 void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors, const Metadata& metadata);
 

@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "engine/train/safetensors.h"
 #include "tests/support/temp_dir.h"
 #include "tests/tools/picture.h"
 #include "tests/tools/tiny_run.h"
@@ -86,6 +88,63 @@ TEST(Evaluate, AgreesWithTheRun) {
                             "--json", (folder / "model.json").string()});
   ASSERT_EQ(model.code, 0) << model.err;
   EXPECT_EQ(json::parse(read_text(folder / "model.json")), result);
+}
+
+TEST(Evaluate, WritesALayersOutputForEveryImage) {
+  TempDir folder;
+  // 50 images in batches of 16: the last batch is smaller.
+  const std::vector<std::string> network = {"--config", std::string(STRIATE_CONFIGS_DIR) + "/synthetic.yaml",
+                                            "--set",    "data.synthetic={train_images: 20, test_images: 50}",
+                                            "--set",    "train.batch_size=16"};
+  const auto features = [&](const std::string& layer, std::vector<std::string> more) {
+    const std::string file = (folder / "features.safetensors").string();
+    more.insert(more.begin(), network.begin(), network.end());
+    more.insert(more.end(), {"--features", layer, file});
+    const Outcome outcome = run_tool("evaluate", more);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return read_safetensors(file);
+  };
+  // The last layer's values are the logits, from which --per-image makes its probabilities.
+  const Safetensors logits = features("classifier.4", {"--per-image", (folder / "images.csv").string()});
+  ASSERT_EQ(logits.tensors.size(), 2u);
+  EXPECT_EQ(logits.metadata,
+            (Metadata{{"model", "lenet"}, {"layer", "classifier.4"}, {"split", "test"}, {"layout", "NHWC"}}));
+  const Tensor& values = *logits.find("features");
+  ASSERT_EQ(values.shape(), (Shape{50, 10}));
+  ASSERT_EQ(logits.find("labels")->shape(), (Shape{50}));
+  const auto rows = read_lines(folder / "images.csv");
+  ASSERT_EQ(rows.size(), 51u);
+  for (size_t i = 0; i < 50; ++i) {
+    std::istringstream cells(rows[i + 1]);
+    std::vector<double> row;
+    for (std::string cell; std::getline(cells, cell, ',');) row.push_back(std::stod(cell));
+    EXPECT_EQ(row[1], logits.find("labels")->data<int32_t>()[i]);
+    double sum = 0.0;
+    for (size_t c = 0; c < 10; ++c) sum += std::exp(double{values.data<float>()[10 * i + c]});
+    for (size_t c = 0; c < 10; ++c) {
+      EXPECT_NEAR(row[3 + c], std::exp(double{values.data<float>()[10 * i + c]}) / sum, 1e-5) << i << " " << c;
+    }
+  }
+
+  const Tensor conv = *features("features.0", {"--split", "train"}).find("features");
+  const Tensor rectified = *features("features.1", {"--split", "train"}).find("features");
+  ASSERT_EQ(conv.shape(), (Shape{20, 32, 32, 6}));
+  ASSERT_EQ(rectified.shape(), conv.shape());
+  bool negative = false;
+  for (int64_t i = 0; i < conv.size(); ++i) {
+    negative |= conv.data<float>()[i] < 0.0f;
+    ASSERT_EQ(rectified.data<float>()[i], std::max(conv.data<float>()[i], 0.0f)) << i;
+  }
+  EXPECT_TRUE(negative) << "a convolution's output is the one before its ReLU";
+
+  std::vector<std::string> unknown = network;
+  unknown.insert(unknown.end(), {"--features", "clasifier.4", (folder / "none").string()});
+  const Outcome refused = run_tool("evaluate", unknown);
+  EXPECT_EQ(refused.code, 2) << refused.out;
+  EXPECT_TRUE(has(refused.err, "did you mean 'classifier.4'")) << refused.err;
+  EXPECT_TRUE(has(refused.err, "features.0, features.1")) << refused.err;
+  EXPECT_FALSE(fs::exists(folder / "none"));
+  EXPECT_FALSE(fs::exists(folder / "none.partial"));
 }
 
 TEST(Evaluate, SaysThatWeightsAreFresh) {
