@@ -13,37 +13,28 @@
 
 namespace striate::gpu::host {
 
-struct ShuffleArgument {
-  size_t bytes;
-};
-
 /// Every lane's value goes out to all, then each picks its source.
 template <typename T>
 T shuffle(const char* op, Site site, uint32_t mask, T value, int source) {
-  static_assert(sizeof(T) <= 8, "a shuffle moves 4 or 8 bytes");
-  struct In {
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8, "a shuffle moves 4 or 8 bytes");
+  struct Operands {
     T value;
     int source;
-  };
-  const In in{value, source};
-  T out;
-  warp_meet(
-      op, site, mask, &in, sizeof(in), &out, sizeof(out),
-      [](const void*, uint32_t lanes, const Slots& all, Slots& result) {
-        for (int lane = 0; lane < kWarpSize; ++lane) {
-          if (!(lanes >> lane & 1u)) continue;
-          In mine, theirs;
-          std::memcpy(&mine, all[lane], sizeof(mine));
-          // Reading a lane outside the mask is undefined on the GPU: here it gives 0xFF bytes, a NaN.
-          std::memset(result[lane], 0xFF, sizeof(T));
-          if (lanes >> mine.source & 1u) {
-            std::memcpy(&theirs, all[mine.source], sizeof(theirs));
-            std::memcpy(result[lane], &theirs.value, sizeof(T));
-          }
-        }
-      },
-      nullptr);
-  return out;
+    T result;
+  } mine{value, source, value};
+  warp_meet(op, site, mask, &mine, [](uint32_t lanes, WarpLanes all) {
+    for (int lane = 0; lane < kWarpSize; ++lane) {
+      if (!(lanes >> lane & 1u)) continue;
+      Operands& to = *static_cast<Operands*>(all[lane]);
+      if (lanes >> to.source & 1u) {
+        to.result = static_cast<Operands*>(all[to.source])->value;
+      } else {
+        // Reading a lane outside the mask is undefined on the GPU: here it gives 0xFF bytes, a NaN.
+        std::memset(&to.result, 0xFF, sizeof(T));
+      }
+    }
+  });
+  return mine.result;
 }
 
 template <typename T>
@@ -71,24 +62,20 @@ T shuffle_xor(Site site, uint32_t mask, T value, int lane_mask, int width = kWar
 }
 
 inline uint32_t ballot(const char* op, Site site, uint32_t mask, bool predicate) {
-  const auto in = static_cast<uint8_t>(predicate);
-  uint32_t out = 0;
-  warp_meet(
-      op, site, mask, &in, sizeof(in), &out, sizeof(out),
-      [](const void*, uint32_t lanes, const Slots& all, Slots& result) {
-        uint32_t votes = 0;
-        for (int lane = 0; lane < kWarpSize; ++lane) {
-          if ((lanes >> lane & 1u) && all[lane][0] != std::byte{0}) votes |= 1u << lane;
-        }
-        for (int lane = 0; lane < kWarpSize; ++lane) std::memcpy(result[lane], &votes, sizeof(votes));
-      },
-      nullptr);
-  return out;
+  uint32_t votes = predicate ? 1 : 0;
+  warp_meet(op, site, mask, &votes, [](uint32_t lanes, WarpLanes all) {
+    uint32_t result = 0;
+    for (int lane = 0; lane < kWarpSize; ++lane) {
+      if ((lanes >> lane & 1u) && *static_cast<uint32_t*>(all[lane]) != 0) result |= 1u << lane;
+    }
+    for (int lane = 0; lane < kWarpSize; ++lane) {
+      if (lanes >> lane & 1u) *static_cast<uint32_t*>(all[lane]) = result;
+    }
+  });
+  return votes;
 }
 
-inline void sync_warp(Site site, uint32_t mask = kFullMask) {
-  warp_meet("__syncwarp", site, mask, nullptr, 0, nullptr, 0, nullptr, nullptr);
-}
+inline void sync_warp(Site site, uint32_t mask = kFullMask) { warp_meet("__syncwarp", site, mask, nullptr, nullptr); }
 
 }  // namespace striate::gpu::host
 

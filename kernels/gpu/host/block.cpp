@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -23,9 +22,7 @@ namespace {
 
 enum class State : uint8_t { unstarted, running, ready, at_barrier, in_meeting, done };
 
-struct Carrier {
-  Fiber fiber;
-};
+using Carrier = Fiber;
 
 struct Thread {
   Dim3 index;
@@ -36,15 +33,17 @@ struct Thread {
   Carrier* carrier = nullptr;
 };
 
-/// Lanes of a warp that have come together, or are about to.
+/// Lanes of a warp of which some have come and wait for the others.
 struct Meeting {
-  const char* op = nullptr;
-  Site site{"", 0};
-  uint32_t mask = 0, arrived = 0;
-  int to_leave = 0;
-  bool complete = false;
-  alignas(16) Slots in;
-  alignas(16) Slots out;
+  const char* op;
+  Site site;
+  uint32_t mask, arrived;
+  void* lanes[kWarpSize];
+};
+
+struct Warp {
+  uint32_t present = 0;  ///< lanes that are in the block and have not left the kernel
+  std::vector<Meeting> meetings;
 };
 
 struct StaticShared {
@@ -62,38 +61,39 @@ class Block {
   const Dim3& index() const { return index_; }
   Thread& current() { return *current_; }
   void sync_threads(Site site);
-  void warp_meet(const char* op, Site site, uint32_t mask, const void* in, size_t in_bytes, void* out, size_t out_bytes,
-                 WarpCompute compute, const void* argument);
+  void warp_meet(const char* op, Site site, uint32_t mask, void* operands, WarpCompute compute);
   std::span<std::byte> dynamic_shared() { return {dynamic_.get(), launch_->shared_bytes}; }
   void* static_shared(const void* tag, size_t bytes, size_t alignment);
   [[noreturn]] void fail(const std::string& message) const;
 
  private:
-  static void carry(void* block) { static_cast<Block*>(block)->carry(); }
+  static void enter(void* block) { static_cast<Block*>(block)->carry(); }
   void carry();
   void finish(Thread& thread);
   void wait(State state, const char* op, Site site);
   void make_ready(Thread& thread);
+  void go_on();
   Carrier* idle_carrier();
   [[noreturn]] void fail_deadlock() const;
-  Meeting& join(const char* op, Site site, uint32_t mask, unsigned lane);
+  Meeting& join(Warp& warp, const char* op, Site site, uint32_t mask);
+  [[noreturn]] void fail_absent(const char* op, Site site, uint32_t mask) const;
   std::string lanes_text(uint32_t lanes) const;
 
   const Launch* launch_ = nullptr;
   Dim3 index_;
   std::vector<Thread> threads_;
-  std::deque<Thread*> ready_;
+  std::vector<Thread*> ready_;  // a ring with room for every thread
+  size_t first_ready_ = 0, ready_count_ = 0;
   size_t next_ = 0, done_ = 0;
   Thread* current_ = nullptr;
   Carrier* running_ = nullptr;
+  Carrier scheduler_;  // what called run()
 
   std::vector<std::unique_ptr<Carrier>> carriers_;
   std::vector<Carrier*> idle_;
 
   std::vector<Thread*> at_barrier_;
-  std::vector<std::vector<Meeting*>> meetings_;  // open ones, by warp
-  std::vector<std::unique_ptr<Meeting>> meeting_memory_;
-  std::vector<Meeting*> free_meetings_;
+  std::vector<Warp> warps_;
 
   struct Free {
     void operator()(std::byte* p) const { std::free(p); }
@@ -122,9 +122,15 @@ void Block::run(const Launch& launch, Dim3 index) {
     threads_[i].index = Dim3(linear % launch.block.x, linear / launch.block.x % launch.block.y,
                              linear / launch.block.x / launch.block.y);
   }
-  ready_.clear();
+  ready_.assign(count, nullptr);
+  first_ready_ = ready_count_ = 0;
   at_barrier_.clear();
-  meetings_.assign((count + kWarpSize - 1) / kWarpSize, {});
+  warps_.resize((count + kWarpSize - 1) / kWarpSize);
+  for (size_t w = 0; w < warps_.size(); ++w) {
+    const size_t lanes = std::min<size_t>(kWarpSize, count - w * kWarpSize);
+    warps_[w].present = static_cast<uint32_t>((uint64_t{1} << lanes) - 1);
+    warps_[w].meetings.clear();
+  }
   next_ = done_ = 0;
   if (launch.shared_bytes > dynamic_capacity_) {
     dynamic_capacity_ = (launch.shared_bytes + 127) / 128 * 128;
@@ -135,23 +141,28 @@ void Block::run(const Launch& launch, Dim3 index) {
   statics_.clear();
   static_memory_.clear();
 
-  while (done_ < count) {
-    Carrier* carrier = nullptr;
-    if (!ready_.empty()) {
-      Thread& thread = *ready_.front();
-      ready_.pop_front();
-      thread.state = State::running;
-      current_ = &thread;
-      carrier = thread.carrier;
-    } else if (next_ < count) {
-      carrier = idle_carrier();
-    } else {
-      fail_deadlock();
-    }
-    running_ = carrier;
-    if (!carrier->fiber.started()) carrier->fiber.start(&Block::carry, this);
-    carrier->fiber.resume();
+  running_ = &scheduler_;
+  go_on();
+}
+
+/// Leaves the running carrier for the next one that can run; returns when somebody comes back to it.
+void Block::go_on() {
+  Carrier* const from = running_;
+  if (ready_count_ > 0) {
+    Thread& thread = *ready_[first_ready_];
+    first_ready_ = first_ready_ + 1 == ready_.size() ? 0 : first_ready_ + 1;
+    --ready_count_;
+    thread.state = State::running;
+    current_ = &thread;
+    running_ = thread.carrier;
+  } else if (next_ < threads_.size()) {
+    running_ = idle_carrier();
+  } else if (done_ == threads_.size()) {
+    running_ = &scheduler_;
+  } else {
+    fail_deadlock();
   }
+  Fiber::transfer(*from, *running_);
 }
 
 void Block::carry() {
@@ -165,7 +176,7 @@ void Block::carry() {
       finish(*current_);
     }
     idle_.push_back(running_);
-    running_->fiber.suspend();
+    go_on();
   }
 }
 
@@ -177,17 +188,20 @@ void Block::finish(Thread& thread) {
     fail(fmt::format("left the kernel while thread {} waits in __syncthreads() at {}:{}", text(waiting.index),
                      waiting.site.file, waiting.site.line));
   }
-  for (const Meeting* meeting : meetings_[thread.linear / kWarpSize]) {
-    if (!meeting->complete && (meeting->mask >> thread.linear % kWarpSize & 1u)) {
+  Warp& warp = warps_[thread.linear / kWarpSize];
+  const uint32_t lane = 1u << thread.linear % kWarpSize;
+  warp.present &= ~lane;
+  for (const Meeting& meeting : warp.meetings) {
+    if (meeting.mask & lane) {
       fail(fmt::format("left the kernel while lanes {} of its warp wait for it in {} at {}:{}",
-                       lanes_text(meeting->arrived), meeting->op, meeting->site.file, meeting->site.line));
+                       lanes_text(meeting.arrived), meeting.op, meeting.site.file, meeting.site.line));
     }
   }
 }
 
 Carrier* Block::idle_carrier() {
   if (idle_.empty()) {
-    carriers_.push_back(std::make_unique<Carrier>());
+    carriers_.push_back(std::make_unique<Carrier>(&Block::enter, this));
     return carriers_.back().get();
   }
   Carrier* carrier = idle_.back();
@@ -200,12 +214,13 @@ void Block::wait(State state, const char* op, Site site) {
   thread.state = state;
   thread.op = op;
   thread.site = site;
-  thread.carrier->fiber.suspend();
+  go_on();
 }
 
 void Block::make_ready(Thread& thread) {
   thread.state = State::ready;
-  ready_.push_back(&thread);
+  const size_t end = first_ready_ + ready_count_++;
+  ready_[end < ready_.size() ? end : end - ready_.size()] = &thread;
 }
 
 void Block::sync_threads(Site site) {
@@ -231,73 +246,58 @@ void Block::sync_threads(Site site) {
 
 std::string Block::lanes_text(uint32_t lanes) const { return fmt::format("{:#010x}", lanes); }
 
-Meeting& Block::join(const char* op, Site site, uint32_t mask, unsigned lane) {
-  const unsigned warp = current_->linear / kWarpSize;
-  if (!(mask >> lane & 1u)) {
+void Block::fail_absent(const char* op, Site site, uint32_t mask) const {
+  const unsigned own = current_->linear % kWarpSize, warp = current_->linear / kWarpSize;
+  if (!(mask >> own & 1u)) {
     fail(fmt::format("{} at {}:{} with mask {}, which leaves out its own lane {}", op, site.file, site.line,
-                     lanes_text(mask), lane));
+                     lanes_text(mask), own));
   }
-  for (unsigned other = 0; other < kWarpSize; ++other) {
-    if (!(mask >> other & 1u)) continue;
-    const size_t thread = size_t{warp} * kWarpSize + other;
-    if (thread >= threads_.size()) {
-      fail(fmt::format("{} at {}:{} with mask {}, whose lane {} is not in the block", op, site.file, site.line,
-                       lanes_text(mask), other));
-    }
-    if (threads_[thread].state == State::done) {
-      fail(fmt::format("{} at {}:{} with mask {}, whose lane {} has left the kernel", op, site.file, site.line,
-                       lanes_text(mask), other));
-    }
-  }
-  for (Meeting* meeting : meetings_[warp]) {
-    if (meeting->complete || (meeting->mask & mask) == 0) continue;
-    if (meeting->mask != mask) {
+  const int lane = __builtin_ctz(mask & ~warps_[warp].present);
+  const bool in_block = size_t{warp} * kWarpSize + static_cast<size_t>(lane) < threads_.size();
+  fail(fmt::format("{} at {}:{} with mask {}, whose lane {} {}", op, site.file, site.line, lanes_text(mask), lane,
+                   in_block ? "has left the kernel" : "is not in the block"));
+}
+
+Meeting& Block::join(Warp& warp, const char* op, Site site, uint32_t mask) {
+  for (Meeting& meeting : warp.meetings) {
+    if ((meeting.mask & mask) == 0) continue;
+    if (meeting.mask != mask) {
       fail(fmt::format("mask mismatch: {} at {}:{} with mask {}, while lanes {} wait in {} at {}:{} with mask {}", op,
-                       site.file, site.line, lanes_text(mask), lanes_text(meeting->arrived), meeting->op,
-                       meeting->site.file, meeting->site.line, lanes_text(meeting->mask)));
+                       site.file, site.line, lanes_text(mask), lanes_text(meeting.arrived), meeting.op,
+                       meeting.site.file, meeting.site.line, lanes_text(meeting.mask)));
     }
-    if (std::strcmp(meeting->op, op) != 0 || !(meeting->site == site)) {
+    if (std::strcmp(meeting.op, op) != 0 || !(meeting.site == site)) {
       fail(fmt::format("divergent warp: {} at {}:{}, while lanes {} wait in {} at {}:{}", op, site.file, site.line,
-                       lanes_text(meeting->arrived), meeting->op, meeting->site.file, meeting->site.line));
+                       lanes_text(meeting.arrived), meeting.op, meeting.site.file, meeting.site.line));
     }
-    return *meeting;
+    return meeting;
   }
-  if (free_meetings_.empty()) {
-    meeting_memory_.push_back(std::make_unique<Meeting>());
-    free_meetings_.push_back(meeting_memory_.back().get());
-  }
-  Meeting& meeting = *free_meetings_.back();
-  free_meetings_.pop_back();
+  Meeting& meeting = warp.meetings.emplace_back();
   meeting.op = op;
   meeting.site = site;
   meeting.mask = mask;
   meeting.arrived = 0;
-  meeting.complete = false;
-  meetings_[warp].push_back(&meeting);
   return meeting;
 }
 
-void Block::warp_meet(const char* op, Site site, uint32_t mask, const void* in, size_t in_bytes, void* out,
-                      size_t out_bytes, WarpCompute compute, const void* argument) {
-  const unsigned lane = current_->linear % kWarpSize, warp = current_->linear / kWarpSize;
-  Meeting& meeting = join(op, site, mask, lane);
-  if (in_bytes > 0) std::memcpy(meeting.in[lane], in, in_bytes);
+void Block::warp_meet(const char* op, Site site, uint32_t mask, void* operands, WarpCompute compute) {
+  const unsigned lane = current_->linear % kWarpSize;
+  Warp& warp = warps_[current_->linear / kWarpSize];
+  if ((mask & ~warp.present) != 0 || !(mask >> lane & 1u)) fail_absent(op, site, mask);
+  Meeting& meeting = join(warp, op, site, mask);
+  meeting.lanes[lane] = operands;
   meeting.arrived |= 1u << lane;
   if (meeting.arrived != mask) {
     wait(State::in_meeting, op, site);
-  } else {
-    if (compute) compute(argument, mask, meeting.in, meeting.out);
-    meeting.complete = true;
-    meeting.to_leave = __builtin_popcount(mask);
-    for (unsigned other = 0; other < kWarpSize; ++other) {
-      if (other != lane && (mask >> other & 1u)) make_ready(threads_[size_t{warp} * kWarpSize + other]);
-    }
+    return;
   }
-  if (out_bytes > 0) std::memcpy(out, meeting.out[lane], out_bytes);
-  if (--meeting.to_leave == 0) {
-    std::erase(meetings_[warp], &meeting);
-    free_meetings_.push_back(&meeting);
+  if (compute) compute(mask, meeting.lanes);
+  Thread* const first = current_ - lane;
+  for (uint32_t others = mask & ~(1u << lane); others != 0; others &= others - 1) {
+    make_ready(first[__builtin_ctz(others)]);
   }
+  std::swap(meeting, warp.meetings.back());
+  warp.meetings.pop_back();
 }
 
 void* Block::static_shared(const void* tag, size_t bytes, size_t alignment) {
@@ -357,9 +357,8 @@ void* static_shared(const void* tag, size_t bytes, size_t alignment) {
   return block().static_shared(tag, bytes, alignment);
 }
 int lane_id() { return static_cast<int>(block().current().linear % kWarpSize); }
-void warp_meet(const char* op, Site site, uint32_t mask, const void* in, size_t in_bytes, void* out, size_t out_bytes,
-               WarpCompute compute, const void* argument) {
-  block().warp_meet(op, site, mask, in, in_bytes, out, out_bytes, compute, argument);
+void warp_meet(const char* op, Site site, uint32_t mask, void* operands, WarpCompute compute) {
+  block().warp_meet(op, site, mask, operands, compute);
 }
 void fail(const char* message) { block().fail(message); }
 

@@ -20,6 +20,8 @@ struct Dim3 {
 struct Site {
   const char* file;
   int line;
+  /// Where the caller stands; as a default argument: where its caller stands.
+  static constexpr Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
   friend bool operator==(const Site& a, const Site& b) { return a.line == b.line && a.file == b.file; }
 };
 
@@ -58,15 +60,14 @@ constexpr uint32_t kFullMask = 0xFFFFFFFFu;
 /// The lane of the current thread in its warp.
 int lane_id();
 
-/// Where the lanes of a warp meet: every lane of `mask` brings `in`, the last to come calls `compute` for all of them,
-/// each takes its `out`. Lanes that come with overlapping masks that differ, with another op or from another line, that
-/// have left the kernel or are not in the block, are errors. compute(argument, mask, in, out): 32 slots of kSlotBytes
-/// bytes each, those of lanes outside `mask` unspecified.
-constexpr size_t kSlotBytes = 64;
-using Slots = std::byte[kWarpSize][kSlotBytes];
-using WarpCompute = void (*)(const void* argument, uint32_t mask, const Slots& in, Slots& out);
-void warp_meet(const char* op, Site site, uint32_t mask, const void* in, size_t in_bytes, void* out, size_t out_bytes,
-               WarpCompute compute, const void* argument);
+/// Where the lanes of a warp meet: every lane of `mask` brings the address of its operands, the last to come calls
+/// `compute`, which reads and writes the operands of all of them in place (lanes are fibers of one thread, so each sees
+/// the others' stacks). Lanes that come with overlapping masks that differ, with another op or from another line, that
+/// have left the kernel or are not in the block, are errors. compute(mask, lanes): the addresses, by lane; those of
+/// lanes outside `mask` are unspecified.
+using WarpLanes = void* const (&)[kWarpSize];
+using WarpCompute = void (*)(uint32_t mask, WarpLanes lanes);
+void warp_meet(const char* op, Site site, uint32_t mask, void* operands, WarpCompute compute);
 
 /// Ends the process: "kernel …, block (…), thread (…): message".
 [[noreturn]] void fail(const char* message);

@@ -9,9 +9,6 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
-#else
-#define __sanitizer_start_switch_fiber(...) ((void)0)
-#define __sanitizer_finish_switch_fiber(...) ((void)0)
 #endif
 
 namespace striate::gpu::host {
@@ -31,52 +28,56 @@ size_t page() {
   return size;
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+// Who transferred last on this thread: the sanitizer tells the bounds of its stack on arrival.
+thread_local Fiber* departed = nullptr;
+#endif
+
 }  // namespace
 
-Fiber::Fiber() {
+Fiber::Fiber(void (*function)(void*), void* argument) : function_(function), argument_(argument) {
   stack_ =
       mmap(nullptr, kStackBytes + page(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (stack_ == MAP_FAILED) throw std::bad_alloc();
   // Stacks grow downwards: running over ends in this page instead of in a neighbour's stack.
   mprotect(stack_, page(), PROT_NONE);
-}
-
-Fiber::~Fiber() {
-  // Unwinds a fiber that waits in suspend(): its frames hold nothing but the scheduler's.
-  inside_ = boost::context::fiber();
-  munmap(stack_, kStackBytes + page());
-}
-
-void Fiber::start(void (*function)(void*), void* argument) {
-  function_ = function;
-  argument_ = argument;
-  started_ = true;
+  bottom_ = static_cast<char*>(stack_) + page();
+  size_ = kStackBytes;
   boost::context::stack_context context;
   context.size = kStackBytes;
   context.sp = static_cast<char*>(stack_) + page() + kStackBytes;
-  inside_ = boost::context::fiber(std::allocator_arg, boost::context::preallocated(context.sp, context.size, context),
-                                  Borrowed{}, [this](boost::context::fiber&& outside) {
-                                    outside_ = std::move(outside);
-                                    enter();
-                                    return std::move(outside_);
-                                  });
+  place_ = boost::context::fiber(std::allocator_arg, boost::context::preallocated(context.sp, context.size, context),
+                                 Borrowed{}, [this](boost::context::fiber&& none) {
+                                   arrive();
+                                   function_(argument_);
+                                   return std::move(none);
+                                 });
 }
 
-void Fiber::enter() {
-  __sanitizer_finish_switch_fiber(nullptr, &outside_bottom_, &outside_size_);
-  function_(argument_);
+Fiber::~Fiber() {
+  if (!stack_) return;
+  // Unwinds a fiber that was left in transfer(): its frames hold nothing but the scheduler's.
+  place_ = boost::context::fiber();
+  munmap(stack_, kStackBytes + page());
 }
 
-void Fiber::resume() {
-  __sanitizer_start_switch_fiber(&fake_outside_, static_cast<char*>(stack_) + page(), kStackBytes);
-  inside_ = std::move(inside_).resume();
-  __sanitizer_finish_switch_fiber(fake_outside_, nullptr, nullptr);
+void Fiber::arrive() {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(fake_, &departed->bottom_, &departed->size_);
+#endif
 }
 
-void Fiber::suspend() {
-  __sanitizer_start_switch_fiber(&fake_inside_, outside_bottom_, outside_size_);
-  outside_ = std::move(outside_).resume();
-  __sanitizer_finish_switch_fiber(fake_inside_, &outside_bottom_, &outside_size_);
+void Fiber::transfer(Fiber& from, Fiber& to) {
+  if (&from == &to) return;
+#if defined(__SANITIZE_ADDRESS__)
+  departed = &from;
+  __sanitizer_start_switch_fiber(&from.fake_, to.bottom_, to.size_);
+#endif
+  std::move(to.place_).resume_with([&from](boost::context::fiber&& left) {
+    from.place_ = std::move(left);
+    return boost::context::fiber();
+  });
+  from.arrive();
 }
 
 }  // namespace striate::gpu::host

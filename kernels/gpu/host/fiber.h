@@ -5,31 +5,31 @@
 
 namespace striate::gpu::host {
 
-/// A stack with a switch to it and back. The function given to the first resume() runs on it; suspend(), called from
-/// there, returns to whoever resumed. The function must not return.
+/// A place where a thread of the operating system can be: a stack of its own, or the stack it came with. transfer()
+/// goes from one straight to another.
 class Fiber {
  public:
-  Fiber();
+  /// The stack of whoever transfers away from it first.
+  Fiber() = default;
+  /// A stack of its own; the first transfer to it calls function(argument), which must not return.
+  Fiber(void (*function)(void* argument), void* argument);
   ~Fiber();
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  bool started() const { return started_; }
-  void start(void (*function)(void* argument), void* argument);
-  void resume();
-  void suspend();
+  /// Goes on in `to`, where that was left; returns when somebody transfers to `from`, which must be where we are.
+  static void transfer(Fiber& from, Fiber& to);
 
  private:
-  void enter();
-  boost::context::fiber inside_, outside_;
-  void* stack_;
-  bool started_ = false;
+  void arrive();
+  boost::context::fiber place_;
+  void* stack_ = nullptr;
   void (*function_)(void*) = nullptr;
   void* argument_ = nullptr;
-  // The address sanitizer's view of the two stacks.
-  void *fake_inside_ = nullptr, *fake_outside_ = nullptr;
-  const void* outside_bottom_ = nullptr;
-  size_t outside_size_ = 0;
+  // The address sanitizer's view of the stack.
+  void* fake_ = nullptr;
+  const void* bottom_ = nullptr;
+  size_t size_ = 0;
 };
 
 }  // namespace striate::gpu::host
