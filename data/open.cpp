@@ -9,6 +9,7 @@
 #include "data/datasets/cifar.h"
 #include "data/datasets/file_bytes.h"
 #include "data/datasets/image_folder.h"
+#include "data/datasets/memory_dataset.h"
 #include "data/datasets/mnist.h"
 #include "data/datasets/synthetic.h"
 #include "data/sampler.h"
@@ -44,6 +45,24 @@ DatasetParts open_parts(const DataConfig& config, const OpenOptions& options) {
   synthetic.test_images = config.synthetic_test_images;
   synthetic.seed = config.synthetic_seed;
   return open_synthetic(synthetic);
+}
+
+/// One black picture of a dataset whose sizes are known without its files; nothing for the others.
+DatasetParts blank_parts(const std::string& dataset) {
+  struct Known {
+    const char* dataset;
+    int side, channels;
+    size_t classes;
+  };
+  static constexpr Known kKnown[] = {
+      {"mnist", 28, 1, 10}, {"fashion_mnist", 28, 1, 10}, {"cifar10", 32, 3, 10}, {"cifar100", 32, 3, 100}};
+  for (const Known& known : kKnown) {
+    if (dataset != known.dataset) continue;
+    PictureBlock block{known.side, known.side, known.channels, {}, {0}, dataset};
+    block.pixels.resize(static_cast<size_t>(known.side) * known.side * known.channels);
+    return {std::make_shared<MemoryDataset>(std::move(block), std::vector<std::string>(known.classes)), nullptr};
+  }
+  return {};
 }
 
 /// The size of a set's first readable picture after its transforms.
@@ -125,10 +144,7 @@ std::vector<int64_t> all_indices(const Dataset& dataset) {
   return indices;
 }
 
-}  // namespace
-
-Data open_data(const DataConfig& config, const OpenOptions& options) {
-  const DatasetParts parts = open_parts(config, options);
+Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const OpenOptions& options) {
   Data data;
   data.class_names = config.class_names.empty() ? parts.train->class_names()
                                                 : read_class_names(config.class_names, parts.train->classes());
@@ -174,6 +190,27 @@ Data open_data(const DataConfig& config, const OpenOptions& options) {
   if (held_out) data.val = loader(std::move(*held_out), false);
   if (test) data.test = loader(std::move(*test), false);
   return data;
+}
+
+}  // namespace
+
+Data open_data(const DataConfig& config, const OpenOptions& options) {
+  return split_and_fit(open_parts(config, options), config, options);
+}
+
+std::optional<DataSizes> data_sizes(DataConfig config, const OpenOptions& options) {
+  config.normalize_by = NormalizeBy::none;
+  DatasetParts parts;
+  try {
+    parts = open_parts(config, options);
+  } catch (const Error&) {
+    parts = blank_parts(config.dataset);
+    if (parts.train == nullptr) return std::nullopt;
+    config.class_names.clear();
+    config.validation_fraction = 0.0;
+  }
+  const Data data = split_and_fit(parts, config, options);
+  return DataSizes{data.height, data.width, data.channels, static_cast<int64_t>(data.class_names.size())};
 }
 
 std::unique_ptr<Loader> Data::evaluation_loader(const std::string& split, int64_t batch_size) const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,5 +48,15 @@ struct Data {
 /// thread starts before a loader does. Throws IoError for missing or broken files, ConfigError for contradictions
 /// (transforms that give another size, class names that do not fit).
 Data open_data(const DataConfig& config, const OpenOptions& options);
+
+/// What open_data() settles for the network.
+struct DataSizes {
+  int height = 0, width = 0, channels = 0;
+  int64_t classes = 0;
+};
+/// The sizes that open_data() would give, normalization left aside; where the files are missing or broken, what is
+/// known of mnist, fashion_mnist, cifar10 and cifar100, and nothing for other datasets. Throws as open_data() does for
+/// transforms and sizes that contradict each other.
+std::optional<DataSizes> data_sizes(DataConfig config, const OpenOptions& options);
 
 }  // namespace striate

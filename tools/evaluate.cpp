@@ -100,7 +100,7 @@ int evaluate_network(int argc, char** argv) {
       "Measures a trained network: loss, top-1, top-5, macro-F1, accuracy of each class, and the "
       "confusion matrix as a picture and a table.",
       {"--run runs/quickstart", "--run runs/quickstart --checkpoint last --split val --json result.json",
-       "--model alexnet_mini --weights best.safetensors --set data.dataset=fashion_mnist",
+       "--config tools/configs/quickstart.yaml --weights runs/quickstart/best.safetensors",
        "--run runs/quickstart --per-image predictions.csv",
        "--run runs/quickstart --features classifier.2 features.safetensors"});
   Flags flags;

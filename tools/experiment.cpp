@@ -13,14 +13,7 @@ namespace striate {
 namespace {
 
 Data open(const RunConfig& config, const std::shared_ptr<std::function<void(const std::string&)>>& on_broken) {
-  OpenOptions options;
-  options.seed = config.seed;
-  options.batch_size = config.train.batch_size;
-  if (!config.model.name.empty()) {
-    const Shape& input = models::model_info(config.model.name).input;
-    options.model_height = static_cast<int>(input[0]);
-    options.model_width = static_cast<int>(input[1]);
-  }
+  OpenOptions options = config.open_options();
   options.on_broken = [on_broken](const std::string& message) {
     if (*on_broken) (*on_broken)(message);
   };

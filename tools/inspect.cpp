@@ -58,7 +58,7 @@ int inspect(int argc, char** argv) {
       "Lists a network's layers with output shapes, parameters and multiply-accumulates, and "
       "what memory it takes.",
       {"--model alexnet", "--model resnet18 --input 32,32,3 --classes 10",
-       "--run runs/quickstart --batch 128 --json layers.json"});
+       "--config tools/configs/e2_resnet18_cifar10.yaml", "--run runs/quickstart --batch 128 --json layers.json"});
   CommonFlags common;
   NetworkFlags network;
   int64_t batch = 1;
@@ -71,11 +71,16 @@ int inspect(int argc, char** argv) {
   require<ConfigError>(batch >= 1, "--batch {}: at least one image is needed", batch);
 
   const NetworkSource source = network.resolve(common, NetworkFlags::Data::not_needed);
-  const Shape input = models::resolve_input(source.config.model, source.input_without_data());
-  const auto model = models::make_model(source.config.model, input);
+  const NetworkSizes sizes = source.sizes();
+  const Shape input = models::resolve_input(source.config.model, sizes.input);
+  const auto model = models::make_model(source.config.model, input, sizes.classes);
   if (!source.weights.empty()) load_weights(source.weights.string(), *model);
   const models::ModelSummary summary = models::summarize(*model, input, batch);
   fmt::print("{}, input {}, batch {}\n\n", source.config.model_name(), to_string(input), batch);
+  if (!sizes.known) {
+    fmt::print("{}'s files are missing: sizes that the configuration leaves to them are the model's own\n\n",
+               source.config.data.dataset);
+  }
   print_table(summary);
   fmt::print("\nparameters         {} ({})\n", grouped(summary.parameters), megabytes(4 * summary.parameters));
   fmt::print("MACs an image      {}\n", grouped(summary.macs));

@@ -41,12 +41,24 @@ void add_imagenet_transforms(const InputSize& size, ConfigReader& data, std::vec
 
 }  // namespace
 
-Shape NetworkSource::input_without_data() const {
+NetworkSizes NetworkSource::sizes() const {
   const int64_t channels = config.model.in_channels > 0 ? config.model.in_channels : config.data.channels;
-  if (config.data.height > 0) return {config.data.height, config.data.width, channels > 0 ? channels : 3};
-  if (channels == 0 || config.model.name.empty()) return {};
-  const Shape& own = models::model_info(config.model.name).input;
-  return {own[0], own[1], channels};
+  const bool settled = config.data.height > 0 && channels > 0 && config.model.num_classes > 0;
+  const bool ask = has_dataset && !settled;
+  if (ask) {
+    if (const auto found = data_sizes(config.data, config.open_options())) {
+      return {{found->height, found->width, found->channels}, found->classes};
+    }
+  }
+  NetworkSizes sizes;
+  sizes.known = !ask;
+  if (config.data.height > 0) {
+    sizes.input = {config.data.height, config.data.width, channels > 0 ? channels : 3};
+  } else if (channels > 0 && !config.model.name.empty()) {
+    const Shape& own = models::model_info(config.model.name).input;
+    sizes.input = {own[0], own[1], channels};
+  }
+  return sizes;
 }
 
 std::string NetworkSource::weights_description() const {
@@ -75,18 +87,21 @@ NetworkSource NetworkFlags::resolve(const CommonFlags& common, Data data) const 
     source.config = RunConfig::load(source.run->config().string(), overrides);
     return source;
   }
-  require<ConfigError>(!model.empty() || !common.config.empty(),
-                       "no network is named: --run DIR, --model NAME or --config F is needed");
   require<ConfigError>(checkpoint == "best", "--checkpoint {}: it is of a --run; --weights F names a file", checkpoint);
   require<ConfigError>(classes >= 0, "--classes {}: at least one is needed", classes);
   if (!model.empty()) overrides.push_back("model.name=" + model);
   if (classes > 0) overrides.push_back(fmt::format("model.num_classes={}", classes));
-  const models::ModelInfo* info = model.empty() ? nullptr : &models::model_info(model);
   ConfigReader reader = ConfigReader::load(common.config, overrides);
-  ConfigReader section = reader.section("data");
+  ConfigReader section = reader.section("data"), network = reader.section("model");
+  require<ConfigError>(network.has("name") || network.has("layers"),
+                       "no network is named: --run DIR, --model NAME, or a configuration with model.name is needed "
+                       "(--config F, --set model.name=NAME)");
+  const std::string name = network.get("name", "");
+  const models::ModelInfo* info = name.empty() ? nullptr : &models::model_info(name);
+  source.has_dataset = section.has("dataset");
   // The strict reader wants a dataset's name even where no picture is read.
-  if (data == Data::not_needed && !section.has("dataset")) overrides.push_back("data.dataset=synthetic");
-  require<ConfigError>(data == Data::not_needed || section.has("dataset"),
+  if (data == Data::not_needed && !source.has_dataset) overrides.push_back("data.dataset=synthetic");
+  require<ConfigError>(data == Data::not_needed || source.has_dataset,
                        "no dataset is named: --config F, or --set data.dataset=NAME and --set data.path=PATH");
   InputSize size;
   if (!input.empty()) {

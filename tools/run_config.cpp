@@ -8,6 +8,7 @@
 
 #include "engine/config.h"
 #include "kernels/error.h"
+#include "models/registry.h"
 
 namespace striate {
 namespace {
@@ -53,6 +54,18 @@ RunConfig RunConfig::load(const std::string& file, const std::vector<std::string
 }
 
 std::string RunConfig::model_name() const { return model.name.empty() ? "layers" : model.name; }
+
+OpenOptions RunConfig::open_options() const {
+  OpenOptions options;
+  options.seed = seed;
+  options.batch_size = train.batch_size;
+  if (!model.name.empty()) {
+    const Shape& input = models::model_info(model.name).input;
+    options.model_height = static_cast<int>(input[0]);
+    options.model_width = static_cast<int>(input[1]);
+  }
+  return options;
+}
 
 std::string RunConfig::text(const std::vector<std::string>& more) const {
   std::vector<std::string> all = overrides;

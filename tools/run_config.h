@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "data/config.h"
+#include "data/open.h"
 #include "engine/device.h"
 #include "engine/train/train_options.h"
 #include "models/model_config.h"
@@ -29,6 +30,8 @@ struct RunConfig {
 
   /// The registry's name, or "layers".
   std::string model_name() const;
+  /// What the data library is told of the rest of the configuration.
+  OpenOptions open_options() const;
   /// As YAML, bases and overrides resolved, with `more` overrides on top.
   std::string text(const std::vector<std::string>& more) const;
   /// "key=value" lines of the sections model and data, with `more` overrides on top: what a resumed run must have in

@@ -148,6 +148,28 @@ TEST_F(OpenMnist, ClassNamesFromAFile) {
   EXPECT_TRUE(test::throws_with<IoError>([&] { open(mnist(key)); }, {"names.txt", "expected 10", "found 2"}));
 }
 
+TEST_F(OpenMnist, SizesAreWhatOpeningGives) {
+  const OpenOptions mini = {.batch_size = 8, .model_height = 32, .model_width = 32};
+  for (const std::string& more :
+       {std::string(), std::string("channels: 3"), std::string("image_size: [20, 24]"),
+        std::string("train_transforms: [{pad: 3}], test_transforms: [{pad: 3}]"), std::string("normalize: computed")}) {
+    const Data data = open(mnist(more), mini);
+    // The same without the files: MNIST's pictures are known.
+    for (const std::string& yaml : {mnist(more), "dataset: mnist, path: /nowhere" + (more.empty() ? "" : ", " + more),
+                                    "dataset: mnist" + (more.empty() ? "" : ", " + more)}) {
+      const auto sizes = data_sizes(config(yaml), mini);
+      ASSERT_TRUE(sizes) << yaml;
+      EXPECT_EQ(sizes->height, data.height) << yaml;
+      EXPECT_EQ(sizes->width, data.width) << yaml;
+      EXPECT_EQ(sizes->channels, data.channels) << yaml;
+      EXPECT_EQ(sizes->classes, 10) << yaml;
+    }
+  }
+  EXPECT_EQ(data_sizes(config("dataset: cifar100, path: /nowhere"), {})->classes, 100);
+  EXPECT_EQ(data_sizes(config("dataset: cifar10, path: /nowhere"), {})->channels, 3);
+  EXPECT_FALSE(data_sizes(config("dataset: image_folder, path: /nowhere"), {}));
+}
+
 TEST(Open, SyntheticNeedsNothing) {
   const Data data = open("dataset: synthetic, synthetic: {train_images: 40, test_images: 20}",
                          {.batch_size = 8, .model_height = 24, .model_width = 24});

@@ -154,6 +154,19 @@ TEST(Evaluate, SaysThatWeightsAreFresh) {
   EXPECT_TRUE(has(outcome.out, "freshly initialised")) << outcome.out;
 }
 
+TEST(Evaluate, TakesANetworkFromSettingsAlone) {
+  const Outcome whole = run_tool("evaluate", {"--set", "model.name=lenet", "--set", "data.dataset=synthetic", "--set",
+                                              "data.synthetic={train_images: 20, test_images: 30}"});
+  EXPECT_EQ(whole.code, 0) << whole.err;
+  EXPECT_TRUE(has(whole.out, "lenet on synthetic")) << whole.out;
+  const Outcome no_data = run_tool("evaluate", {"--set", "model.name=lenet"});
+  EXPECT_EQ(no_data.code, 2);
+  EXPECT_TRUE(has(no_data.err, "no dataset is named")) << no_data.err;
+  const Outcome no_network = run_tool("evaluate", {"--set", "data.dataset=synthetic"});
+  EXPECT_EQ(no_network.code, 2);
+  EXPECT_TRUE(has(no_network.err, "no network is named")) << no_network.err;
+}
+
 TEST(Evaluate, RefusesWhatItCannotWriteBeforeItMeasures) {
   TempDir folder;
   const std::string file = (folder / "file").string();
@@ -179,78 +192,6 @@ TEST(Evaluate, NamesTheLastWeightsWhereThereAreNoBest) {
   const Outcome outcome = run_tool("evaluate", {"--run", run.string()});
   EXPECT_EQ(outcome.code, 2);
   EXPECT_TRUE(has(outcome.err, "--checkpoint last")) << outcome.err;
-}
-
-TEST(Inspect, RefusesWeightsThatAreNotThere) {
-  const Outcome outcome = run_tool("inspect", {"--model", "lenet", "--weights", "nosuch.safetensors"});
-  EXPECT_EQ(outcome.code, 1) << outcome.out;
-  EXPECT_TRUE(has(outcome.err, "nosuch.safetensors")) << outcome.err;
-}
-
-TEST(Inspect, TakesNoFlagForAValue) {
-  const Outcome value = run_tool("inspect", {"--model", "--json=x"});
-  EXPECT_EQ(value.code, 2) << value.out;
-  const Outcome begun = run_tool("inspect", {"--model", "resnet"});
-  EXPECT_EQ(begun.code, 2);
-  EXPECT_TRUE(has(begun.err, "resnet18")) << begun.err;
-}
-
-json inspected(const TempDir& folder, std::vector<std::string> flags) {
-  const std::string file = (folder / "inspect.json").string();
-  flags.insert(flags.end(), {"--json", file});
-  const Outcome outcome = run_tool("inspect", flags);
-  EXPECT_EQ(outcome.code, 0) << outcome.err;
-  return json::parse(read_text(file));
-}
-
-TEST(Inspect, CountsWhatIsPublished) {
-  TempDir folder;
-  const json alexnet = inspected(folder, {"--model", "alexnet"});
-  EXPECT_EQ(alexnet["model"], "alexnet");
-  EXPECT_EQ(alexnet["input"], (json{224, 224, 3}));
-  EXPECT_EQ(alexnet["batch"], 1);
-  EXPECT_EQ(alexnet["parameters"], 61100840);
-  EXPECT_NEAR(alexnet["macs"].get<double>(), 714e6, 1e6);  // torchvision's 0.714 GMAC
-  int64_t parameters = 0, macs = 0;
-  bool conv1 = false;
-  for (const json& layer : alexnet["layers"]) {
-    parameters += layer["parameters"].get<int64_t>();
-    macs += layer["macs"].get<int64_t>();
-    if (layer["name"] == "features.0") {
-      conv1 = true;
-      EXPECT_EQ(layer["type"], "Conv2d");
-      EXPECT_EQ(layer["output"], (json{1, 55, 55, 64}));
-      EXPECT_EQ(layer["parameters"], 64 * 11 * 11 * 3 + 64);
-      EXPECT_EQ(layer["macs"], 55 * 55 * 64 * 11 * 11 * 3);
-    }
-  }
-  EXPECT_TRUE(conv1);
-  EXPECT_EQ(parameters, 61100840);
-  EXPECT_EQ(macs, alexnet["macs"]);
-  EXPECT_GT(alexnet["training_bytes"], 3 * 4 * 61100840L);
-}
-
-TEST(Inspect, TakesInputClassesAndBatch) {
-  TempDir folder;
-  const json lenet = inspected(folder, {"--model", "lenet", "--input", "28,28,1", "--classes", "10"});
-  EXPECT_EQ(lenet["parameters"], 61706);
-  EXPECT_EQ(lenet["input"], (json{28, 28, 1}));
-  const json one = inspected(folder, {"--model", "alexnet_mini"});
-  const json many = inspected(folder, {"--model", "alexnet_mini", "--batch", "32"});
-  EXPECT_EQ(one["parameters"], 546634);
-  EXPECT_EQ(many["macs"], one["macs"]);
-  EXPECT_EQ(many["activation_bytes"].get<int64_t>(), 32 * one["activation_bytes"].get<int64_t>());
-  EXPECT_EQ(inspected(folder, {"--model", "resnet18", "--input", "32,32,3", "--classes", "10"})["parameters"],
-            11173962);
-}
-
-TEST(Inspect, KnowsARunWithoutItsData) {
-  TempDir folder;
-  train_tiny(folder / "run", {"--set", "train.max_steps=1"});
-  const json run = inspected(folder, {"--run", (folder / "run").string()});
-  EXPECT_EQ(run["model"], "alexnet_mini");
-  EXPECT_EQ(run["parameters"], 546634);
-  EXPECT_EQ(run["input"], (json{32, 32, 3}));
 }
 
 }  // namespace
