@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "kernels/gpu/host/async_copy.h"
 #include "kernels/gpu/host/fiber.h"
 #include "kernels/thread_pool.h"
 
@@ -49,6 +50,7 @@ struct Warp {
 struct StaticShared {
   const void* tag;
   std::byte* memory;
+  size_t bytes;
 };
 
 std::string text(const Dim3& d) { return fmt::format("({},{},{})", d.x, d.y, d.z); }
@@ -64,6 +66,8 @@ class Block {
   void warp_meet(const char* op, Site site, uint32_t mask, void* operands, WarpCompute compute);
   std::span<std::byte> dynamic_shared() { return {dynamic_.get(), launch_->shared_bytes}; }
   void* static_shared(const void* tag, size_t bytes, size_t alignment);
+  bool is_shared(const std::byte* p, size_t bytes) const;
+  AsyncCopies& async_copies() { return copies_[current_->linear]; }
   [[noreturn]] void fail(const std::string& message) const;
 
  private:
@@ -94,6 +98,7 @@ class Block {
 
   std::vector<Thread*> at_barrier_;
   std::vector<Warp> warps_;
+  std::vector<AsyncCopies> copies_;  // by thread; all are empty when a block begins
 
   struct Free {
     void operator()(std::byte* p) const { std::free(p); }
@@ -125,6 +130,7 @@ void Block::run(const Launch& launch, Dim3 index) {
   ready_.assign(count, nullptr);
   first_ready_ = ready_count_ = 0;
   at_barrier_.clear();
+  if (copies_.size() < count) copies_.resize(count);
   warps_.resize((count + kWarpSize - 1) / kWarpSize);
   for (size_t w = 0; w < warps_.size(); ++w) {
     const size_t lanes = std::min<size_t>(kWarpSize, count - w * kWarpSize);
@@ -188,6 +194,13 @@ void Block::finish(Thread& thread) {
     fail(fmt::format("left the kernel while thread {} waits in __syncthreads() at {}:{}", text(waiting.index),
                      waiting.site.file, waiting.site.line));
   }
+  AsyncCopies& copies = copies_[thread.linear];
+  if (copies.pending() > 0) {
+    const Site site = copies.first_site();
+    fail(fmt::format("left the kernel with {} cp.async copies that it never waited for; the first is at {}:{}",
+                     copies.pending(), site.file, site.line));
+  }
+  copies.clear();
   Warp& warp = warps_[thread.linear / kWarpSize];
   const uint32_t lane = 1u << thread.linear % kWarpSize;
   warp.present &= ~lane;
@@ -308,8 +321,15 @@ void* Block::static_shared(const void* tag, size_t bytes, size_t alignment) {
   auto* memory = static_cast<std::byte*>(std::aligned_alloc(aligned, (bytes + aligned - 1) / aligned * aligned));
   std::memset(memory, 0xFF, bytes);
   static_memory_.emplace_back(memory);
-  statics_.push_back({tag, memory});
+  statics_.push_back({tag, memory, bytes});
   return memory;
+}
+
+bool Block::is_shared(const std::byte* p, size_t bytes) const {
+  const auto holds = [&](const std::byte* memory, size_t size) { return p >= memory && p + bytes <= memory + size; };
+  if (holds(dynamic_.get(), launch_->shared_bytes)) return true;
+  return std::any_of(statics_.begin(), statics_.end(),
+                     [&](const StaticShared& variable) { return holds(variable.memory, variable.bytes); });
 }
 
 /// "conv_kernel<64, 32>" out of "conv_kernel<64, 32>, grid, block, …".
@@ -356,6 +376,8 @@ std::span<std::byte> dynamic_shared_bytes() { return block().dynamic_shared(); }
 void* static_shared(const void* tag, size_t bytes, size_t alignment) {
   return block().static_shared(tag, bytes, alignment);
 }
+bool is_shared(const void* p, size_t bytes) { return block().is_shared(static_cast<const std::byte*>(p), bytes); }
+AsyncCopies& async_copies() { return block().async_copies(); }
 int lane_id() { return static_cast<int>(block().current().linear % kWarpSize); }
 void warp_meet(const char* op, Site site, uint32_t mask, void* operands, WarpCompute compute) {
   block().warp_meet(op, site, mask, operands, compute);

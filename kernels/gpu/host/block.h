@@ -9,6 +9,8 @@
 /// kernel, the block and the thread named.
 namespace striate::gpu::host {
 
+class AsyncCopies;
+
 struct Dim3 {
   unsigned x = 1, y = 1, z = 1;
   constexpr Dim3() = default;
@@ -53,6 +55,12 @@ void sync_threads(Site site);
 std::span<std::byte> dynamic_shared_bytes();
 /// A __shared__ variable: the same memory for every thread of the block that comes with this `tag`, filled with 0xFF.
 void* static_shared(const void* tag, size_t bytes, size_t alignment);
+
+/// The current thread's cp.async copies. Leaving the kernel before all of them were waited for is an error.
+AsyncCopies& async_copies();
+
+/// Whether all of these bytes belong to the block's shared memory.
+bool is_shared(const void* p, size_t bytes);
 
 constexpr int kWarpSize = 32;
 constexpr uint32_t kFullMask = 0xFFFFFFFFu;

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/context/preallocated.hpp>
 #include <new>
 #include <utility>
@@ -43,9 +44,13 @@ Fiber::Fiber(void (*function)(void*), void* argument) : function_(function), arg
   mprotect(stack_, page(), PROT_NONE);
   bottom_ = static_cast<char*>(stack_) + page();
   size_ = kStackBytes;
+  // Stacks that all began at the same offset of a page would fight for the same few sets of the cache.
+  static std::atomic<size_t> count{0};
+  constexpr size_t kLine = 64;
+  const size_t unused = count.fetch_add(1, std::memory_order_relaxed) * 7 * kLine % 4096;
   boost::context::stack_context context;
-  context.size = kStackBytes;
-  context.sp = static_cast<char*>(stack_) + page() + kStackBytes;
+  context.size = kStackBytes - unused;
+  context.sp = static_cast<char*>(stack_) + page() + context.size;
   place_ = boost::context::fiber(std::allocator_arg, boost::context::preallocated(context.sp, context.size, context),
                                  Borrowed{}, [this](boost::context::fiber&& none) {
                                    arrive();

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/gpu/platform.h"
+
+// Conversions to the tensor cores' formats: TensorFloat-32 (8 bits of exponent, 10 of fraction, in the upper 19 bits of
+// a word) and bfloat16 (8 and 7, in 16 bits). PTX ISA, "Data Movement and Conversion Instructions: cvt".
+
+namespace striate::gpu {
+
+/// x as tf32: to nearest, ties away from zero; beyond the largest tf32 an infinity; subnormals are kept; infinities and
+/// NaNs only lose their lower 13 bits, so that a NaN with nothing above them becomes an infinity. (What ptxas makes of
+/// it for sm_80 and sm_90: compare, add, mask.)
+/// mma ignores the lower 13 bits of an operand, so a float given to it unconverted is cut off instead of rounded: twice
+/// the error, and all of it towards zero.
+__device__ __forceinline__ uint32_t to_tf32(float x) {
+#if defined(__CUDACC__)
+  uint32_t result;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(result) : "f"(x));
+  return result;
+#else
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  // Half a unit of the last kept place; a carry runs into the exponent, up to infinity's, as rounding must.
+  if ((bits & 0x7F800000u) != 0x7F800000u) bits += 0x1000u;
+  return bits & 0xFFFFE000u;
+#endif
+}
+
+/// x as bfloat16: to nearest, ties to even; beyond the largest an infinity; NaN is 0x7FFF; subnormals are kept.
+__device__ __forceinline__ uint16_t to_bf16(float x) {
+#if defined(__CUDACC__)
+  uint16_t result;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result) : "f"(x));
+  return result;
+#else
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return 0x7FFFu;
+  return static_cast<uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+#endif
+}
+
+/// Two of them in a word: `high` in the upper half. Of neighbours in memory, `low` is the first.
+__device__ __forceinline__ uint32_t to_bf16x2(float high, float low) {
+#if defined(__CUDACC__)
+  uint32_t result;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+#else
+  return uint32_t{to_bf16(high)} << 16 | to_bf16(low);
+#endif
+}
+
+/// Exact.
+__device__ __forceinline__ float from_bf16(uint16_t x) {
+  const uint32_t bits = uint32_t{x} << 16;
+#if defined(__CUDACC__)
+  return __uint_as_float(bits);
+#else
+  float result;
+  std::memcpy(&result, &bits, sizeof(result));
+  return result;
+#endif
+}
+
+}  // namespace striate::gpu

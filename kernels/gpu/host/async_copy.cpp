@@ -1,0 +1,51 @@
+#include "kernels/gpu/host/async_copy.h"
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace striate::gpu::host {
+
+void AsyncCopies::issue(const AsyncCopy& copy) {
+  std::memset(copy.shared, 0xFF, copy.bytes);
+  copies_.push_back(copy);
+}
+
+void AsyncCopies::commit() { groups_.push_back(copies_.size()); }
+
+void AsyncCopies::arrive(const AsyncCopy& copy) {
+  if (copy.global_bytes > 0) std::memcpy(copy.shared, copy.global, copy.global_bytes);
+  std::memset(copy.shared + copy.global_bytes, 0, copy.bytes - copy.global_bytes);
+}
+
+/// Drops what lies before the first pending copy once that is most of it, so that a long loop needs no more memory.
+void AsyncCopies::forget_past() {
+  constexpr size_t kKept = 64;
+  if (first_copy_ > kKept && first_copy_ * 2 > copies_.size()) {
+    copies_.erase(copies_.begin(), copies_.begin() + static_cast<std::ptrdiff_t>(first_copy_));
+    groups_.erase(groups_.begin(), groups_.begin() + static_cast<std::ptrdiff_t>(first_group_));
+    for (size_t& end : groups_) end -= first_copy_;
+    first_copy_ = first_group_ = 0;
+  }
+}
+
+void AsyncCopies::clear() {
+  copies_.clear();
+  groups_.clear();
+  first_copy_ = first_group_ = 0;
+}
+
+void cp_async(Site site, void* shared, const void* global, size_t bytes, size_t global_bytes) {
+  const auto refuse = [&](const char* what, const void* p) {
+    fail(fmt::format("cp.async of {} bytes at {}:{}: {} {}", bytes, site.file, site.line, what, p).c_str());
+  };
+  if (reinterpret_cast<uintptr_t>(shared) % bytes != 0) refuse("misaligned destination", shared);
+  if (reinterpret_cast<uintptr_t>(global) % bytes != 0) refuse("misaligned source", global);
+  if (!is_shared(shared, bytes)) refuse("the destination is not in the block's shared memory:", shared);
+  if (global_bytes > 0 && is_shared(global, bytes)) refuse("the source is in shared memory:", global);
+  async_copies().issue(
+      {static_cast<std::byte*>(shared), static_cast<const std::byte*>(global), bytes, global_bytes, site});
+}
+
+}  // namespace striate::gpu::host

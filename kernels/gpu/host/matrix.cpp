@@ -1,0 +1,157 @@
+#include "kernels/gpu/host/matrix.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "kernels/gpu/host/multiply_add.h"
+
+namespace striate::gpu::host {
+
+namespace {
+
+template <int kMatrices>
+struct Rows {
+  uint32_t* const* words;
+  const void* row;
+};
+
+template <int kMatrices, bool kTransposed>
+void load_matrices(uint32_t, WarpLanes lanes) {
+  const auto row_of = [&](int lane) {
+    return static_cast<const std::byte*>(static_cast<const Rows<kMatrices>*>(lanes[lane])->row);
+  };
+  for (int matrix = 0; matrix < kMatrices; ++matrix) {
+    for (int lane = 0; lane < kWarpSize; ++lane) {
+      const int g = lane / 4, t = lane % 4;
+      uint32_t& word = *static_cast<Rows<kMatrices>*>(lanes[lane])->words[matrix];
+      if constexpr (kTransposed) {
+        uint16_t low, high;
+        std::memcpy(&low, row_of(8 * matrix + 2 * t) + 2 * g, sizeof(low));
+        std::memcpy(&high, row_of(8 * matrix + 2 * t + 1) + 2 * g, sizeof(high));
+        word = uint32_t{high} << 16 | low;
+      } else {
+        std::memcpy(&word, row_of(8 * matrix + g) + 4 * t, sizeof(word));
+      }
+    }
+  }
+}
+
+struct Fragments {
+  int m, n;
+  float* d;
+  const uint32_t *a, *b;
+};
+
+float as_float(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+struct Tf32 {
+  static constexpr const char* kOp = "mma.m16n8k8.tf32";
+  static constexpr int kDepth = 8;
+  /// Puts a lane's fragment into the matrix it is of: a into [16][depth], b into [depth] rows of `columns`.
+  static void place_a(const uint32_t* words, int g, int t, float* a) {
+    for (int i = 0; i < 4; ++i) a[(g + 8 * (i & 1)) * kDepth + t + 4 * (i >> 1)] = as_float(words[i] & 0xFFFFE000u);
+  }
+  static void place_b(const uint32_t* words, int g, int t, float* b, int columns) {
+    for (int i = 0; i < 2; ++i) b[(t + 4 * i) * columns + g] = as_float(words[i] & 0xFFFFE000u);
+  }
+};
+
+struct Bf16 {
+  static constexpr const char* kOp = "mma.m16n8k16.bf16";
+  static constexpr int kDepth = 16;
+  static float half(const uint32_t* words, int i) {
+    return as_float(i & 1 ? words[i >> 1] & 0xFFFF0000u : words[i >> 1] << 16);
+  }
+  static void place_a(const uint32_t* words, int g, int t, float* a) {
+    for (int i = 0; i < 8; ++i) a[(g + 8 * (i >> 1 & 1)) * kDepth + 2 * t + (i & 1) + 8 * (i >> 2)] = half(words, i);
+  }
+  static void place_b(const uint32_t* words, int g, int t, float* b, int columns) {
+    for (int i = 0; i < 4; ++i) b[(2 * t + (i & 1) + 8 * (i >> 1)) * columns + g] = half(words, i);
+  }
+};
+
+/// Too large for a fiber's stack.
+struct Dense {
+  alignas(64) float a[16 * kMaxFragments * 16];
+  alignas(64) float b[8 * kMaxFragments * 16];
+  alignas(64) float d[16 * kMaxFragments * 8 * kMaxFragments];
+};
+thread_local Dense dense;
+
+/// The fragments become dense matrices and back: lanes hold pairs of neighbours in d, single elements of a and b.
+template <typename Format>
+void multiply_fragments(uint32_t, WarpLanes lanes) {
+  const auto [m_count, n_count, first_d, first_a, first_b] = *static_cast<const Fragments*>(lanes[0]);
+  const int columns = 8 * n_count;
+  auto& [a, b, d] = dense;
+  for (int lane = 0; lane < kWarpSize; ++lane) {
+    const int g = lane / 4, t = lane % 4;
+    const Fragments& from = *static_cast<const Fragments*>(lanes[lane]);
+    for (int m = 0; m < m_count; ++m) Format::place_a(from.a + 4 * m, g, t, a + 16 * m * Format::kDepth);
+    for (int n = 0; n < n_count; ++n) Format::place_b(from.b + 2 * n, g, t, b + 8 * n, columns);
+    for (int m = 0; m < m_count; ++m) {
+      for (int n = 0; n < n_count; ++n) {
+        const float* pairs = from.d + 4 * (m * n_count + n);
+        float* corner = d + (16 * m + g) * columns + 8 * n + 2 * t;
+        std::memcpy(corner, pairs, 2 * sizeof(float));
+        std::memcpy(corner + 8 * columns, pairs + 2, 2 * sizeof(float));
+      }
+    }
+  }
+  multiply_add(16 * m_count, columns, Format::kDepth, a, b, d);
+  for (int lane = 0; lane < kWarpSize; ++lane) {
+    const int g = lane / 4, t = lane % 4;
+    float* to = static_cast<const Fragments*>(lanes[lane])->d;
+    for (int m = 0; m < m_count; ++m) {
+      for (int n = 0; n < n_count; ++n) {
+        float* pairs = to + 4 * (m * n_count + n);
+        const float* corner = d + (16 * m + g) * columns + 8 * n + 2 * t;
+        std::memcpy(pairs, corner, 2 * sizeof(float));
+        std::memcpy(pairs + 2, corner + 8 * columns, 2 * sizeof(float));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+template <int kMatrices, bool kTransposed>
+void ldmatrix(Site site, uint32_t* const (&words)[kMatrices], const void* row) {
+  const char* op = kTransposed ? "ldmatrix.trans" : "ldmatrix";
+  if (lane_id() < 8 * kMatrices) {
+    if (reinterpret_cast<uintptr_t>(row) % 16 != 0) {
+      fail(fmt::format("{}.x{} at {}:{}: the row's address {} is not a multiple of 16 bytes", op, kMatrices, site.file,
+                       site.line, row)
+               .c_str());
+    }
+    if (!is_shared(row, 16)) {
+      fail(fmt::format("{}.x{} at {}:{}: the row at {} is not in the block's shared memory", op, kMatrices, site.file,
+                       site.line, row)
+               .c_str());
+    }
+  }
+  Rows<kMatrices> mine{words, row};
+  warp_meet(op, site, kFullMask, &mine, load_matrices<kMatrices, kTransposed>);
+}
+
+template void ldmatrix<2, false>(Site, uint32_t* const (&)[2], const void*);
+template void ldmatrix<2, true>(Site, uint32_t* const (&)[2], const void*);
+template void ldmatrix<4, false>(Site, uint32_t* const (&)[4], const void*);
+template void ldmatrix<4, true>(Site, uint32_t* const (&)[4], const void*);
+
+void mma_tf32(Site site, int a_fragments, int b_fragments, float* d, const uint32_t* a, const uint32_t* b) {
+  Fragments mine{a_fragments, b_fragments, d, a, b};
+  warp_meet(Tf32::kOp, site, kFullMask, &mine, multiply_fragments<Tf32>);
+}
+
+void mma_bf16(Site site, int a_fragments, int b_fragments, float* d, const uint32_t* a, const uint32_t* b) {
+  Fragments mine{a_fragments, b_fragments, d, a, b};
+  warp_meet(Bf16::kOp, site, kFullMask, &mine, multiply_fragments<Bf16>);
+}
+
+}  // namespace striate::gpu::host

@@ -1,0 +1,173 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/gpu/platform.h"
+
+#if !defined(__CUDACC__)
+#include "kernels/gpu/host/checker.h"
+#include "kernels/gpu/host/matrix.h"
+#endif
+
+// The tensor core's fragments: ldmatrix and mma, all 32 lanes together. PTX ISA, "Warp Level Matrix Instructions":
+// "ldmatrix", "Matrix Fragments for mma.m16n8k8", "Matrix Fragments for mma.m16n8k16". With g = lane / 4, t = lane % 4:
+//
+//                      element i of the lane's fragment
+//   A 16×8  tf32       row g + 8·(i & 1)            column t + 4·(i >> 1)                     i < 4, one a word
+//   B  8×8  tf32       row t + 4·i                  column g                                  i < 2, one a word
+//   A 16×16 bf16       row g + 8·(i >> 1 & 1)       column 2t + (i & 1) + 8·(i >> 2)          i < 8, two a word
+//   B 16×8  bf16       row 2t + (i & 1) + 8·(i >> 1)     column g                             i < 4, two a word
+//   D 16×8  float      row g + 8·(i >> 1)           column 2t + (i & 1)                       i < 4
+//
+// Of two in a word the lower index is the lower half. ldmatrix gives lane (g, t) word t of row g of each 8×8 matrix of
+// 16-bit elements: two of those elements, or one tf32 of a matrix of 8 rows by 4.
+
+namespace striate::gpu {
+
+/// Loads four 8×8 matrices of 16-bit elements from shared memory, r[i] from matrix i. Lane l gives the address of row
+/// l % 8 of matrix l / 8: 16 bytes, 16-byte aligned.
+#if defined(__CUDACC__)
+__device__ __forceinline__ void ldmatrix_x4(uint32_t& r0, uint32_t& r1, uint32_t& r2, uint32_t& r3, const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r0), "=r"(r1), "=r"(r2), "=r"(r3)
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+#else
+__forceinline__ void ldmatrix_x4(uint32_t& r0, uint32_t& r1, uint32_t& r2, uint32_t& r3, const void* row,
+                                 host::Site site = host::Site::here()) {
+  host::report_ldmatrix(row, 4);
+  host::ldmatrix<4, false>(site, {&r0, &r1, &r2, &r3}, row);
+}
+#endif
+
+/// The same with every matrix transposed: lane (g, t) gets elements (2t, g) and (2t + 1, g).
+#if defined(__CUDACC__)
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t& r0, uint32_t& r1, uint32_t& r2, uint32_t& r3,
+                                                  const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r0), "=r"(r1), "=r"(r2), "=r"(r3)
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+#else
+__forceinline__ void ldmatrix_x4_trans(uint32_t& r0, uint32_t& r1, uint32_t& r2, uint32_t& r3, const void* row,
+                                       host::Site site = host::Site::here()) {
+  host::report_ldmatrix(row, 4);
+  host::ldmatrix<4, true>(site, {&r0, &r1, &r2, &r3}, row);
+}
+#endif
+
+/// Two matrices: lanes 0 to 15 give the addresses, those of the others are ignored.
+#if defined(__CUDACC__)
+__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
+  ldmatrix_x4(r[0], r[1], r[2], r[3], row);
+}
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
+  ldmatrix_x4_trans(r[0], r[1], r[2], r[3], row);
+}
+#else
+__forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* row, host::Site site = host::Site::here()) {
+  host::report_ldmatrix(row, 2);
+  host::ldmatrix<2, false>(site, {&r[0], &r[1]}, row);
+}
+__forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row, host::Site site = host::Site::here()) {
+  host::report_ldmatrix(row, 2);
+  host::ldmatrix<2, true>(site, {&r[0], &r[1]}, row);
+}
+__forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row, host::Site site = host::Site::here()) {
+  ldmatrix_x4(r[0], r[1], r[2], r[3], row, site);
+}
+__forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, host::Site site = host::Site::here()) {
+  ldmatrix_x4_trans(r[0], r[1], r[2], r[3], row, site);
+}
+#endif
+
+/// d += a·b for a 16×8 and b 8×8 of tf32, d 16×8 in float. Only the upper 19 bits of each operand count (see to_tf32).
+/// On the host: products exact, added to d one after another in the order of k, each sum rounded to float. The PTX ISA
+/// leaves the order and the rounding of the sums open; integers whose sums stay below 2^24 are exact everywhere.
+#if defined(__CUDACC__)
+__device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+#else
+__forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                                      host::Site site = host::Site::here()) {
+  host::count_flops(2 * 16 * 8 * 8 / host::kWarpSize);
+  host::mma_tf32(site, 1, 1, d, a, b);
+}
+#endif
+
+/// d += a·b for a 16×16 and b 16×8 of bfloat16, d 16×8 in float. Sums as above.
+#if defined(__CUDACC__)
+__device__ __forceinline__ void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+#else
+__forceinline__ void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                                       host::Site site = host::Site::here()) {
+  host::count_flops(2 * 16 * 8 * 16 / host::kWarpSize);
+  host::mma_bf16(site, 1, 1, d, a, b);
+}
+#endif
+
+/// All products of kM fragments of A with kN of B, d[m][n] += a[m]·b[n]: a warp's whole tile in one step of k. The same
+/// instructions and the same values as one by one; on the host the lanes meet once instead of kM·kN times.
+#if defined(__CUDACC__)
+template <int kM, int kN>
+__device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[kM][kN][4], const uint32_t (&a)[kM][4],
+                                                 const uint32_t (&b)[kN][2]) {
+#pragma unroll
+  for (int m = 0; m < kM; ++m) {
+#pragma unroll
+    for (int n = 0; n < kN; ++n) mma_m16n8k8_tf32(d[m][n], a[m], b[n]);
+  }
+}
+template <int kM, int kN>
+__device__ __forceinline__ void mma_m16n8k16_bf16(float (&d)[kM][kN][4], const uint32_t (&a)[kM][4],
+                                                  const uint32_t (&b)[kN][2]) {
+#pragma unroll
+  for (int m = 0; m < kM; ++m) {
+#pragma unroll
+    for (int n = 0; n < kN; ++n) mma_m16n8k16_bf16(d[m][n], a[m], b[n]);
+  }
+}
+#else
+template <int kM, int kN>
+__forceinline__ void mma_m16n8k8_tf32(float (&d)[kM][kN][4], const uint32_t (&a)[kM][4], const uint32_t (&b)[kN][2],
+                                      host::Site site = host::Site::here()) {
+  static_assert(kM <= host::kMaxFragments && kN <= host::kMaxFragments);
+  host::count_flops(2 * 16 * 8 * 8 * kM * kN / host::kWarpSize);
+  host::mma_tf32(site, kM, kN, d[0][0], a[0], b[0]);
+}
+template <int kM, int kN>
+__forceinline__ void mma_m16n8k16_bf16(float (&d)[kM][kN][4], const uint32_t (&a)[kM][4], const uint32_t (&b)[kN][2],
+                                       host::Site site = host::Site::here()) {
+  static_assert(kM <= host::kMaxFragments && kN <= host::kMaxFragments);
+  host::count_flops(2 * 16 * 8 * 16 * kM * kN / host::kWarpSize);
+  host::mma_bf16(site, kM, kN, d[0][0], a[0], b[0]);
+}
+#endif
+
+}  // namespace striate::gpu
