@@ -7,6 +7,7 @@
 
 // Conversions to the tensor cores' formats: TensorFloat-32 (8 bits of exponent, 10 of fraction, in the upper 19 bits of
 // a word) and bfloat16 (8 and 7, in 16 bits). PTX ISA, "Data Movement and Conversion Instructions: cvt".
+// Host code may call them too: it gets the same bits.
 
 namespace striate::gpu {
 
@@ -15,8 +16,8 @@ namespace striate::gpu {
 /// it for sm_80 and sm_90: compare, add, mask.)
 /// mma ignores the lower 13 bits of an operand, so a float given to it unconverted is cut off instead of rounded: twice
 /// the error, and all of it towards zero.
-__device__ __forceinline__ uint32_t to_tf32(float x) {
-#if defined(__CUDACC__)
+__host__ __device__ __forceinline__ uint32_t to_tf32(float x) {
+#if defined(__CUDA_ARCH__)
   uint32_t result;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(result) : "f"(x));
   return result;
@@ -30,8 +31,8 @@ __device__ __forceinline__ uint32_t to_tf32(float x) {
 }
 
 /// x as bfloat16: to nearest, ties to even; beyond the largest an infinity; NaN is 0x7FFF; subnormals are kept.
-__device__ __forceinline__ uint16_t to_bf16(float x) {
-#if defined(__CUDACC__)
+__host__ __device__ __forceinline__ uint16_t to_bf16(float x) {
+#if defined(__CUDA_ARCH__)
   uint16_t result;
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result) : "f"(x));
   return result;
@@ -44,8 +45,8 @@ __device__ __forceinline__ uint16_t to_bf16(float x) {
 }
 
 /// Two of them in a word: `high` in the upper half. Of neighbours in memory, `low` is the first.
-__device__ __forceinline__ uint32_t to_bf16x2(float high, float low) {
-#if defined(__CUDACC__)
+__host__ __device__ __forceinline__ uint32_t to_bf16x2(float high, float low) {
+#if defined(__CUDA_ARCH__)
   uint32_t result;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
   return result;
@@ -55,9 +56,9 @@ __device__ __forceinline__ uint32_t to_bf16x2(float high, float low) {
 }
 
 /// Exact.
-__device__ __forceinline__ float from_bf16(uint16_t x) {
+__host__ __device__ __forceinline__ float from_bf16(uint16_t x) {
   const uint32_t bits = uint32_t{x} << 16;
-#if defined(__CUDACC__)
+#if defined(__CUDA_ARCH__)
   return __uint_as_float(bits);
 #else
   float result;

@@ -12,6 +12,8 @@
 #include <cstdint>
 
 #include "kernels/gpu/host/block.h"
+#include "kernels/gpu/host/intrinsics.h"
+#include "kernels/gpu/host/vector_types.h"
 
 #define __global__ static
 #define __device__
