@@ -19,6 +19,7 @@ int whole(ConfigReader& reader, const std::string& key, int fallback, int64_t le
 }
 
 void read_image_size(ConfigReader& data, DataConfig& config) {
+  if (!data.given("image_size")) return;
   const auto sides = data.get_numbers("image_size");
   if (sides.empty()) return;
   require<ConfigError>(sides.size() <= 2, "{}: expected pixels or [height, width], found {} numbers",
@@ -73,7 +74,7 @@ DataConfig read_data_config(ConfigReader data) {
   config.path = data.get("path", "");
   config.class_names = data.get("class_names", "");
   read_image_size(data, config);
-  config.channels = whole(data, "channels", 0, 0, 3);
+  config.channels = data.given("channels") ? whole(data, "channels", 0, 0, 3) : 0;
   require<ConfigError>(config.channels != 2, "{}: expected 1 (grey) or 3 (RGB), found 2", data.where("channels"));
   config.validation_fraction = data.get("validation_fraction", 0.0);
   require<ConfigError>(config.validation_fraction >= 0 && config.validation_fraction < 1,

@@ -11,6 +11,7 @@
 #include <iterator>
 #include <set>
 
+#include "engine/config_completion.h"
 #include "engine/config_tree.h"
 #include "kernels/error.h"
 
@@ -168,7 +169,8 @@ struct ConfigReader::State {
   ConfigTree tree;
   std::string path;       // dotted, of this map
   std::string main_file;  // the file load() was asked for
-  std::set<std::string> asked;
+  std::set<std::string> asked{};
+  std::shared_ptr<ConfigCompletion> completion = std::make_shared<ConfigCompletion>();  // of the whole configuration
 
   std::string dotted(const std::string& key) const {
     return path.empty() ? key : key.empty() ? path : path + "." + key;
@@ -177,8 +179,16 @@ struct ConfigReader::State {
   // The value of a key, marked as read; null where absent or null.
   const ConfigTree* value(const std::string& key) {
     asked.insert(key);
+    completion->ask(dotted(key));
     const ConfigTree* found = tree.find(key);
     return found != nullptr && found->kind != Kind::null ? found : nullptr;
+  }
+
+  // The caller returns its fallback: the completed configuration has it.
+  template <typename T>
+  const T& fall_back(const std::string& key, const T& fallback) const {
+    completion->fall_back(dotted(key), scalar_tree(fallback));
+    return fallback;
   }
 
   [[noreturn]] void wrong(const std::string& key, const ConfigTree& found, const std::string& expected) const {
@@ -187,7 +197,7 @@ struct ConfigReader::State {
   }
 
   std::unique_ptr<State> below(ConfigTree subtree, std::string subpath) const {
-    return std::make_unique<State>(State{std::move(subtree), std::move(subpath), main_file, {}});
+    return std::make_unique<State>(State{std::move(subtree), std::move(subpath), main_file, {}, completion});
   }
 };
 
@@ -203,14 +213,14 @@ ConfigReader ConfigReader::load(const std::string& file, const std::vector<std::
   tree.source = "--set";
   if (!file.empty()) tree = load_with_bases(file, "", {});
   for (const std::string& text : overrides) apply_override(tree, text);
-  return ConfigReader(std::make_unique<State>(State{std::move(tree), "", file, {}}));
+  return ConfigReader(std::make_unique<State>(State{std::move(tree), "", file}));
 }
 
 ConfigReader ConfigReader::parse(const std::string& text) {
   ConfigTree tree = parse_config_tree(text, "configuration");
   require_map(tree);
   require<ConfigError>(tree.find("base") == nullptr, "configuration: base: only a file can have a base");
-  return ConfigReader(std::make_unique<State>(State{std::move(tree), "", "configuration", {}}));
+  return ConfigReader(std::make_unique<State>(State{std::move(tree), "", "configuration"}));
 }
 
 bool ConfigReader::has(const std::string& key) const {
@@ -223,9 +233,15 @@ bool ConfigReader::is_map(const std::string& key) const {
   return found != nullptr && found->kind == Kind::map;
 }
 
+bool ConfigReader::given(const std::string& key) {
+  const bool is_there = state_->value(key) != nullptr;
+  if (!is_there) state_->completion->fall_back(state_->dotted(key), ConfigTree{});
+  return is_there;
+}
+
 bool ConfigReader::get(const std::string& key, bool fallback) {
   const ConfigTree* found = state_->value(key);
-  if (found == nullptr) return fallback;
+  if (found == nullptr) return state_->fall_back(key, fallback);
   const std::string word = found->kind == Kind::scalar && !found->quoted ? lower(found->scalar) : "";
   if (word == "true" || word == "yes" || word == "on") return true;
   if (word == "false" || word == "no" || word == "off") return false;
@@ -234,7 +250,7 @@ bool ConfigReader::get(const std::string& key, bool fallback) {
 
 int64_t ConfigReader::get(const std::string& key, int64_t fallback) {
   const ConfigTree* found = state_->value(key);
-  if (found == nullptr) return fallback;
+  if (found == nullptr) return state_->fall_back(key, fallback);
   int64_t value = 0;
   const bool is_whole = found->kind == Kind::scalar && !found->quoted && parse_number(found->scalar, value);
   if (!is_whole) state_->wrong(key, *found, "a whole number");
@@ -243,7 +259,7 @@ int64_t ConfigReader::get(const std::string& key, int64_t fallback) {
 
 double ConfigReader::get(const std::string& key, double fallback) {
   const ConfigTree* found = state_->value(key);
-  if (found == nullptr) return fallback;
+  if (found == nullptr) return state_->fall_back(key, fallback);
   double value = 0.0;
   if (!parse_number_of(*found, value)) state_->wrong(key, *found, "a number");
   return value;
@@ -251,7 +267,7 @@ double ConfigReader::get(const std::string& key, double fallback) {
 
 std::string ConfigReader::get(const std::string& key, const std::string& fallback) {
   const ConfigTree* found = state_->value(key);
-  if (found == nullptr) return fallback;
+  if (found == nullptr) return state_->fall_back(key, fallback);
   if (found->kind != Kind::scalar) state_->wrong(key, *found, "text");
   return found->scalar;
 }
@@ -263,7 +279,13 @@ std::string ConfigReader::require_string(const std::string& key) {
 
 std::vector<double> ConfigReader::get_numbers(const std::string& key, const std::vector<double>& fallback) {
   const ConfigTree* found = state_->value(key);
-  if (found == nullptr) return fallback;
+  if (found == nullptr) {
+    ConfigTree list;
+    list.kind = Kind::list;
+    for (const double number : fallback) list.items.push_back(scalar_tree(number));
+    state_->completion->fall_back(state_->dotted(key), std::move(list));
+    return fallback;
+  }
   std::vector<double> values;
   double value = 0.0;
   if (parse_number_of(*found, value)) return {value};
@@ -281,6 +303,8 @@ std::string ConfigReader::choice(const std::string& key, const std::string& fall
                                  const std::vector<std::string>& choices) {
   const std::string word = get(key, fallback);
   const bool is_known = std::find(choices.begin(), choices.end(), word) != choices.end();
+  // A fallback that is no choice stands for "not chosen".
+  if (!is_known && state_->value(key) == nullptr) state_->completion->fall_back(state_->dotted(key), ConfigTree{});
   const std::string near = nearest(word, choices);
   require<ConfigError>(is_known || state_->value(key) == nullptr, "{}: expected one of {}, found '{}'{}", where(key),
                        fmt::join(choices, " | "), word, near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
@@ -312,7 +336,12 @@ ConfigReader ConfigReader::short_form(const std::string& key, const std::string&
 std::vector<ConfigReader> ConfigReader::list(const std::string& key) {
   std::vector<ConfigReader> readers;
   const ConfigTree* found = state_->value(key);
-  if (found == nullptr) return readers;
+  if (found == nullptr) {
+    ConfigTree nothing;
+    nothing.kind = Kind::list;
+    state_->completion->fall_back(state_->dotted(key), std::move(nothing));
+    return readers;
+  }
   if (found->kind != Kind::list) state_->wrong(key, *found, "a list");
   for (size_t i = 0; i < found->items.size(); ++i) {
     const ConfigTree& item = found->items[i];
@@ -363,5 +392,7 @@ std::string ConfigReader::where(const std::string& key) const {
 }
 
 std::string ConfigReader::text() const { return to_yaml(state_->tree); }
+
+std::string ConfigReader::completed_text() const { return to_yaml(state_->completion->complete(state_->tree)); }
 
 }  // namespace striate

@@ -54,6 +54,8 @@ class ConfigReader {
   ConfigReader short_form(const std::string& key, const std::string& option);
   /// The items of a list below a key, each as a reader: a map stays one, a bare word `name` becomes {name: null}.
   std::vector<ConfigReader> list(const std::string& key);
+  /// Whether a key is there, for one whose absence means what others settle: the completed text has it empty then.
+  bool given(const std::string& key);
   /// The keys of this map in order.
   std::vector<std::string> keys() const;
   /// The raw node of a key, marked as read; undefined where absent. For shapes that the calls above do not cover.
@@ -65,6 +67,9 @@ class ConfigReader {
   std::string where(const std::string& key) const;
   /// The whole map as YAML text, bases and overrides resolved.
   std::string text() const;
+  /// The whole configuration, asked of the reader that load() or parse() gave, with every key that was asked for so far
+  /// through any section: what was absent stands at the fallback that was returned.
+  std::string completed_text() const;
 
  private:
   struct State;

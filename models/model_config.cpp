@@ -15,9 +15,9 @@ namespace {
 const std::vector<std::string> kActivations = {"relu", "leaky_relu", "gelu", "silu"};
 
 int64_t positive_or_zero(ConfigReader& reader, const std::string& key) {
+  if (!reader.given(key)) return 0;
   const int64_t value = reader.get(key, 0);
-  const bool is_positive = value > 0 || !reader.has(key);
-  require<ConfigError>(is_positive, "{}: expected a positive number, found {}", reader.where(key), value);
+  require<ConfigError>(value > 0, "{}: expected a positive number, found {}", reader.where(key), value);
   return value;
 }
 
@@ -41,6 +41,10 @@ Activation parse_activation(const std::string& name) {
                                 fmt::join(kActivations, ", ")));
 }
 
+std::string to_string(DropoutPlace place) {
+  return place == DropoutPlace::before_linear ? "before_linear" : "after_activation";
+}
+
 ModelConfig ModelConfig::parse(ConfigReader reader) {
   ModelConfig config;
   const bool has_layers = reader.has("layers"), has_name = reader.has("name");
@@ -56,7 +60,7 @@ ModelConfig ModelConfig::parse(ConfigReader reader) {
                        reader.where("dropout"), dropout);
   config.dropout = static_cast<float>(dropout);
   config.activation = parse_activation(reader.choice("activation", "relu", kActivations));
-  if (reader.has("init")) {
+  if (reader.given("init")) {
     try {
       config.init = nn::parse_init_scheme(reader.get("init", ""));
     } catch (const ConfigError& error) {

@@ -18,6 +18,8 @@ namespace striate::models {
 /// activations (the paper's text, and courses after it). Parameter names are the same.
 enum class DropoutPlace { before_linear, after_activation };
 
+std::string to_string(DropoutPlace place);
+
 /// ResNet's first layers: 7×7 stride 2 and a max-pool, or one 3×3 for small images; `automatic` takes the latter for
 /// inputs up to 64 pixels.
 enum class Stem { automatic, imagenet, cifar };

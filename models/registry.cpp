@@ -151,6 +151,10 @@ int64_t resolve_classes(const ModelConfig& config, int64_t data) {
   return config.name.empty() ? 0 : model_info(config.name).classes;
 }
 
+InitScheme resolve_init(const ModelConfig& config) {
+  return config.init.value_or(config.name.empty() ? InitScheme::pytorch : model_info(config.name).init);
+}
+
 std::shared_ptr<nn::Module> make_model(const ModelConfig& config, const Shape& input, int64_t classes) {
   const Shape resolved = resolve_input(config, input);
   const int64_t outputs = resolve_classes(config, classes);
@@ -174,7 +178,7 @@ std::shared_ptr<nn::Module> make_model(const ModelConfig& config, const Shape& i
 std::shared_ptr<nn::Module> build_model(const ModelConfig& config, const Shape& input, int64_t classes, uint64_t seed) {
   std::shared_ptr<nn::Module> model = make_model(config, input, classes);
   nn::InitOptions init;
-  init.scheme = config.init.value_or(config.name.empty() ? InitScheme::pytorch : model_info(config.name).init);
+  init.scheme = resolve_init(config);
   nn::initialize(*model, init, seed);
   return model;
 }

@@ -37,6 +37,9 @@ Shape resolve_input(const ModelConfig& config, const Shape& data = {});
 /// `data`, else the model's own. 0 for a list of layers with neither: its last layer says.
 int64_t resolve_classes(const ModelConfig& config, int64_t data = 0);
 
+/// The scheme that its weights are drawn by: `config.init`, else the model's own.
+nn::InitScheme resolve_init(const ModelConfig& config);
+
 /// The network on the cpu with every weight zero, for whoever loads weights next. `input` [H,W,C] and `classes` go
 /// through resolve_…(). Throws ShapeError, naming the layer and the smallest size, where the input does not fit.
 std::shared_ptr<nn::Module> make_model(const ModelConfig& config, const Shape& input = {}, int64_t classes = 0);

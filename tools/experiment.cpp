@@ -60,6 +60,12 @@ std::vector<std::string> Experiment::settled() const {
                                       fmt::format("model.in_channels={}", data_.channels),
                                       fmt::format("data.channels={}", data_.channels),
                                       fmt::format("data.image_size=[{}, {}]", data_.height, data_.width)};
+  settled.push_back("model.init=" + nn::to_string(models::resolve_init(config_.model)));
+  if (!config_.model.name.empty()) {
+    const auto own = models::model_info(config_.model.name).dropout_place;
+    const auto place = config_.model.dropout_place ? config_.model.dropout_place : own;
+    settled.push_back("model.dropout_place=" + (place ? to_string(*place) : "~"));
+  }
   // A run is evaluated and resumed from other folders too.
   for (const auto& [key, path] :
        {std::pair{"path", config_.data.path}, std::pair{"class_names", config_.data.class_names}}) {
@@ -74,9 +80,11 @@ std::vector<std::string> Experiment::settled() const {
   return settled;
 }
 
-std::string Experiment::resolved_config() const { return config_.text(settled()); }
+std::string Experiment::resolved_config() const {
+  return fmt::format("# {}, device {}\n{}", description(), to_string(config_.device), config_.with(settled()).text);
+}
 
-std::string Experiment::fixed_by_resume() const { return config_.fixed_by_resume(settled()); }
+std::string Experiment::fixed_by_resume() const { return config_.with(settled()).fixed_by_resume(); }
 
 int64_t Experiment::broken() const {
   int64_t count = 0;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "engine/config.h"
 #include "kernels/error.h"
@@ -48,8 +49,10 @@ RunConfig RunConfig::load(const std::string& file, const std::vector<std::string
   config.model = models::ModelConfig::parse(reader.section("model"));
   config.data = read_data_config(reader.section("data"));
   config.train = TrainOptions::parse(reader.section("train"));
-  require_off(reader.section("analysis"), reader.section("distributed"));
+  ConfigReader analysis = reader.section("analysis");
+  require_off(std::move(analysis), reader.section("distributed"));
   reader.finish();
+  config.text = reader.completed_text();
   return config;
 }
 
@@ -67,18 +70,16 @@ OpenOptions RunConfig::open_options() const {
   return options;
 }
 
-std::string RunConfig::text(const std::vector<std::string>& more) const {
+RunConfig RunConfig::with(const std::vector<std::string>& more) const {
   std::vector<std::string> all = overrides;
   all.insert(all.end(), more.begin(), more.end());
-  return ConfigReader::load(file, all).text() + "\n";
+  return load(file, all);
 }
 
-std::string RunConfig::fixed_by_resume(const std::vector<std::string>& more) const {
-  std::vector<std::string> all = overrides;
-  all.insert(all.end(), more.begin(), more.end());
-  ConfigReader reader = ConfigReader::load(file, all);
+std::string RunConfig::fixed_by_resume() const {
+  ConfigReader reader = ConfigReader::parse(text);
   const std::set<std::string> free = {"data.path", "data.class_names", "data.workers", "data.skip_broken"};
-  std::string text;
+  std::string lines;
   for (const char* name : {"model", "data"}) {
     ConfigReader section = reader.section(name);
     for (const std::string& key : section.keys()) {
@@ -91,10 +92,10 @@ std::string RunConfig::fixed_by_resume(const std::vector<std::string>& more) con
       value << node;
       std::string line = value.c_str();
       std::replace(line.begin(), line.end(), '\n', ' ');
-      text += fmt::format("{}={}\n", dotted, line);
+      lines += fmt::format("{}={}\n", dotted, line);
     }
   }
-  return text;
+  return lines;
 }
 
 }  // namespace striate

@@ -24,6 +24,9 @@ struct RunConfig {
   /// What it was read from, so that it can be read again with more settled: a file and overrides "a.b=value".
   std::string file;
   std::vector<std::string> overrides;
+  /// As YAML that reads back as the same: bases and overrides resolved, every key given, those that were absent at
+  /// their defaults.
+  std::string text;
 
   /// Reads `file` (empty: nothing) under `overrides`. Throws ConfigError with file, line and key.
   static RunConfig load(const std::string& file, const std::vector<std::string>& overrides);
@@ -32,11 +35,11 @@ struct RunConfig {
   std::string model_name() const;
   /// What the data library is told of the rest of the configuration.
   OpenOptions open_options() const;
-  /// As YAML, bases and overrides resolved, with `more` overrides on top.
-  std::string text(const std::vector<std::string>& more) const;
-  /// "key=value" lines of the sections model and data, with `more` overrides on top: what a resumed run must have in
-  /// common with the one it continues. Where the data lies and who reads it may change.
-  std::string fixed_by_resume(const std::vector<std::string>& more) const;
+  /// Itself with `more` overrides on top.
+  RunConfig with(const std::vector<std::string>& more) const;
+  /// "key=value" lines of the sections model and data: what a resumed run must have in common with the one it
+  /// continues. Where the data lies and who reads it may change.
+  std::string fixed_by_resume() const;
 };
 
 }  // namespace striate

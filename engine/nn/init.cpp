@@ -1,5 +1,6 @@
 #include "engine/nn/init.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <vector>
@@ -101,6 +102,10 @@ InitScheme parse_init_scheme(const std::string& name) {
   const std::string near = nearest(name, names);
   throw ConfigError(fmt::format("initialisation '{}' is not known{}; there are {}", name,
                                 near.empty() ? "" : fmt::format(", did you mean '{}'?", near), fmt::join(names, ", ")));
+}
+
+std::string to_string(InitScheme scheme) {
+  return std::find_if(kSchemes.begin(), kSchemes.end(), [&](const SchemeName& s) { return s.scheme == scheme; })->name;
 }
 
 void initialize(Module& module, const InitOptions& options, uint64_t seed) {

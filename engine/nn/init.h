@@ -38,6 +38,7 @@ struct InitOptions {
 
 /// Throws ConfigError naming the nearest scheme.
 InitScheme parse_init_scheme(const std::string& name);
+std::string to_string(InitScheme scheme);
 
 /// Fills the weights and biases of convolutions and linear layers, each from (seed, its place among those alone).
 void initialize(Module& module, const InitOptions& options, uint64_t seed);

@@ -101,7 +101,11 @@ std::string differing_options(const std::string& in_the_run, const std::string& 
     return values;
   };
   auto old_values = parse(in_the_run), new_values = parse(now);
-  for (const auto& [key, value] : new_values) old_values.try_emplace(key, "absent");
+  for (const auto& [key, value] : new_values) {
+    // A run knows every key of its network and data: what it lacks is younger than the run, and at its default then.
+    const bool is_younger = key.starts_with("model.") || key.starts_with("data.");
+    old_values.try_emplace(key, is_younger ? value : "absent");
+  }
   for (const auto& [key, value] : old_values) new_values.try_emplace(key, "absent");
   std::string text;
   for (const auto& [key, value] : old_values) {

@@ -41,7 +41,8 @@ struct TrainOptions {
   std::string fixed_by_resume() const;
 };
 
-/// What differs between two such texts, "\n  train.batch_size: 64 in the run, 32 now" each; empty when nothing does.
+/// What differs between two such texts, "\n  train.batch_size: 64 in the run, 32 now" each; empty when nothing does. A
+/// key of the network or the data that only `now` has counts as equal: an older version did not know it.
 std::string differing_options(const std::string& in_the_run, const std::string& now);
 
 }  // namespace striate

@@ -174,6 +174,29 @@ TEST(ConfigReader, TextReadsBackAsTheSame) {
   EXPECT_THROW(second.get("h", true), ConfigError);
 }
 
+TEST(ConfigReader, CompletedTextHasWhatWasReturnedForAbsentKeys) {
+  auto config = ConfigReader::parse("b: {x: 7, list: [{crop: {size: 3}}]}\nnothing: ~\na: 2\n");
+  config.get("a", 1);
+  config.get("nothing", 4);
+  ConfigReader b = config.section("b"), c = b.section("c");
+  b.get("x", 0);
+  EXPECT_EQ(b.list("list").front().section("crop").get("padding", 5), 5);
+  b.list("none");
+  c.get("truth", true);
+  c.get("number", 0.25);
+  c.get("text", "");
+  c.get("tricky", "1: # 2");
+  c.get_numbers("numbers", {0.9, 1e-8});
+  c.choice("place", "", {"here", "there"});
+  c.choice("kind", "sgd", {"sgd", "adam"});
+  const std::string text = config.completed_text();
+  EXPECT_EQ(text,
+            "a: 2\nnothing: 4\nb:\n  c:\n    truth: true\n    number: 0.25\n    text: \"\"\n    tricky: \"1: # 2\"\n"
+            "    numbers: [0.9, 1e-08]\n    place: ~\n    kind: sgd\n  x: 7\n  list:\n    - crop:\n        size: 3\n"
+            "  none: []\n");
+  EXPECT_EQ(ConfigReader::parse(text).text(), text);
+}
+
 TEST(ConfigReader, NodeGivesTheRawValueAndCountsAsRead) {
   auto config = ConfigReader::parse("steps: {1: 0.01, 16: 0.001}\n");
   const YAML::Node node = config.node("steps");

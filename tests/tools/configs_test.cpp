@@ -121,14 +121,14 @@ TEST(RunConfig, TextReadsBackTheSame) {
              "model: {name: lenet}\ndata: {dataset: synthetic, workers: 1}\ntrain: {epochs: 3}\n");
   write_text(folder / "run.yaml", "base: base.yaml\ntrain: {batch_size: 16}\n");
   const RunConfig config = RunConfig::load((folder / "run.yaml").string(), {"seed=7"});
-  write_text(folder / "resolved.yaml", config.text({"data.image_size=[32, 48]"}));
+  write_text(folder / "resolved.yaml", config.with({"data.image_size=[32, 48]"}).text);
   const RunConfig again = RunConfig::load((folder / "resolved.yaml").string(), {});
   EXPECT_EQ(again.seed, 7u);
   EXPECT_EQ(again.train.epochs, 3);
   EXPECT_EQ(again.train.batch_size, 16);
   EXPECT_EQ(again.data.workers, 1);
   EXPECT_EQ(again.data.width, 48);
-  EXPECT_EQ(again.text({}), config.text({"data.image_size=[32, 48]"}));
+  EXPECT_EQ(again.text, config.with({"data.image_size=[32, 48]"}).text);
 }
 
 }  // namespace

@@ -2,7 +2,10 @@
 #include <signal.h>
 
 #include <filesystem>
+#include <map>
+#include <sstream>
 
+#include "engine/config.h"
 #include "tests/support/temp_dir.h"
 #include "tests/tools/picture.h"
 #include "tests/tools/tiny_run.h"
@@ -78,6 +81,53 @@ TEST(Train, LeavesAWholeFolder) {
   for (const char* expected : {"num_classes: 10", "in_channels: 3", "image_size: [32, 32]", "seed: 5"}) {
     EXPECT_TRUE(has(config, expected)) << expected << " is missing from\n" << config;
   }
+}
+
+TEST(Train, WritesEveryKeyAndTrainsTheSameFromIt) {
+  TempDir folder;
+  const fs::path run = folder / "run", again = folder / "again";
+  train_tiny(run, {"--set", "train.epochs=1"});
+  const std::string text = read_text(run / "config.yaml");
+  const std::map<std::string, std::vector<std::string>> expected = {
+      {"", {"seed", "device", "threads", "model", "data", "train", "analysis", "distributed"}},
+      {"model",
+       {"name", "num_classes", "in_channels", "dropout", "dropout_place", "activation", "init", "conv", "linear"}},
+      {"data",
+       {"dataset", "path", "class_names", "image_size", "channels", "validation_fraction", "shuffle", "workers",
+        "skip_broken", "train_transforms", "test_transforms", "normalize"}},
+      {"train",
+       {"epochs", "max_steps", "batch_size", "accumulate", "precision", "learning_rate", "optimizer", "schedule",
+        "label_smoothing", "clip_grad_norm", "best_by", "early_stop_patience", "print_every", "save_every",
+        "save_every_steps", "submission"}},
+      {"train.optimizer", {"name", "momentum", "weight_decay", "nesterov", "betas", "eps", "alpha"}},
+      {"train.schedule",
+       {"name", "size", "gamma", "warmup_epochs", "warmup_rate", "minimum_rate", "factor", "patience"}},
+      {"analysis", {"kernels", "tuning"}},
+      {"distributed", {"scheme"}}};
+  for (const auto& [path, keys] : expected) {
+    ConfigReader reader = ConfigReader::load((run / "config.yaml").string());
+    std::istringstream parts(path);
+    for (std::string part; std::getline(parts, part, '.');) reader = reader.section(part);
+    for (const std::string& key : keys) EXPECT_TRUE(reader.has(key)) << path << "." << key << " is missing\n" << text;
+  }
+  for (const char* line : {"dropout_place: before_linear", "init: pytorch", "momentum: 0.9", "scheme: none",
+                           "betas: [0.9, 0.999]", "test_transforms: []", "shuffle: true"}) {
+    EXPECT_TRUE(has(text, line)) << line << " is missing from\n" << text;
+  }
+
+  const Outcome outcome = run_tool("train", {"--config", (run / "config.yaml").string(), "--output", again.string()});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(read_text(again / "config.yaml"), text);
+  EXPECT_EQ(read_text(again / "steps.csv"), read_text(run / "steps.csv"));
+  EXPECT_TRUE(read_text(again / "last.safetensors") == read_text(run / "last.safetensors"));
+
+  // A network without dropout leaves the key empty.
+  const Outcome lenet = run_tool("train", {"--config", std::string(STRIATE_CONFIGS_DIR) + "/synthetic.yaml", "--set",
+                                           "train.max_steps=1", "--output", (folder / "lenet").string()});
+  ASSERT_EQ(lenet.code, 0) << lenet.err;
+  EXPECT_TRUE(has(read_text(folder / "lenet" / "config.yaml"), "dropout_place: ~"));
+  const Outcome resumed = run_tool("train", {"--resume", (folder / "lenet").string(), "--set", "train.max_steps=2"});
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
 }
 
 TEST(Train, SameSeedSameBitsForAnyNumberOfWorkers) {
@@ -177,7 +227,7 @@ TEST(Train, AFinishedRunGoesOnWithMoreEpochs) {
   const Outcome network = run_tool("train", {"--resume", run.string(), "--set", "model.width=0.5", "--set",
                                              "data.normalize=none", "--set", "data.workers=0"});
   EXPECT_EQ(network.code, 2) << network.out;
-  EXPECT_TRUE(has(network.err, "model.width: absent in the run, 0.5 now")) << network.err;
+  EXPECT_TRUE(has(network.err, "model.width: 1 in the run, 0.5 now")) << network.err;
   EXPECT_TRUE(has(network.err, "data.normalize")) << network.err;
   EXPECT_FALSE(has(network.err, "data.workers")) << network.err;
   EXPECT_EQ(read_text(run / "steps.csv"), before);
