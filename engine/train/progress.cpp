@@ -36,10 +36,11 @@ size_t terminal_columns(std::FILE* out) {
 std::string percent(double fraction) { return fmt::format("{:.2f}%", 100.0 * fraction); }
 }  // namespace
 
-Progress::Progress(int64_t print_every, std::FILE* out, Style style)
+Progress::Progress(int64_t print_every, std::FILE* out, Style style, size_t columns)
     : print_every_(std::max<int64_t>(1, print_every)),
       out_(out),
-      bar_(style == Style::bar || (style == Style::automatic && ::isatty(::fileno(out)) == 1)) {}
+      bar_(style == Style::bar || (style == Style::automatic && ::isatty(::fileno(out)) == 1)),
+      columns_(columns) {}
 
 void Progress::run_begins(const RunInfo& info) {
   info_ = info;
@@ -69,15 +70,15 @@ void Progress::step_done(const StepRecord& s) {
       epoch_seconds_ / static_cast<double>(epoch_steps_) * static_cast<double>(s.steps_per_epoch - s.step_in_epoch);
   draw_bar(fmt::format("Epoch {}/{}", s.epoch, info_.epochs),
            static_cast<double>(s.step_in_epoch) / static_cast<double>(s.steps_per_epoch),
-           fmt::format("{:.0f} images/s, {} left, loss {:.4f}, top-1 {}, {:.0f} MB",
-                       static_cast<double>(epoch_images_) / epoch_seconds_, clock_text(left), s.epoch_loss,
-                       percent(s.epoch_top1), megabytes));
+           {fmt::format("{:.0f} img/s", static_cast<double>(epoch_images_) / epoch_seconds_),
+            fmt::format("{} left", clock_text(left)), fmt::format("loss {:.4f}", s.epoch_loss),
+            fmt::format("top-1 {:.1f}%", 100.0 * s.epoch_top1), fmt::format("{:.0f} MB", megabytes)});
 }
 
 void Progress::evaluation_progress(const std::string& part, int64_t done, int64_t total) {
   if (!bar_) return;
   draw_bar(part == "val" ? "Validating" : "Testing", static_cast<double>(done) / static_cast<double>(total),
-           fmt::format("{}/{} images", done, total));
+           {fmt::format("{}/{} images", done, total)});
 }
 
 void Progress::epoch_done(const EpochRecord& e) {
@@ -119,18 +120,25 @@ void Progress::warning(const std::string& message) {
   std::fflush(out_);
 }
 
-void Progress::draw_bar(const std::string& left, double fraction, const std::string& right) {
+void Progress::draw_bar(const std::string& left, double fraction, const std::vector<std::string>& right) {
   constexpr double kRedraw = 0.1;  // seconds: more often only costs time
+  constexpr size_t kShortest = 10, kLongest = 40;
   const double time = now();
   if (fraction < 1.0 && time - last_drawn_ < kRedraw) return;
   last_drawn_ = time;
-  const size_t columns = terminal_columns(out_);
-  const size_t text = left.size() + right.size() + 10;  // " [", "] 100% " and the last column, which may wrap
-  const size_t width = columns > text + 8 ? std::min<size_t>(columns - text, 40) : 0;
+  const size_t columns = columns_ > 0 ? columns_ : terminal_columns(out_);
+  size_t used = left.size() + 9;  // " [", "] 100%" and the last column, which may wrap
+  std::string text;
+  for (const std::string& part : right) {
+    const std::string more = (text.empty() ? " " : ", ") + part;
+    if (used + more.size() + kShortest > columns) break;
+    text += more;
+    used += more.size();
+  }
+  const size_t width = columns > used ? std::min(columns - used, kLongest) : 0;
   const auto filled = static_cast<size_t>(fraction * static_cast<double>(width));
-  std::string line = width > 0 ? fmt::format("{} [{}{}] {:3.0f}% {}", left, std::string(filled, '='),
-                                             std::string(width - filled, ' '), 100.0 * fraction, right)
-                               : fmt::format("{} {:3.0f}% {}", left, 100.0 * fraction, right);
+  std::string line = fmt::format("{} [{}{}] {:3.0f}%{}", left, std::string(filled, '='),
+                                 std::string(width - filled, ' '), 100.0 * fraction, text);
   if (line.size() >= columns) line.resize(columns - 1);
   print(out_, "\r\x1b[K{}", line);
   std::fflush(out_);

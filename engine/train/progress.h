@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "engine/train/observer.h"
 
@@ -13,7 +14,9 @@ namespace striate {
 class Progress : public TrainObserver {
  public:
   enum class Style { automatic, bar, lines };
-  explicit Progress(int64_t print_every = 50, std::FILE* out = stdout, Style style = Style::automatic);
+  /// `columns` 0: as wide as the terminal, or 80 where there is none.
+  explicit Progress(int64_t print_every = 50, std::FILE* out = stdout, Style style = Style::automatic,
+                    size_t columns = 0);
 
   void run_begins(const RunInfo& info) override;
   void step_done(const StepRecord& step) override;
@@ -23,12 +26,14 @@ class Progress : public TrainObserver {
   void warning(const std::string& message) override;
 
  private:
-  void draw_bar(const std::string& left, double fraction, const std::string& right);
+  /// `right` stands in falling order of importance; what leaves no room for a bar is left out.
+  void draw_bar(const std::string& left, double fraction, const std::vector<std::string>& right);
   void clear_bar();
 
   int64_t print_every_;
   std::FILE* out_;
   bool bar_;
+  size_t columns_;
   bool bar_shown_ = false;
   double last_drawn_ = 0.0;
   RunInfo info_;

@@ -144,12 +144,12 @@ TEST(TrainOptions, RefusesNonsense) {
   }
 }
 
-std::string shown(Progress::Style style) {
+std::string shown(Progress::Style style, size_t columns = 0) {
   char* text = nullptr;
   size_t size = 0;
   std::FILE* out = ::open_memstream(&text, &size);
   {
-    Progress progress(2, out, style);
+    Progress progress(2, out, style, columns);
     RunInfo info;
     info.epochs = 3;
     info.best_by = "val_loss";
@@ -210,8 +210,26 @@ TEST(Progress, PlainLines) {
 TEST(Progress, Bar) {
   const std::string text = shown(Progress::Style::bar);
   EXPECT_NE(text.find("\r\x1b[KEpoch 1/3"), std::string::npos) << text;
-  EXPECT_NE(text.find("64 images/s, 0:00 left, loss 2.2500"), std::string::npos) << text;
+  EXPECT_NE(text.find("64 img/s, 0:00 left, loss 2.2500"), std::string::npos) << text;
   EXPECT_NE(text.find("Validating"), std::string::npos) << text;
+}
+
+TEST(Progress, TheBarKeepsRateAndTimeLeftInNarrowTerminals) {
+  for (const size_t columns : {60, 80, 120}) {
+    const std::string text = shown(Progress::Style::bar, columns);
+    size_t lines = 0, begin = 0;
+    for (; (begin = text.find("\r\x1b[KEpoch 1/3 [", begin)) != std::string::npos; ++begin) {
+      const std::string line = text.substr(begin + 4, text.find_first_of("\r\n", begin + 4) - begin - 4);
+      EXPECT_LT(line.size(), columns) << line;
+      EXPECT_GE(line.find(']') - line.find('['), 11u) << line << ": a bar of ten cells at least";
+      EXPECT_NE(line.find(" 64 img/s, 0:0"), std::string::npos) << line;
+      EXPECT_NE(line.find(" left"), std::string::npos) << line;
+      EXPECT_EQ(line.find(", loss 2.2500") != std::string::npos, columns >= 80) << line;
+      EXPECT_EQ(line.find(", 64 MB") != std::string::npos, columns >= 120) << line;
+      ++lines;
+    }
+    EXPECT_GE(lines, 2u) << text;
+  }
 }
 
 }  // namespace
