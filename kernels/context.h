@@ -8,6 +8,10 @@
 
 namespace striate {
 
+namespace gpu {
+class Stream;
+}
+
 /// Arithmetic of the matrix products: exact float32, TensorFloat-32 or bfloat16 inputs, all accumulated in float32.
 enum class Precision { fp32, tf32, bf16 };
 
@@ -40,12 +44,14 @@ class HostWorkspace : public Workspace {
   size_t bytes_ = 0;
 };
 
-/// What a kernel may use besides its operands: threads, scratch memory, and the precision asked for.
+/// What a kernel may use besides its operands: threads or a stream, scratch memory (on cuda the GPU's), and the precision
+/// asked for.
 /// One kernel at a time runs on a Context; kernels never allocate otherwise.
 struct Context {
   ThreadPool* threads = nullptr;
   Workspace* workspace = nullptr;
   Precision precision = Precision::fp32;
+  gpu::Stream* stream = nullptr;  ///< cuda: where kernels are launched
 };
 
 }  // namespace striate

@@ -8,4 +8,8 @@ void throw_cuda_error(const char* expression, const char* file, int line, const 
   throw CudaError(fmt::format("{} at {}:{}: {}", expression, file, line, what));
 }
 
+void throw_out_of_memory(size_t bytes) {
+  throw CudaError(fmt::format("out of GPU memory: {} bytes asked for; use a smaller batch", bytes));
+}
+
 }  // namespace striate::gpu

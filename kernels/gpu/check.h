@@ -1,9 +1,13 @@
 #pragma once
 
+#include <cstddef>
+
 namespace striate::gpu {
 
 /// Throws CudaError: "expression at file:line: what". Apart from the macro, because nvcc 13 does not compile fmt 9.
 [[noreturn]] void throw_cuda_error(const char* expression, const char* file, int line, const char* what);
+/// Throws CudaError naming the size that was asked for and what to do.
+[[noreturn]] void throw_out_of_memory(size_t bytes);
 
 }  // namespace striate::gpu
 

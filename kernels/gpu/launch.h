@@ -31,9 +31,15 @@ template <typename... Params>
 void launch_kernel(const LaunchSite&, void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
                    Stream& stream, std::type_identity_t<Params>... args) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  const void* function = reinterpret_cast<const void*>(kernel);
+  // Above 48 KiB dynamic shared memory is the kernel's to ask for.
+  if (shared_bytes > 48 * 1024) {
+    CUDA_CHECK(
+        cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
+  }
   void* pointers[sizeof...(Params) + 1] = {static_cast<void*>(&args)...};
   CUDA_CHECK(
-      cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, shared_bytes, stream.native()));
+      cudaLaunchKernel(function, grid, block, pointers, shared_bytes, static_cast<cudaStream_t>(stream.native())));
 }
 
 }  // namespace striate::gpu

@@ -1,34 +1,49 @@
 #pragma once
 
-#include "kernels/gpu/platform.h"
-
 namespace striate::gpu {
 
-#if defined(__CUDACC__)
+class Event;
 
-/// An order of work on the GPU. Move-only.
+/// An order of work on the GPU: kernels and copies given to one stream run one after another. Move-only.
+/// In a host build work has been done when the call that asked for it returns.
 class Stream {
  public:
   Stream();
   ~Stream();
-  Stream(Stream&& other) noexcept : stream_(other.stream_) { other.stream_ = nullptr; }
+  Stream(Stream&& other) noexcept : native_(other.native_) { other.native_ = nullptr; }
   Stream& operator=(Stream&&) = delete;
+
   /// Waits for all work in it. Throws CudaError for a failure of any of it.
   void synchronize();
-  cudaStream_t native() const { return stream_; }
+  /// What is given to this stream from now on waits for the event; the host does not.
+  void wait(const Event& event);
+  /// The cudaStream_t; null in a host build.
+  void* native() const { return native_; }
 
  private:
-  cudaStream_t stream_ = nullptr;
+  void* native_ = nullptr;
 };
 
-#else
-
-/// On the host a launch has run when it returns.
-class Stream {
+/// A point in a stream's work. Move-only.
+class Event {
  public:
-  void synchronize() {}
-};
+  Event();
+  ~Event();
+  Event(Event&& other) noexcept : native_(other.native_), seconds_(other.seconds_) { other.native_ = nullptr; }
+  Event& operator=(Event&&) = delete;
 
-#endif
+  /// Marks what the stream has been given so far.
+  void record(Stream& stream);
+  /// Waits until the marked work is done.
+  void synchronize() const;
+  /// Time on the GPU from `start` to this event, both recorded and done. In a host build the wall clock's.
+  float milliseconds_since(const Event& start) const;
+  /// The cudaEvent_t; null in a host build.
+  void* native() const { return native_; }
+
+ private:
+  void* native_ = nullptr;
+  double seconds_ = 0.0;  // of the host's steady clock, in a host build
+};
 
 }  // namespace striate::gpu

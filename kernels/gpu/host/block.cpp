@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "kernels/gpu/device.h"
 #include "kernels/gpu/host/async_copy.h"
 #include "kernels/gpu/host/fiber.h"
+#include "kernels/gpu/host/memory.h"
 #include "kernels/thread_pool.h"
 
 namespace striate::gpu::host {
@@ -394,7 +396,11 @@ void run_grid(const Launch& launch) {
   require<CudaError>(grid.x <= 2147483647u && grid.y <= 65535 && grid.z <= 65535,
                      "launch of {}: a grid of {}; (2^31 − 1, 65535, 65535) is the largest", kernel_name(launch.text),
                      text(grid));
+  const size_t shared_limit = properties().shared_bytes_per_block;
+  require<CudaError>(launch.shared_bytes <= shared_limit, "launch of {}: {} bytes of shared memory; {} are possible",
+                     kernel_name(launch.text), launch.shared_bytes, shared_limit);
   if (grid.count() == 0) return;
+  const DeviceAccess access;
   static ThreadPool pool(0);
   pool.run(static_cast<int64_t>(grid.count()), [&](int64_t b) {
     const auto i = static_cast<uint64_t>(b);

@@ -1,0 +1,49 @@
+#include "kernels/gpu/device.h"
+
+#if defined(__CUDACC__)
+
+#include <cuda_runtime.h>
+
+#include "kernels/gpu/check.h"
+
+namespace striate::gpu {
+
+bool built_for_gpu() { return true; }
+
+bool available() {
+  int count = 0;
+  const bool found = cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
+  if (!found) cudaGetLastError();
+  return found;
+}
+
+const DeviceProperties& properties() {
+  static const DeviceProperties result = [] {
+    int device = 0;
+    CUDA_CHECK(cudaGetDevice(&device));
+    cudaDeviceProp p;
+    CUDA_CHECK(cudaGetDeviceProperties(&p, device));
+    return DeviceProperties{p.name, p.major * 10 + p.minor, p.multiProcessorCount, p.sharedMemPerBlockOptin,
+                            p.totalGlobalMem};
+  }();
+  return result;
+}
+
+}  // namespace striate::gpu
+
+#else
+
+namespace striate::gpu {
+
+bool built_for_gpu() { return false; }
+bool available() { return true; }
+
+const DeviceProperties& properties() {
+  // NVIDIA A100 Tensor Core GPU Architecture, table 4; CUDA C++ Programming Guide, technical specifications of 8.0.
+  static const DeviceProperties result{"host execution of CUDA kernels", 80, 108, 163 * 1024, size_t{40} << 30};
+  return result;
+}
+
+}  // namespace striate::gpu
+
+#endif

@@ -1,0 +1,144 @@
+// Guarded memory is cut from one reserved range of addresses, so that a single mprotect opens and closes all of it.
+#include "kernels/gpu/host/memory.h"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+
+#include "kernels/error.h"
+#include "kernels/gpu/check.h"
+#include "kernels/gpu/host/checker.h"
+
+namespace striate::gpu::host {
+
+namespace {
+
+constexpr size_t kAlignment = 256;             // cudaMalloc's
+constexpr size_t kReserved = size_t{1} << 36;  // of addresses, not of memory
+constexpr size_t kPage = 4096;
+
+size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+class Arena {
+ public:
+  Arena() {
+    void* range = mmap(nullptr, kReserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    require<CudaError>(range != MAP_FAILED, "host execution of CUDA kernels: {} bytes of addresses are not to be had",
+                       kReserved);
+    base_ = static_cast<std::byte*>(range);
+  }
+
+  void* allocate(size_t bytes) {
+    // A page of its own start and an unused one after: an overrun of a page or less stays harmless and shows.
+    const size_t size = round_up(bytes > 0 ? bytes : 1, kPage) + kPage;
+    std::lock_guard lock(mutex_);
+    size_t offset = 0;
+    for (const auto& [start, used] : blocks_) {
+      if (start - offset >= size) break;
+      offset = start + used;
+    }
+    if (offset + size > kReserved) throw_out_of_memory(bytes);
+    blocks_[offset] = size;
+    if (offset + size > end_) {
+      end_ = offset + size;
+      if (open_ > 0) protect(PROT_READ | PROT_WRITE);
+    }
+    return base_ + offset;
+  }
+
+  void release(void* memory) {
+    std::lock_guard lock(mutex_);
+    const auto block = blocks_.find(static_cast<size_t>(static_cast<std::byte*>(memory) - base_));
+    if (block == blocks_.end()) return;
+    madvise(memory, block->second, MADV_DONTNEED);
+    blocks_.erase(block);
+  }
+
+  void open() {
+    std::lock_guard lock(mutex_);
+    if (open_++ == 0) protect(PROT_READ | PROT_WRITE);
+  }
+
+  void close() {
+    std::lock_guard lock(mutex_);
+    if (--open_ == 0) protect(PROT_NONE);
+  }
+
+ private:
+  void protect(int rights) {
+    if (end_ > 0) mprotect(base_, end_, rights);
+  }
+
+  std::mutex mutex_;
+  std::byte* base_ = nullptr;
+  size_t end_ = 0;  // of what was ever handed out
+  int open_ = 0;
+  std::map<size_t, size_t> blocks_;  // offset → size
+};
+
+// Never destroyed: tensors in static storage may outlive any order of destruction.
+Arena& arena() {
+  static auto* instance = new Arena;
+  return *instance;
+}
+
+struct Registry {
+  std::mutex mutex;
+  std::map<uintptr_t, size_t> allocations;
+};
+
+Registry& registry() {
+  static auto* instance = new Registry;
+  return *instance;
+}
+
+}  // namespace
+
+void* allocate(size_t bytes, bool guarded) {
+  void* memory = nullptr;
+  if (guarded) {
+    memory = arena().allocate(bytes);
+  } else if (bytes <= SIZE_MAX - kAlignment) {
+    memory = std::aligned_alloc(kAlignment, round_up(bytes > 0 ? bytes : 1, kAlignment));
+  }
+  if (!memory) throw_out_of_memory(bytes);
+  Registry& r = registry();
+  std::lock_guard lock(r.mutex);
+  r.allocations[reinterpret_cast<uintptr_t>(memory)] = bytes;
+  register_allocation(memory, bytes, guarded ? "device memory" : "managed memory");
+  return memory;
+}
+
+void release(void* memory, bool guarded) noexcept {
+  if (!memory) return;
+  {
+    Registry& r = registry();
+    std::lock_guard lock(r.mutex);
+    r.allocations.erase(reinterpret_cast<uintptr_t>(memory));
+    unregister_allocation(memory);
+  }
+  if (guarded) {
+    arena().release(memory);
+  } else {
+    std::free(memory);
+  }
+}
+
+DeviceAccess::DeviceAccess() { arena().open(); }
+DeviceAccess::~DeviceAccess() { arena().close(); }
+
+Allocation allocation_of(const void* address) {
+  Registry& r = registry();
+  std::lock_guard lock(r.mutex);
+  const auto wanted = reinterpret_cast<uintptr_t>(address);
+  auto next = r.allocations.upper_bound(wanted);
+  if (next == r.allocations.begin()) return {};
+  --next;
+  if (wanted >= next->first + next->second) return {};
+  return {reinterpret_cast<const std::byte*>(next->first), next->second};
+}
+
+}  // namespace striate::gpu::host

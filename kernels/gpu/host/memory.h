@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstddef>
+
+/// The GPU's memory in a process that has no GPU.
+namespace striate::gpu::host {
+
+/// 256-byte aligned memory; where it is `guarded`, unreadable outside any DeviceAccess. Throws CudaError, naming the
+/// size, when there is no room.
+void* allocate(size_t bytes, bool guarded);
+void release(void* memory, bool guarded) noexcept;
+
+/// While one lives, guarded memory may be read and written: around every launch and copy.
+class DeviceAccess {
+ public:
+  DeviceAccess();
+  ~DeviceAccess();
+  DeviceAccess(const DeviceAccess&) = delete;
+  DeviceAccess& operator=(const DeviceAccess&) = delete;
+};
+
+/// The allocation that holds `address`: its start and its size as asked for; {nullptr, 0} where none does.
+struct Allocation {
+  const std::byte* start = nullptr;
+  size_t bytes = 0;
+};
+Allocation allocation_of(const void* address);
+
+}  // namespace striate::gpu::host
