@@ -58,7 +58,7 @@ class LocalResponseNorm : public testing::TestWithParam<OnBackend<LocalResponseN
   const LocalResponseNormShape& shape() const { return GetParam().value.shape; }
   int64_t size() const { return shape().rows * shape().C; }
 
-  std::vector<float> x_, dy_;
+  Values<float> x_, dy_;
   TestContext context_;
 };
 
@@ -77,7 +77,7 @@ TEST_P(LocalResponseNorm, ForwardAndBackward) {
 TEST_P(LocalResponseNorm, NumberOfThreadsDoesNotMatter) {
   const auto run = [&](int threads) {
     TestContext context(threads);
-    std::vector<float> y(x_.size()), dx(x_.size());
+    Values<float> y(x_.size()), dx(x_.size());
     backend().forward(x_.data(), y.data(), shape(), context);
     backend().backward(x_.data(), dy_.data(), dx.data(), shape(), context);
     y.insert(y.end(), dx.begin(), dx.end());
@@ -89,13 +89,13 @@ TEST_P(LocalResponseNorm, NumberOfThreadsDoesNotMatter) {
 TEST_P(LocalResponseNorm, ANanStaysInItsPixel) {
   if (size() == 0) return;
   x_[x_.size() - 1] = NAN;
-  std::vector<float> y(x_.size());
+  Values<float> y(x_.size());
   backend().forward(x_.data(), y.data(), shape(), context_);
   EXPECT_TRUE(std::isnan(y.back()));
   for (int64_t i = 0; i < size() - shape().C; ++i) ASSERT_TRUE(std::isfinite(y[static_cast<size_t>(i)]));
 }
 
-INSTANTIATE_TEST_SUITE_P(, LocalResponseNorm, on_every_backend(local_response_norm_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(, LocalResponseNorm, on_cpu(local_response_norm_cases()), case_name);
 
 class LocalResponseNormErrors : public testing::TestWithParam<Backend> {};
 
@@ -109,12 +109,12 @@ TEST_P(LocalResponseNormErrors, NameTheOp) {
       {"local_response_norm", "[1,0]"}));
 }
 
-INSTANTIATE_TEST_SUITE_P(, LocalResponseNormErrors, testing::ValuesIn(backends()), backend_name);
+INSTANTIATE_TEST_SUITE_P(, LocalResponseNormErrors, testing::Values(Backend::cpu), backend_name);
 
 TEST(LocalResponseNormReference, GivesThePapersFormula) {
   TestContext context;
-  const std::vector<double> x = {1, 2, 3, 4};
-  std::vector<double> y(4);
+  const Values<double> x = {1, 2, 3, 4};
+  Values<double> y(4);
   LocalResponseNormShape shape{1, 4, 3, 2.0f, 0.5f, 0.75f};
   reference::local_response_norm_forward(x.data(), y.data(), shape, context);
   EXPECT_DOUBLE_EQ(y[0], 1.0 * std::pow(2.0 + 0.5 * 5.0, -0.75));
@@ -130,10 +130,10 @@ TEST(LocalResponseNormReference, GradientAgreesWithFiniteDifferences) {
   for (const int64_t window : {1, 4, 5, 30}) {
     const LocalResponseNormShape shape{3, 9, window, 1.0f, 0.5f, 0.75f, window == 5};
     const auto x = uniform<double>(27, 1, -2, 2), dy = uniform<double>(27, 2);
-    std::vector<double> y(27), dx(27);
+    Values<double> y(27), dx(27);
     reference::local_response_norm_backward(x.data(), dy.data(), dx.data(), shape, context);
     EXPECT_TRUE(check_gradient(
-        [&](const std::vector<double>& at) {
+        [&](const Values<double>& at) {
           reference::local_response_norm_forward(at.data(), y.data(), shape, context);
           return dot(y, dy);
         },

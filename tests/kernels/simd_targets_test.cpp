@@ -41,7 +41,7 @@ TEST_P(SimdTarget, convolves_exactly_on_small_integers) {
   for (const Conv2dShape& s : {in_place, gathered, grouped}) {
     const auto x = small_integers<float>(s.x_size(), 1), w = small_integers<float>(s.w_size(), 2);
     const auto b = small_integers<float>(s.K, 3), dy = small_integers<float>(s.y_size(), 4);
-    std::vector<float> y(s.y_size()), dx(s.x_size()), dw(s.w_size()), db(s.K);
+    Values<float> y(s.y_size()), dx(s.x_size()), dw(s.w_size()), db(s.K);
     reference::conv2d_forward(x.data(), w.data(), b.data(), y.data(), s, Activation::relu, context);
     reference::conv2d_backward_data(dy.data(), w.data(), dx.data(), s, context);
     reference::conv2d_backward_weight(x.data(), dy.data(), dw.data(), db.data(), s, Accumulate::no, context);
@@ -62,7 +62,7 @@ TEST_P(SimdTarget, multiplies_exactly_on_small_integers) {
   for (const LinearShape& s : {LinearShape{1, 131, 45}, LinearShape{7, 45, 131}, LinearShape{29, 515, 103}}) {
     const auto x = small_integers<float>(s.N * s.C, 1), w = small_integers<float>(s.K * s.C, 2);
     const auto b = small_integers<float>(s.K, 3), dy = small_integers<float>(s.N * s.K, 4);
-    std::vector<float> y(s.N * s.K), dx(s.N * s.C), dw(s.K * s.C), db(s.K);
+    Values<float> y(s.N * s.K), dx(s.N * s.C), dw(s.K * s.C), db(s.K);
     reference::linear_forward(x.data(), w.data(), b.data(), y.data(), s, Activation::relu, context);
     reference::linear_backward_data(dy.data(), w.data(), dx.data(), s, context);
     reference::linear_backward_weight(x.data(), dy.data(), dw.data(), db.data(), s, Accumulate::no, context);

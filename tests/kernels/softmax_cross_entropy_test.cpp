@@ -53,11 +53,11 @@ class SoftmaxCrossEntropy : public testing::TestWithParam<OnBackend<LossCase>> {
   const LossFunctions& backend() const { return kLoss[GetParam().backend]; }
   const SoftmaxCrossEntropyShape& shape() const { return GetParam().value.shape; }
   int64_t size() const { return shape().N * shape().classes; }
-  std::vector<float> logits() const {
+  Values<float> logits() const {
     const auto& value = GetParam().value;
     return uniform<float>(size(), 1, value.offset - value.range, value.offset + value.range);
   }
-  std::vector<int32_t> labels() const { return small_integers<int32_t>(shape().N, 2, 0, shape().classes - 1); }
+  Values<int32_t> labels() const { return small_integers<int32_t>(shape().N, 2, 0, shape().classes - 1); }
   TestContext context_;
 };
 
@@ -110,8 +110,8 @@ TEST_P(SoftmaxCrossEntropy, NumberOfThreadsDoesNotMatter) {
   const auto label = labels();
   const auto run = [&](int threads) {
     TestContext context(threads);
-    std::vector<float> loss(1), sample_loss(label.size()), lse(label.size()), dx(x.size());
-    std::vector<int32_t> rank(label.size());
+    Values<float> loss(1), sample_loss(label.size()), lse(label.size()), dx(x.size());
+    Values<int32_t> rank(label.size());
     const float dloss = 1.0f;
     backend().forward(x.data(), label.data(), loss.data(), sample_loss.data(), lse.data(), rank.data(), shape(),
                       context);
@@ -122,7 +122,7 @@ TEST_P(SoftmaxCrossEntropy, NumberOfThreadsDoesNotMatter) {
   EXPECT_TRUE(all_equal(run(3), run(1)));
 }
 
-INSTANTIATE_TEST_SUITE_P(, SoftmaxCrossEntropy, on_every_backend(loss_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(, SoftmaxCrossEntropy, on_cpu(loss_cases()), case_name);
 
 class SoftmaxCrossEntropyEdges : public testing::TestWithParam<Backend> {
  protected:
@@ -131,12 +131,12 @@ class SoftmaxCrossEntropyEdges : public testing::TestWithParam<Backend> {
 };
 
 TEST_P(SoftmaxCrossEntropyEdges, RankCountsGreaterLogitsThenLowerClasses) {
-  const std::vector<float> row = {1, 3, 2, 3, 3, -INFINITY, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 1};
+  const Values<float> row = {1, 3, 2, 3, 3, -INFINITY, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 1};
   const auto classes = static_cast<int64_t>(row.size());
-  const std::vector<int32_t> label = {1, 3, 4, 17, 2, 6, 0, 18, 5};
-  const std::vector<int32_t> expected = {0, 1, 2, 3, 4, 5, 6, 7, 18};
+  const Values<int32_t> label = {1, 3, 4, 17, 2, 6, 0, 18, 5};
+  const Values<int32_t> expected = {0, 1, 2, 3, 4, 5, 6, 7, 18};
   const auto N = static_cast<int64_t>(label.size());
-  std::vector<float> x;
+  Values<float> x;
   for (int64_t n = 0; n < N; ++n) x.insert(x.end(), row.begin(), row.end());
   GuardedBuffer<float> loss(1), sample_loss(N), lse(N);
   GuardedBuffer<int32_t> rank(N);
@@ -148,9 +148,9 @@ TEST_P(SoftmaxCrossEntropyEdges, RankCountsGreaterLogitsThenLowerClasses) {
 
 TEST_P(SoftmaxCrossEntropyEdges, NanGivesNanAndARankBeyondTheLast) {
   for (const float bad : {NAN, INFINITY}) {
-    std::vector<float> x = uniform<float>(40, 1);
+    Values<float> x = uniform<float>(40, 1);
     x[20 + 17] = bad;  // the second of two rows
-    const std::vector<int32_t> label = {4, 4};
+    const Values<int32_t> label = {4, 4};
     GuardedBuffer<float> loss(1), sample_loss(2), lse(2), dx(40), p(40);
     GuardedBuffer<int32_t> rank(2);
     const SoftmaxCrossEntropyShape shape{2, 20};
@@ -172,12 +172,12 @@ TEST_P(SoftmaxCrossEntropyEdges, NanGivesNanAndARankBeyondTheLast) {
 }
 
 TEST_P(SoftmaxCrossEntropyEdges, ALabelOutOfRangeIsNamedWithItsSample) {
-  const std::vector<float> x(30, 0.0f);
-  std::vector<float> y(30, 1.0f);
+  const Values<float> x(30, 0.0f);
+  Values<float> y(30, 1.0f);
   float loss = 0, dloss = 1;
-  std::vector<int32_t> rank(3);
+  Values<int32_t> rank(3);
   for (const int32_t bad : {10, -1}) {
-    const std::vector<int32_t> label = {0, 9, bad};
+    const Values<int32_t> label = {0, 9, bad};
     const SoftmaxCrossEntropyShape shape{3, 10};
     EXPECT_TRUE(throws_with<ShapeError>(
         [&] { backend().forward(x.data(), label.data(), &loss, y.data(), y.data() + 3, rank.data(), shape, context_); },
@@ -188,12 +188,12 @@ TEST_P(SoftmaxCrossEntropyEdges, ALabelOutOfRangeIsNamedWithItsSample) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, SoftmaxCrossEntropyEdges, testing::ValuesIn(backends()), backend_name);
+INSTANTIATE_TEST_SUITE_P(, SoftmaxCrossEntropyEdges, testing::Values(Backend::cpu), backend_name);
 
 TEST(SoftmaxCrossEntropyReference, GivesKnownValues) {
   TestContext context;
-  const std::vector<double> x = {std::log(1.0), std::log(2.0), std::log(5.0)};
-  const std::vector<int32_t> label = {1};
+  const Values<double> x = {std::log(1.0), std::log(2.0), std::log(5.0)};
+  const Values<int32_t> label = {1};
   double loss = 0, sample_loss = 0, lse = 0;
   int32_t rank = -1;
   reference::softmax_cross_entropy_forward(x.data(), label.data(), &loss, &sample_loss, &lse, &rank, {1, 3}, context);
@@ -210,12 +210,12 @@ TEST(SoftmaxCrossEntropyReference, GradientAgreesWithFiniteDifferences) {
   for (const float smoothing : {0.0f, 0.125f}) {
     const SoftmaxCrossEntropyShape shape{4, 5, smoothing};
     const auto x = uniform<double>(20, 1, -2, 2);
-    const std::vector<int32_t> label = {0, 4, 2, 2};
+    const Values<int32_t> label = {0, 4, 2, 2};
     double loss = 0;
     const double dloss = 1.5;
-    std::vector<double> sample_loss(4), lse(4), dx(20);
-    std::vector<int32_t> rank(4);
-    const auto f = [&](const std::vector<double>& at) {
+    Values<double> sample_loss(4), lse(4), dx(20);
+    Values<int32_t> rank(4);
+    const auto f = [&](const Values<double>& at) {
       reference::softmax_cross_entropy_forward(at.data(), label.data(), &loss, sample_loss.data(), lse.data(),
                                                rank.data(), shape, context);
       return dloss * loss;

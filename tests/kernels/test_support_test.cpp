@@ -29,8 +29,8 @@ TEST(GuardedBuffer, NoticesWritesPastEitherEnd) {
 }
 
 TEST(AllClose, NamesTheWorstElementByItsIndex) {
-  const std::vector<double> expected = {1, 2, 3, 4, 5, 6};
-  std::vector<float> actual = {1, 2, 3, 4, 5, 6};
+  const Values<double> expected = {1, 2, 3, 4, 5, 6};
+  Values<float> actual = {1, 2, 3, 4, 5, 6};
   EXPECT_TRUE(all_equal(actual, expected));
   actual[1] = 2.01f;
   actual[5] = 7;
@@ -42,7 +42,7 @@ TEST(AllClose, NamesTheWorstElementByItsIndex) {
 }
 
 TEST(AllClose, NanEqualsOnlyNanAndInfinityOnlyItself) {
-  const std::vector<double> nan = {NAN}, one = {1.0}, inf = {INFINITY}, two = {1.0, 1.0};
+  const Values<double> nan = {NAN}, one = {1.0}, inf = {INFINITY}, two = {1.0, 1.0};
   EXPECT_TRUE(all_equal(nan, nan));
   EXPECT_FALSE(all_close(nan, one, {1e9, 1e9}));
   EXPECT_FALSE(all_close(one, nan, {1e9, 1e9}));
@@ -74,14 +74,14 @@ TEST(Fill, SmallIntegersCoverTheirRange) {
 }
 
 TEST(CheckGradient, AcceptsTheRightGradientAndRefusesAWrongOne) {
-  const auto f = [](const std::vector<double>& x) { return x[0] * x[0] * x[1] + std::sin(x[1]); };
-  const std::vector<double> x = {0.7, -1.3};
+  const auto f = [](const Values<double>& x) { return x[0] * x[0] * x[1] + std::sin(x[1]); };
+  const Values<double> x = {0.7, -1.3};
   EXPECT_TRUE(check_gradient(f, x, {2 * 0.7 * -1.3, 0.49 + std::cos(-1.3)}));
   EXPECT_FALSE(check_gradient(f, x, {2 * 0.7 * -1.3, 0.49 + std::cos(-1.3) + 1e-4}));
 }
 
 TEST(StepRound, MovesValuesOffTheKink) {
-  EXPECT_EQ(step_round({-0.0001, 0.0001, 0.5}, 0.0), (std::vector<double>{-1e-3, 1e-3, 0.5}));
+  EXPECT_EQ(step_round({-0.0001, 0.0001, 0.5}, 0.0), (Values<double>{-1e-3, 1e-3, 0.5}));
 }
 
 TEST(TempDir, GoesAwayWithItsContents) {

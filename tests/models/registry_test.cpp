@@ -11,8 +11,8 @@
 #include "engine/config.h"
 #include "kernels/error.h"
 #include "models/classifier.h"
+#include "tests/models/random_tensor.h"
 #include "tests/support/error.h"
-#include "tests/support/fill.h"
 
 namespace striate::models {
 namespace {
@@ -37,7 +37,7 @@ testing::AssertionResult parse_throws(const std::string& yaml, std::initializer_
 
 Tensor images(int64_t count, const Shape& input, uint32_t seed = 1) {
   const Shape shape = {count, input[0], input[1], input[2]};
-  return Tensor::from(test::uniform<float>(element_count(shape), seed), shape);
+  return test::random_tensor(shape, seed);
 }
 
 struct CountCase {

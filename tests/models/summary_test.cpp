@@ -11,7 +11,7 @@
 #include "engine/optim/optimizer.h"
 #include "kernels/error.h"
 #include "models/registry.h"
-#include "tests/support/fill.h"
+#include "tests/models/random_tensor.h"
 
 namespace striate::models {
 namespace {
@@ -87,7 +87,7 @@ TEST_P(TrainingMemory, PredictedIsWhatAStepTakes) {
   options.momentum = 0.9f;
   Sgd optimizer(model->named_parameters(), 1e-4, options);
   const Shape shape = {batch, input[0], input[1], input[2]};
-  const Tensor x = Tensor::from(test::uniform<float>(element_count(shape), 1), shape);
+  const Tensor x = test::random_tensor(shape, 1);
   const Tensor y = Tensor::from(std::vector<int32_t>(static_cast<size_t>(batch), 1), {batch});
   for (int step = 0; step < 2; ++step) {
     allocator(Device::cpu).reset_peak();

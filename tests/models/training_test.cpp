@@ -11,14 +11,14 @@
 #include "engine/optim/optimizer.h"
 #include "engine/random.h"
 #include "models/registry.h"
-#include "tests/support/fill.h"
+#include "tests/models/random_tensor.h"
 
 namespace striate::models {
 namespace {
 
 Tensor images(int64_t count, const Shape& input, uint32_t seed) {
   const Shape shape = {count, input[0], input[1], input[2]};
-  return Tensor::from(test::uniform<float>(element_count(shape), seed), shape);
+  return test::random_tensor(shape, seed);
 }
 
 Tensor labels(int64_t count, int64_t classes) {
@@ -96,8 +96,8 @@ init: kaiming_normal)"));
     const std::vector<float> gradient = parameter.tensor.grad().to_vector<float>();
     const std::vector<float> values = parameter.tensor.to_vector<float>();
     // Half along the gradient, so that the change is large, half at random, so that nothing stays unseen.
-    std::vector<float> direction = test::uniform<float>(parameter.tensor.size(), ++seed);
-    const double gradient_norm = norm(gradient), random_norm = norm(direction);
+    auto direction = test::uniform<float>(parameter.tensor.size(), ++seed);
+    const double gradient_norm = norm(gradient), random_norm = norm({direction.begin(), direction.end()});
     double expected = 0.0;
     for (size_t i = 0; i < gradient.size(); ++i) {
       const double along = gradient_norm > 0.0 ? gradient[i] / gradient_norm : 0.0;

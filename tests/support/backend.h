@@ -2,19 +2,25 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <optional>
 #include <ostream>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/context.h"
+#include "kernels/gpu/stream.h"
+#include "tests/support/visible_memory.h"
 
 namespace striate::test {
 
 /// The devices whose kernels are checked against the reference. A test body never names one: it looks the op's
 /// functions up in a BackendTable.
-enum class Backend { cpu };
+enum class Backend { cpu, cuda };
 
-/// Every backend this build can run.
+/// Every backend this build has: the CUDA kernels run on the GPU in a cuda build, on the host in any other. Without a
+/// GPU a cuda build runs none of them: see BackendTest.
 std::vector<Backend> backends();
 std::string to_string(Backend backend);
 
@@ -22,20 +28,51 @@ std::string to_string(Backend backend);
 template <typename Functions>
 struct BackendTable {
   Functions cpu;
+  Functions cuda{};
 
-  const Functions& operator[](Backend backend) const {
-    switch (backend) {
-      case Backend::cpu:
-        break;
+  const Functions& operator[](Backend backend) const { return backend == Backend::cuda ? cuda : cpu; }
+};
+
+/// Whether this machine can run the backend's kernels.
+bool can_run(Backend backend);
+
+/// A suite over backends (Parameter: Backend or OnBackend<Case>). Without the GPU that a test needs it says SKIPPED,
+/// and fails where STRIATE_REQUIRE_GPU=1.
+template <typename Parameter>
+class BackendTest : public testing::TestWithParam<Parameter> {
+ protected:
+  void SetUp() override {
+    if (can_run(backend())) return;
+    const char* required = std::getenv("STRIATE_REQUIRE_GPU");
+    if (required && std::string(required) == "1") FAIL() << "STRIATE_REQUIRE_GPU=1, and there is no GPU here";
+    GTEST_SKIP() << "no GPU here";
+  }
+  Backend backend() const {
+    if constexpr (std::is_same_v<Parameter, Backend>) {
+      return this->GetParam();
+    } else {
+      return this->GetParam().backend;
     }
-    return cpu;
   }
 };
 
-/// A Context with its own threads and workspace; converts to Context& where a kernel wants one.
+/// Scratch memory in memory that every backend sees.
+class VisibleWorkspace : public Workspace {
+ public:
+  void* reserve(size_t bytes) override;
+
+ private:
+  Values<unsigned char> memory_;
+};
+
+/// A Context for kernels of any backend, with its own threads, stream and workspace; converts to Context& where a
+/// kernel wants one.
 class TestContext {
  public:
-  explicit TestContext(int threads = 2) : threads_(threads), context_{&threads_, &workspace_, Precision::fp32} {}
+  explicit TestContext(int threads = 2) : threads_(threads) {
+    if (can_run(Backend::cuda)) stream_.emplace();
+    context_ = {&threads_, &workspace_, Precision::fp32, stream_ ? &*stream_ : nullptr};
+  }
   TestContext(const TestContext&) = delete;
   TestContext& operator=(const TestContext&) = delete;
 
@@ -44,7 +81,8 @@ class TestContext {
 
  private:
   ThreadPool threads_;
-  HostWorkspace workspace_;
+  std::optional<gpu::Stream> stream_;
+  VisibleWorkspace workspace_;
   Context context_;
 };
 
@@ -57,6 +95,14 @@ struct OnBackend {
   std::string name() const { return to_string(backend) + "_" + std::string(value.name); }
   friend void PrintTo(const OnBackend& c, std::ostream* out) { *out << c.name(); }
 };
+
+/// The product of {cpu} and `cases`, for an op that has no CUDA kernels yet.
+template <typename Case>
+auto on_cpu(const std::vector<Case>& cases) {
+  std::vector<OnBackend<Case>> product;
+  for (const Case& value : cases) product.push_back({Backend::cpu, value});
+  return testing::ValuesIn(product);
+}
 
 /// The product of all backends and `cases`, for INSTANTIATE_TEST_SUITE_P(, Suite, on_every_backend(cases), case_name).
 template <typename Case>

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 #include "kernels/philox.h"
+#include "tests/support/visible_memory.h"
 
 namespace striate::test {
 
@@ -16,8 +16,8 @@ constexpr uint32_t random_word(uint32_t seed, uint64_t i) {
 
 /// `count` values uniform in [low, high). A float and a double fill of the same seed agree to float rounding.
 template <typename T>
-std::vector<T> uniform(int64_t count, uint32_t seed, double low = -1.0, double high = 1.0) {
-  std::vector<T> values(static_cast<size_t>(count));
+Values<T> uniform(int64_t count, uint32_t seed, double low = -1.0, double high = 1.0) {
+  Values<T> values(static_cast<size_t>(count));
   for (size_t i = 0; i < values.size(); ++i) {
     values[i] = static_cast<T>(low + (high - low) * uniform_from_word(random_word(seed, i)));
   }
@@ -27,8 +27,8 @@ std::vector<T> uniform(int64_t count, uint32_t seed, double low = -1.0, double h
 /// `count` integers in [low, high]: products and sums of them are exact in float, so a result can be compared bit by
 /// bit whatever the order of summation.
 template <typename T>
-std::vector<T> small_integers(int64_t count, uint32_t seed, int64_t low = -3, int64_t high = 3) {
-  std::vector<T> values(static_cast<size_t>(count));
+Values<T> small_integers(int64_t count, uint32_t seed, int64_t low = -3, int64_t high = 3) {
+  Values<T> values(static_cast<size_t>(count));
   const auto span = static_cast<uint64_t>(high - low + 1);
   for (size_t i = 0; i < values.size(); ++i) {
     values[i] = static_cast<T>(low + static_cast<int64_t>((uint64_t{random_word(seed, i)} * span) >> 32));
@@ -39,8 +39,8 @@ std::vector<T> small_integers(int64_t count, uint32_t seed, int64_t low = -3, in
 /// `count` values in (−1, 1), shuffled, any two at least 2/(count + 1) apart and none nearer to 0 than half that: a
 /// finite difference with a smaller step meets no kink of max or ReLU.
 template <typename T>
-std::vector<T> distinct(int64_t count, uint32_t seed) {
-  std::vector<T> values(static_cast<size_t>(count));
+Values<T> distinct(int64_t count, uint32_t seed) {
+  Values<T> values(static_cast<size_t>(count));
   const double spacing = 2.0 / static_cast<double>(count + 1);
   for (int64_t i = 0; i < count; ++i) {
     // An even count straddles 0 by itself; an odd one is moved by half a spacing.
@@ -54,9 +54,9 @@ std::vector<T> distinct(int64_t count, uint32_t seed) {
 }
 
 /// The same values in another type.
-template <typename To, typename From>
-std::vector<To> as(const std::vector<From>& values) {
-  return std::vector<To>(values.begin(), values.end());
+template <typename To>
+Values<To> as(const auto& values) {
+  return Values<To>(values.begin(), values.end());
 }
 
 }  // namespace striate::test

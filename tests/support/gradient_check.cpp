@@ -6,10 +6,9 @@
 
 namespace striate::test {
 
-testing::AssertionResult check_gradient(const std::function<double(const std::vector<double>&)>& f,
-                                        std::vector<double> x, const std::vector<double>& gradient,
-                                        const GradientCheck& options) {
-  std::vector<double> numeric(x.size());
+testing::AssertionResult check_gradient(const std::function<double(const Values<double>&)>& f, Values<double> x,
+                                        const Values<double>& gradient, const GradientCheck& options) {
+  Values<double> numeric(x.size());
   for (size_t i = 0; i < x.size(); ++i) {
     const double saved = x[i];
     x[i] = saved + options.step;
@@ -22,13 +21,13 @@ testing::AssertionResult check_gradient(const std::function<double(const std::ve
   return all_close(gradient, numeric, Tolerance{options.absolute, options.relative});
 }
 
-double dot(const std::vector<double>& a, const std::vector<double>& b) {
+double dot(const Values<double>& a, const Values<double>& b) {
   double sum = 0.0;
   for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
   return sum;
 }
 
-std::vector<double> step_round(std::vector<double> values, double kink, double distance) {
+Values<double> step_round(Values<double> values, double kink, double distance) {
   for (double& v : values) {
     if (std::abs(v - kink) < distance) v = v < kink ? kink - distance : kink + distance;
   }

@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <vector>
+
+#include "tests/support/visible_memory.h"
 
 namespace striate::test {
 
@@ -15,14 +16,13 @@ struct GradientCheck {
 
 /// Compares `gradient` with central differences of the scalar `f` at `x`, element by element, in double. `f` must not
 /// have a kink within `step` of x: choose x with distinct() or step_round().
-testing::AssertionResult check_gradient(const std::function<double(const std::vector<double>&)>& f,
-                                        std::vector<double> x, const std::vector<double>& gradient,
-                                        const GradientCheck& options = {});
+testing::AssertionResult check_gradient(const std::function<double(const Values<double>&)>& f, Values<double> x,
+                                        const Values<double>& gradient, const GradientCheck& options = {});
 
 /// Σ a·b: turns an op's output into a scalar whose gradient with respect to the output is `b`.
-double dot(const std::vector<double>& a, const std::vector<double>& b);
+double dot(const Values<double>& a, const Values<double>& b);
 
 /// Moves every value that lies nearer than `distance` to `kink` to that distance from it.
-std::vector<double> step_round(std::vector<double> values, double kink, double distance = 1e-3);
+Values<double> step_round(Values<double> values, double kink, double distance = 1e-3);
 
 }  // namespace striate::test

@@ -7,10 +7,10 @@
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <new>
 #include <span>
 #include <type_traits>
-#include <vector>
+
+#include "tests/support/visible_memory.h"
 
 namespace striate::test {
 
@@ -24,8 +24,8 @@ constexpr T poison() {
   }
 }
 
-/// `count` values of T, 64-byte aligned, between two runs of sentinel bytes. A kernel that writes past either end is
-/// caught by intact().
+/// `count` values of T, 256-byte aligned, visible to every backend, between two runs of sentinel bytes. A kernel that
+/// writes past either end is caught by intact().
 template <typename T>
 class GuardedBuffer {
  public:
@@ -34,7 +34,7 @@ class GuardedBuffer {
     std::memset(memory_.get(), kSentinel, bytes_ + 2 * kGuardBytes);
     std::fill(data(), data() + count, fill);
   }
-  explicit GuardedBuffer(const std::vector<T>& values) : GuardedBuffer(static_cast<int64_t>(values.size())) {
+  explicit GuardedBuffer(const Values<T>& values) : GuardedBuffer(static_cast<int64_t>(values.size())) {
     std::copy(values.begin(), values.end(), data());
   }
 
@@ -43,7 +43,7 @@ class GuardedBuffer {
   int64_t size() const { return count_; }
   T& operator[](int64_t i) { return data()[i]; }
   const T& operator[](int64_t i) const { return data()[i]; }
-  std::vector<T> values() const { return std::vector<T>(data(), data() + count_); }
+  Values<T> values() const { return Values<T>(data(), data() + count_); }
   operator std::span<const T>() const { return {data(), static_cast<size_t>(count_)}; }
 
   testing::AssertionResult intact() const {
@@ -64,12 +64,10 @@ class GuardedBuffer {
   static constexpr unsigned char kSentinel = 0xA5;
 
   struct Free {
-    void operator()(unsigned char* p) const { ::operator delete[](p, std::align_val_t{64}); }
+    void operator()(unsigned char* p) const { release_visible(p); }
   };
   using Memory = std::unique_ptr<unsigned char[], Free>;
-  static Memory allocate(size_t bytes) {
-    return Memory(static_cast<unsigned char*>(::operator new[](bytes, std::align_val_t{64})));
-  }
+  static Memory allocate(size_t bytes) { return Memory(static_cast<unsigned char*>(allocate_visible(bytes))); }
 
   int64_t count_;
   size_t bytes_;
