@@ -60,15 +60,14 @@ void say(const std::string& text) { std::fputs(text.c_str(), stdout); }
 void print_end(const TrainResult& result, const RunFolder& folder, int64_t broken, const std::string& program) {
   if (broken > 0)
     say(fmt::format("{} broken images were left out; {} names them.\n", broken, (folder.path() / "log.txt").string()));
-  if (result.status == TrainStatus::interrupted) {
-    say(fmt::format("Continue with {} --resume {}\n", program, folder.path().string()));
-    return;
-  }
   const std::string best = best_weights_path(folder.path().string());
   const std::string last = last_weights_path(folder.path().string());
   say(fmt::format("Weights  {}\nNumbers  {}\n", std::filesystem::exists(best) ? best : last,
                   folder.metrics().string()));
   if (std::filesystem::exists(folder.figure())) say(fmt::format("Figure   {}\n", folder.figure().string()));
+  if (result.status == TrainStatus::interrupted) {
+    say(fmt::format("Continue with {} --resume {}\n", program, folder.path().string()));
+  }
 }
 
 int train(int argc, char** argv) {

@@ -11,6 +11,7 @@
 
 #include "engine/train/append_file.h"
 #include "engine/train/atomic_file.h"
+#include "engine/train/checkpoint.h"
 #include "kernels/error.h"
 
 namespace striate {
@@ -95,11 +96,19 @@ void RunLog::epoch_done(const EpochRecord& e) {
                                       cell(e.train_loss, 9), cell(e.train_top1, 9), cell(e.val_loss, 9),
                                       cell(e.val_top1, 9), cell(e.val_macro_f1, 9), cell(e.test_loss, 9),
                                       cell(e.test_top1, 9), cell(e.images_per_second, 5), cell(e.seconds, 5)));
-  files_->log->info(
-      "epoch {}: learning rate {:.6g}, train loss {:.5f} top-1 {:.4f}, val loss {:.5f} top-1 {:.4f} macro-F1 {:.4f}, "
-      "{:.0f} images/s, best epoch {}",
-      e.epoch, e.learning_rate, e.train_loss, e.train_top1, e.val_loss, e.val_top1, e.val_macro_f1, e.images_per_second,
-      e.best_epoch);
+  std::string measured;
+  const auto add = [&](const char* what, double value, int digits) {
+    if (!std::isnan(value)) measured += fmt::format("{} {} {:.{}f}", measured.empty() ? "" : ",", what, value, digits);
+  };
+  if (!std::isnan(e.learning_rate)) measured = fmt::format(" learning rate {:.6g}", e.learning_rate);
+  add("train loss", e.train_loss, 5);
+  add("train top-1", e.train_top1, 4);
+  add("val loss", e.val_loss, 5);
+  add("val top-1", e.val_top1, 4);
+  add("val macro-F1", e.val_macro_f1, 4);
+  add("images/s", e.images_per_second, 0);
+  if (e.best_epoch > 0) measured += fmt::format("{} best epoch {}", measured.empty() ? "" : ",", e.best_epoch);
+  files_->log->info("epoch {}:{}", e.epoch, measured.empty() ? " nothing measured" : measured);
   if (!std::isnan(e.test_loss)) {
     files_->log->info("test with the weights of epoch {}: loss {:.5f} top-1 {:.4f}", e.best_epoch, e.test_loss,
                       e.test_top1);
@@ -115,7 +124,17 @@ void RunLog::run_ends(const TrainResult& result) {
   const char* how = result.status == TrainStatus::interrupted     ? "interrupted and saved"
                     : result.status == TrainStatus::early_stopped ? "stopped early"
                                                                   : "finished";
-  files_->log->info("{} after step {}", how, result.steps);
+  std::string left;
+  const std::string best = best_weights_path(files_->folder.string()),
+                    last = last_weights_path(files_->folder.string());
+  std::error_code ignored;
+  if (fs::exists(best, ignored)) left += "; best weights " + best;
+  if (fs::exists(last, ignored)) {
+    left += "; last weights " + last;
+    const std::string resume = read_safetensors_metadata(last)["resume"];
+    if (!resume.empty()) left += ", resumed with " + (files_->folder / resume).string();
+  }
+  files_->log->info("{} after step {}{}", how, result.steps, left);
 }
 
 void RunLog::warning(const std::string& message) { files_->log->warn("{}", message); }

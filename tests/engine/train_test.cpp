@@ -88,7 +88,14 @@ TEST(Train, WritesTheRunsFolder) {
   EXPECT_EQ(split(steps[12], ',')[0], "12");
   EXPECT_EQ(std::stof(split(steps[12], ',')[2]), static_cast<float>(seen.steps.back().loss));
 
-  EXPECT_NE(content(dir / "run/log.txt").find("finished after step 12"), std::string::npos);
+  const std::string text = content(dir / "run/log.txt"), run = dir / "run";
+  EXPECT_NE(text.find("finished after step 12; best weights " + run + "/best.safetensors; last weights " + run +
+                      "/last.safetensors, resumed with " + run + "/resume-12-4.safetensors\n"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("nan"), std::string::npos) << text;
+  EXPECT_NE(text.find("epoch 0: val loss "), std::string::npos) << text;
+  EXPECT_NE(text.find("epoch 1: learning rate "), std::string::npos) << text;
   // One resume file, nothing half-written.
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(dir / "run")) names.push_back(entry.path().filename().string());

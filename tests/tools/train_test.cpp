@@ -172,6 +172,12 @@ TEST(Train, InterruptedAndResumedIsAsIfNeverStopped) {
   const Outcome first = stop_after(run, flags, SIGINT, 4);
   EXPECT_EQ(first.code, 130) << first.out << first.err;
   EXPECT_TRUE(has(first.out, "--resume " + run.string())) << first.out;
+  EXPECT_TRUE(has(first.out, "Weights  " + run.string())) << first.out;
+  const std::string log = read_text(run / "log.txt");
+  EXPECT_TRUE(has(log, "interrupted and saved after step ")) << log;
+  EXPECT_TRUE(
+      has(log, "last weights " + (run / "last.safetensors").string() + ", resumed with " + (run / "resume-").string()))
+      << log;
   EXPECT_LT(count_lines(run / "steps.csv"), 31u);
   const Outcome second = stop_after(run, {"--resume", run.string()}, SIGTERM, 17);
   EXPECT_EQ(second.code, 130) << second.out << second.err;
