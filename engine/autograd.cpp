@@ -25,6 +25,29 @@ Tensor sum(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
+Node::~Node() {
+  // Members alone would free a chain in calls within calls, and overflow the stack. Inputs are handed to the outermost
+  // destructor instead, before `backward`, whose captured tensors may hold the same nodes.
+  static thread_local std::vector<std::shared_ptr<Node>>* freeing = nullptr;
+  if (freeing != nullptr) {
+    for (Edge& edge : inputs) {
+      if (edge.node) freeing->push_back(std::move(edge.node));
+    }
+    return;
+  }
+  std::vector<std::shared_ptr<Node>> ready;
+  freeing = &ready;
+  for (Edge& edge : inputs) {
+    if (edge.node) ready.push_back(std::move(edge.node));
+  }
+  backward = nullptr;
+  while (!ready.empty()) {
+    const std::shared_ptr<Node> next = std::move(ready.back());
+    ready.pop_back();
+  }
+  freeing = nullptr;
+}
+
 bool grad_enabled() { return recording; }
 NoGradGuard::NoGradGuard() : previous_(recording) { recording = false; }
 NoGradGuard::~NoGradGuard() { recording = previous_; }

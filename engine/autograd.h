@@ -26,6 +26,11 @@ class Node {
     std::shared_ptr<TensorImpl> leaf;  ///< the leaf it is; both null: no gradient wanted
   };
 
+  Node() = default;
+  ~Node();  ///< frees what it alone holds up to the leaves, however long the chain
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
   std::string name;
   int64_t id = 0;  ///< in order of recording: an op's inputs have smaller ids
   std::vector<Edge> inputs;

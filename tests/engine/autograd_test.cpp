@@ -238,6 +238,26 @@ TEST_P(AutogradOn, BatchNormsBackwardUsesTheStatisticsOfItsForward) {
   EXPECT_EQ(gradient(true), gradient(false));
 }
 
+TEST(Autograd, FreesLongGraphsThatAreNeverWalked) {
+  // 200,000 calls within calls would overflow the stack.
+  const std::vector<std::function<Tensor(const Tensor&)>> ops = {
+      [](const Tensor& x) { return ops::activation(x, Activation::relu); },
+      [](const Tensor& x) { return ops::add(x, x); },
+      [](const Tensor& x) {  // keeps its input with all that led to it
+        Tensor y = x.clone().detach();
+        record("copy", y, {x}, [x](const Tensor& dy, Gradients& gradients) { gradients.add(0, dy); });
+        return y;
+      }};
+  for (size_t op = 0; op < ops.size(); ++op) {
+    const Tensor x = random_tensor({1, 1}, 7, Device::reference).set_requires_grad(true);
+    const size_t before = allocator(Device::reference).stats().in_use;
+    Tensor y = x;
+    for (int i = 0; i < 200'000; ++i) y = ops[op](y);
+    y = Tensor();
+    EXPECT_EQ(allocator(Device::reference).stats().in_use, before) << op;
+  }
+}
+
 TEST(Autograd, RefusesWhatHasNoGradient) {
   Tensor x = random_tensor({2, 2}, 1).set_requires_grad(true);
   EXPECT_THROW(ops::scale(x, 2).backward(), ShapeError);
