@@ -94,7 +94,7 @@ TEST(Train, WritesTheRunsFolder) {
             std::string::npos)
       << text;
   EXPECT_EQ(text.find("nan"), std::string::npos) << text;
-  EXPECT_NE(text.find("epoch 0: val loss "), std::string::npos) << text;
+  EXPECT_NE(text.find("epoch 0: learning rate 0.05, val loss "), std::string::npos) << text;
   EXPECT_NE(text.find("epoch 1: learning rate "), std::string::npos) << text;
   // One resume file, nothing half-written.
   std::vector<std::string> names;
