@@ -17,56 +17,50 @@
 namespace striate::gpu {
 
 /// 16 bytes by way of the L2 alone; zeros where not `valid`, and then `global` is not read. Both 16-byte aligned.
+__device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid STRIATE_CALLER) {
 #if defined(__CUDACC__)
-__device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid) {
   asm volatile(
       "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
       "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0)
       : "memory");
-}
 #else
-__forceinline__ void cp_async_16(void* shared, const void* global, bool valid, host::Site site = host::Site::here()) {
   host::report_async_issued(shared, 16, global, valid ? 16 : 0);
-  host::cp_async(site, shared, global, 16, valid ? 16 : 0);
-}
+  host::cp_async(shared, global, 16, valid ? 16 : 0, caller);
 #endif
+}
 
 /// 8 bytes, through the L1. As above.
+__device__ __forceinline__ void cp_async_8(void* shared, const void* global, bool valid STRIATE_CALLER) {
 #if defined(__CUDACC__)
-__device__ __forceinline__ void cp_async_8(void* shared, const void* global, bool valid) {
   asm volatile(
       "cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
       "l"(__cvta_generic_to_global(global)), "r"(valid ? 8 : 0)
       : "memory");
-}
 #else
-__forceinline__ void cp_async_8(void* shared, const void* global, bool valid, host::Site site = host::Site::here()) {
   host::report_async_issued(shared, 8, global, valid ? 8 : 0);
-  host::cp_async(site, shared, global, 8, valid ? 8 : 0);
-}
+  host::cp_async(shared, global, 8, valid ? 8 : 0, caller);
 #endif
+}
 
 /// 4 bytes, through the L1. As above.
+__device__ __forceinline__ void cp_async_4(void* shared, const void* global, bool valid STRIATE_CALLER) {
 #if defined(__CUDACC__)
-__device__ __forceinline__ void cp_async_4(void* shared, const void* global, bool valid) {
   asm volatile(
       "cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
       "l"(__cvta_generic_to_global(global)), "r"(valid ? 4 : 0)
       : "memory");
-}
 #else
-__forceinline__ void cp_async_4(void* shared, const void* global, bool valid, host::Site site = host::Site::here()) {
   host::report_async_issued(shared, 4, global, valid ? 4 : 0);
-  host::cp_async(site, shared, global, 4, valid ? 4 : 0);
-}
+  host::cp_async(shared, global, 4, valid ? 4 : 0, caller);
 #endif
+}
 
 /// Closes a group of this thread's copies; an empty one counts too.
 __device__ __forceinline__ void cp_async_commit() {
 #if defined(__CUDACC__)
   asm volatile("cp.async.commit_group;" ::: "memory");
 #else
-  host::async_copies().commit();
+  host::cp_async_commit();
 #endif
 }
 
@@ -77,9 +71,10 @@ __device__ __forceinline__ void cp_async_wait() {
 #if defined(__CUDACC__)
   asm volatile("cp.async.wait_group %0;" ::"n"(kGroupsLeft) : "memory");
 #else
-  host::async_copies().wait(
-      kGroupsLeft, [](const host::AsyncCopy& copy)
-                       __attribute__((always_inline)) { host::report_async_landed(copy.shared, copy.bytes); });
+  const host::ArrivedCopies arrived = host::cp_async_wait(kGroupsLeft);
+  for (size_t i = 0; i < arrived.count; ++i) {
+    host::report_async_landed(arrived.first[i].shared, arrived.first[i].bytes);
+  }
 #endif
 }
 

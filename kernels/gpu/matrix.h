@@ -27,147 +27,181 @@ namespace striate::gpu {
 
 /// Loads four 8×8 matrices of 16-bit elements from shared memory, r[i] from matrix i. Lane l gives the address of row
 /// l % 8 of matrix l / 8: 16 bytes, 16-byte aligned.
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row STRIATE_CALLER) {
 #if defined(__CUDACC__)
-__device__ __forceinline__ void ldmatrix_x4(uint32_t& r0, uint32_t& r1, uint32_t& r2, uint32_t& r3, const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r0), "=r"(r1), "=r"(r2), "=r"(r3)
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
                : "memory");
-}
 #else
-__forceinline__ void ldmatrix_x4(uint32_t& r0, uint32_t& r1, uint32_t& r2, uint32_t& r3, const void* row,
-                                 host::Site site = host::Site::here()) {
   host::report_ldmatrix(row, 4);
-  host::ldmatrix<4, false>(site, {&r0, &r1, &r2, &r3}, row);
-}
+  host::ldmatrix({"ldmatrix_x4", 4, false}, 1, r, &row, caller);
 #endif
+}
 
 /// The same with every matrix transposed: lane (g, t) gets elements (2t, g) and (2t + 1, g).
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row STRIATE_CALLER) {
 #if defined(__CUDACC__)
-__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t& r0, uint32_t& r1, uint32_t& r2, uint32_t& r3,
-                                                  const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r0), "=r"(r1), "=r"(r2), "=r"(r3)
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
                : "memory");
-}
 #else
-__forceinline__ void ldmatrix_x4_trans(uint32_t& r0, uint32_t& r1, uint32_t& r2, uint32_t& r3, const void* row,
-                                       host::Site site = host::Site::here()) {
   host::report_ldmatrix(row, 4);
-  host::ldmatrix<4, true>(site, {&r0, &r1, &r2, &r3}, row);
-}
+  host::ldmatrix({"ldmatrix_x4_trans", 4, true}, 1, r, &row, caller);
 #endif
+}
 
 /// Two matrices: lanes 0 to 15 give the addresses, those of the others are ignored.
+__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* row STRIATE_CALLER) {
 #if defined(__CUDACC__)
-__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
                : "=r"(r[0]), "=r"(r[1])
                : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
                : "memory");
+#else
+  host::report_ldmatrix(row, 2);
+  host::ldmatrix({"ldmatrix_x2", 2, false}, 1, r, &row, caller);
+#endif
 }
-__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row) {
+__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row STRIATE_CALLER) {
+#if defined(__CUDACC__)
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
                : "=r"(r[0]), "=r"(r[1])
                : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
                : "memory");
-}
-__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
-  ldmatrix_x4(r[0], r[1], r[2], r[3], row);
-}
-__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
-  ldmatrix_x4_trans(r[0], r[1], r[2], r[3], row);
-}
 #else
-__forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* row, host::Site site = host::Site::here()) {
   host::report_ldmatrix(row, 2);
-  host::ldmatrix<2, false>(site, {&r[0], &r[1]}, row);
-}
-__forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row, host::Site site = host::Site::here()) {
-  host::report_ldmatrix(row, 2);
-  host::ldmatrix<2, true>(site, {&r[0], &r[1]}, row);
-}
-__forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row, host::Site site = host::Site::here()) {
-  ldmatrix_x4(r[0], r[1], r[2], r[3], row, site);
-}
-__forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, host::Site site = host::Site::here()) {
-  ldmatrix_x4_trans(r[0], r[1], r[2], r[3], row, site);
-}
+  host::ldmatrix({"ldmatrix_x2_trans", 2, true}, 1, r, &row, caller);
 #endif
+}
+
+/// kCount of them, r[i] from rows[i]: the fragments of a warp's whole tile. The same instructions as one by one; on the
+/// host the lanes meet once for all.
+template <int kCount>
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[kCount][4],
+                                            const void* const (&rows)[kCount] STRIATE_CALLER) {
+#if defined(__CUDACC__)
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) ldmatrix_x4(r[i], rows[i]);
+#else
+  for (int i = 0; i < kCount; ++i) host::report_ldmatrix(rows[i], 4);
+  host::ldmatrix({"ldmatrix_x4", 4, false}, kCount, r[0], rows, caller);
+#endif
+}
+template <int kCount>
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[kCount][4],
+                                                  const void* const (&rows)[kCount] STRIATE_CALLER) {
+#if defined(__CUDACC__)
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) ldmatrix_x4_trans(r[i], rows[i]);
+#else
+  for (int i = 0; i < kCount; ++i) host::report_ldmatrix(rows[i], 4);
+  host::ldmatrix({"ldmatrix_x4_trans", 4, true}, kCount, r[0], rows, caller);
+#endif
+}
+
+/// The same into fragments of B, two words each: matrices 0 and 1 of rows[i] to r[2i], 2 and 3 to r[2i + 1].
+template <int kCount>
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[2 * kCount][2],
+                                            const void* const (&rows)[kCount] STRIATE_CALLER) {
+#if defined(__CUDACC__)
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    uint32_t words[4];
+    ldmatrix_x4(words, rows[i]);
+    r[2 * i][0] = words[0];
+    r[2 * i][1] = words[1];
+    r[2 * i + 1][0] = words[2];
+    r[2 * i + 1][1] = words[3];
+  }
+#else
+  for (int i = 0; i < kCount; ++i) host::report_ldmatrix(rows[i], 4);
+  host::ldmatrix({"ldmatrix_x4", 4, false}, kCount, r[0], rows, caller);
+#endif
+}
+template <int kCount>
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[2 * kCount][2],
+                                                  const void* const (&rows)[kCount] STRIATE_CALLER) {
+#if defined(__CUDACC__)
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    uint32_t words[4];
+    ldmatrix_x4_trans(words, rows[i]);
+    r[2 * i][0] = words[0];
+    r[2 * i][1] = words[1];
+    r[2 * i + 1][0] = words[2];
+    r[2 * i + 1][1] = words[3];
+  }
+#else
+  for (int i = 0; i < kCount; ++i) host::report_ldmatrix(rows[i], 4);
+  host::ldmatrix({"ldmatrix_x4_trans", 4, true}, kCount, r[0], rows, caller);
+#endif
+}
 
 /// d += a·b for a 16×8 and b 8×8 of tf32, d 16×8 in float. Only the upper 19 bits of each operand count (see to_tf32).
 /// On the host: products exact, added to d one after another in the order of k, each sum rounded to float. The PTX ISA
 /// leaves the order and the rounding of the sums open; integers whose sums stay below 2^24 are exact everywhere.
+__device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4],
+                                                 const uint32_t (&b)[2] STRIATE_CALLER) {
 #if defined(__CUDACC__)
-__device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   asm volatile(
       "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
 #else
-__forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-                                      host::Site site = host::Site::here()) {
   host::count_flops(2 * 16 * 8 * 8 / host::kWarpSize);
-  host::mma_tf32(site, 1, 1, d, a, b);
-}
+  host::mma_tf32(1, 1, d, a, b, caller);
 #endif
+}
 
 /// d += a·b for a 16×16 and b 16×8 of bfloat16, d 16×8 in float. Sums as above.
+__device__ __forceinline__ void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4],
+                                                  const uint32_t (&b)[2] STRIATE_CALLER) {
 #if defined(__CUDACC__)
-__device__ __forceinline__ void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
 #else
-__forceinline__ void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-                                       host::Site site = host::Site::here()) {
   host::count_flops(2 * 16 * 8 * 16 / host::kWarpSize);
-  host::mma_bf16(site, 1, 1, d, a, b);
-}
+  host::mma_bf16(1, 1, d, a, b, caller);
 #endif
+}
 
 /// All products of kM fragments of A with kN of B, d[m][n] += a[m]·b[n]: a warp's whole tile in one step of k. The same
 /// instructions and the same values as one by one; on the host the lanes meet once instead of kM·kN times.
-#if defined(__CUDACC__)
 template <int kM, int kN>
 __device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[kM][kN][4], const uint32_t (&a)[kM][4],
-                                                 const uint32_t (&b)[kN][2]) {
+                                                 const uint32_t (&b)[kN][2] STRIATE_CALLER) {
+#if defined(__CUDACC__)
 #pragma unroll
   for (int m = 0; m < kM; ++m) {
 #pragma unroll
     for (int n = 0; n < kN; ++n) mma_m16n8k8_tf32(d[m][n], a[m], b[n]);
   }
+#else
+  static_assert(kM <= host::kMaxFragments && kN <= host::kMaxFragments);
+  host::count_flops(2 * 16 * 8 * 8 * kM * kN / host::kWarpSize);
+  host::mma_tf32(kM, kN, d[0][0], a[0], b[0], caller);
+#endif
 }
 template <int kM, int kN>
 __device__ __forceinline__ void mma_m16n8k16_bf16(float (&d)[kM][kN][4], const uint32_t (&a)[kM][4],
-                                                  const uint32_t (&b)[kN][2]) {
+                                                  const uint32_t (&b)[kN][2] STRIATE_CALLER) {
+#if defined(__CUDACC__)
 #pragma unroll
   for (int m = 0; m < kM; ++m) {
 #pragma unroll
     for (int n = 0; n < kN; ++n) mma_m16n8k16_bf16(d[m][n], a[m], b[n]);
   }
-}
 #else
-template <int kM, int kN>
-__forceinline__ void mma_m16n8k8_tf32(float (&d)[kM][kN][4], const uint32_t (&a)[kM][4], const uint32_t (&b)[kN][2],
-                                      host::Site site = host::Site::here()) {
-  static_assert(kM <= host::kMaxFragments && kN <= host::kMaxFragments);
-  host::count_flops(2 * 16 * 8 * 8 * kM * kN / host::kWarpSize);
-  host::mma_tf32(site, kM, kN, d[0][0], a[0], b[0]);
-}
-template <int kM, int kN>
-__forceinline__ void mma_m16n8k16_bf16(float (&d)[kM][kN][4], const uint32_t (&a)[kM][4], const uint32_t (&b)[kN][2],
-                                       host::Site site = host::Site::here()) {
   static_assert(kM <= host::kMaxFragments && kN <= host::kMaxFragments);
   host::count_flops(2 * 16 * 8 * 16 * kM * kN / host::kWarpSize);
-  host::mma_bf16(site, kM, kN, d[0][0], a[0], b[0]);
-}
+  host::mma_bf16(kM, kN, d[0][0], a[0], b[0], caller);
 #endif
+}
 
 }  // namespace striate::gpu

@@ -7,6 +7,9 @@
 
 #include <cuda_runtime.h>
 
+/// Last parameter of a function that kernels call: on the host, where in the kernel's source that call stands.
+#define STRIATE_CALLER
+
 #else
 
 #include <cstdint>
@@ -28,6 +31,8 @@ using dim3 = striate::gpu::host::Dim3;
 #define blockIdx (::striate::gpu::host::block_index())
 #define blockDim (::striate::gpu::host::block_dim())
 #define gridDim (::striate::gpu::host::grid_dim())
+
+#define STRIATE_CALLER , ::striate::gpu::host::Site caller = ::striate::gpu::host::Site::here()
 
 #define __syncthreads() ::striate::gpu::host::sync_threads({__FILE__, __LINE__})
 

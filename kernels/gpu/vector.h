@@ -15,93 +15,68 @@
 
 namespace striate::gpu {
 
-#if !defined(__CUDACC__)
-namespace host {
-
-template <typename Vector>
-__forceinline__ Vector load_vector(const void* p, Site site) {
-  report_read(p, sizeof(Vector));
-  Vector value;
-  copy_vector<sizeof(Vector)>(site, &value, p, p);
-  return value;
-}
-
-template <typename Vector>
-__forceinline__ void store_vector(void* p, const Vector& value, Site site) {
-  report_write(p, sizeof(Vector));
-  copy_vector<sizeof(Vector)>(site, p, &value, p);
-}
-
-}  // namespace host
-#endif
-
 /// 16 bytes of global or shared memory.
+template <typename Vector = float4>
+__device__ __forceinline__ Vector load_16(const void* p STRIATE_CALLER) {
+  static_assert(sizeof(Vector) == 16);
 #if defined(__CUDACC__)
-template <typename Vector = float4>
-__device__ __forceinline__ Vector load_16(const void* p) {
-  static_assert(sizeof(Vector) == 16);
   return *static_cast<const Vector*>(p);
-}
 #else
-template <typename Vector = float4>
-__forceinline__ Vector load_16(const void* p, host::Site site = host::Site::here()) {
-  static_assert(sizeof(Vector) == 16);
-  return host::load_vector<Vector>(p, site);
-}
+  host::report_read(p, 16);
+  Vector value;
+  host::copy_vector(&value, p, 16, p, caller);
+  return value;
 #endif
+}
+
+template <typename Vector>
+__device__ __forceinline__ void store_16(void* p, const Vector& value STRIATE_CALLER) {
+  static_assert(sizeof(Vector) == 16);
+#if defined(__CUDACC__)
+  *static_cast<Vector*>(p) = value;
+#else
+  host::report_write(p, 16);
+  host::copy_vector(p, &value, 16, p, caller);
+#endif
+}
 
 /// 16 bytes of global memory that nobody writes while the kernel runs (ld.global.nc).
-#if defined(__CUDACC__)
 template <typename Vector = float4>
-__device__ __forceinline__ Vector load_16_constant(const void* p) {
+__device__ __forceinline__ Vector load_16_constant(const void* p STRIATE_CALLER) {
   static_assert(sizeof(Vector) == 16);
+#if defined(__CUDACC__)
   return __ldg(static_cast<const Vector*>(p));
-}
 #else
-template <typename Vector = float4>
-__forceinline__ Vector load_16_constant(const void* p, host::Site site = host::Site::here()) {
-  static_assert(sizeof(Vector) == 16);
-  return host::load_vector<Vector>(p, site);
-}
+  host::report_read(p, 16);
+  Vector value;
+  host::copy_vector(&value, p, 16, p, caller);
+  return value;
 #endif
-
-#if defined(__CUDACC__)
-template <typename Vector>
-__device__ __forceinline__ void store_16(void* p, const Vector& value) {
-  static_assert(sizeof(Vector) == 16);
-  *static_cast<Vector*>(p) = value;
 }
-#else
-template <typename Vector>
-__forceinline__ void store_16(void* p, const Vector& value, host::Site site = host::Site::here()) {
-  static_assert(sizeof(Vector) == 16);
-  host::store_vector(p, value, site);
-}
-#endif
 
 /// 8 bytes of global or shared memory, as the pairs of neighbours that an mma accumulator holds.
+template <typename Vector = float2>
+__device__ __forceinline__ Vector load_8(const void* p STRIATE_CALLER) {
+  static_assert(sizeof(Vector) == 8);
 #if defined(__CUDACC__)
-template <typename Vector = float2>
-__device__ __forceinline__ Vector load_8(const void* p) {
-  static_assert(sizeof(Vector) == 8);
   return *static_cast<const Vector*>(p);
-}
-template <typename Vector>
-__device__ __forceinline__ void store_8(void* p, const Vector& value) {
-  static_assert(sizeof(Vector) == 8);
-  *static_cast<Vector*>(p) = value;
-}
 #else
-template <typename Vector = float2>
-__forceinline__ Vector load_8(const void* p, host::Site site = host::Site::here()) {
-  static_assert(sizeof(Vector) == 8);
-  return host::load_vector<Vector>(p, site);
-}
-template <typename Vector>
-__forceinline__ void store_8(void* p, const Vector& value, host::Site site = host::Site::here()) {
-  static_assert(sizeof(Vector) == 8);
-  host::store_vector(p, value, site);
-}
+  host::report_read(p, 8);
+  Vector value;
+  host::copy_vector(&value, p, 8, p, caller);
+  return value;
 #endif
+}
+
+template <typename Vector>
+__device__ __forceinline__ void store_8(void* p, const Vector& value STRIATE_CALLER) {
+  static_assert(sizeof(Vector) == 8);
+#if defined(__CUDACC__)
+  *static_cast<Vector*>(p) = value;
+#else
+  host::report_write(p, 8);
+  host::copy_vector(p, &value, 8, p, caller);
+#endif
+}
 
 }  // namespace striate::gpu

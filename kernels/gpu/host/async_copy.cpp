@@ -8,19 +8,7 @@
 namespace striate::gpu::host {
 
 void AsyncCopies::issue(const AsyncCopy& copy) {
-  std::memset(copy.shared, 0xFF, copy.bytes);
-  copies_.push_back(copy);
-}
-
-void AsyncCopies::commit() { groups_.push_back(copies_.size()); }
-
-void AsyncCopies::arrive(const AsyncCopy& copy) {
-  if (copy.global_bytes > 0) std::memcpy(copy.shared, copy.global, copy.global_bytes);
-  std::memset(copy.shared + copy.global_bytes, 0, copy.bytes - copy.global_bytes);
-}
-
-/// Drops what lies before the first pending copy once that is most of it, so that a long loop needs no more memory.
-void AsyncCopies::forget_past() {
+  // Drops what has arrived once that is most of it, so that a long loop needs no more memory.
   constexpr size_t kKept = 64;
   if (first_copy_ > kKept && first_copy_ * 2 > copies_.size()) {
     copies_.erase(copies_.begin(), copies_.begin() + static_cast<std::ptrdiff_t>(first_copy_));
@@ -28,6 +16,22 @@ void AsyncCopies::forget_past() {
     for (size_t& end : groups_) end -= first_copy_;
     first_copy_ = first_group_ = 0;
   }
+  std::memset(copy.shared, 0xFF, copy.bytes);
+  copies_.push_back(copy);
+}
+
+void AsyncCopies::commit() { groups_.push_back(copies_.size()); }
+
+ArrivedCopies AsyncCopies::wait(size_t groups_left) {
+  const size_t first = first_copy_;
+  while (groups_.size() - first_group_ > groups_left) {
+    for (const size_t end = groups_[first_group_++]; first_copy_ < end; ++first_copy_) {
+      const AsyncCopy& copy = copies_[first_copy_];
+      if (copy.global_bytes > 0) std::memcpy(copy.shared, copy.global, copy.global_bytes);
+      std::memset(copy.shared + copy.global_bytes, 0, copy.bytes - copy.global_bytes);
+    }
+  }
+  return {copies_.data() + first, first_copy_ - first};
 }
 
 void AsyncCopies::clear() {
@@ -36,7 +40,7 @@ void AsyncCopies::clear() {
   first_copy_ = first_group_ = 0;
 }
 
-void cp_async(Site site, void* shared, const void* global, size_t bytes, size_t global_bytes) {
+void cp_async(void* shared, const void* global, size_t bytes, size_t global_bytes, Site site) {
   const auto refuse = [&](const char* what, const void* p) {
     fail(fmt::format("cp.async of {} bytes at {}:{}: {} {}", bytes, site.file, site.line, what, p).c_str());
   };
@@ -47,5 +51,8 @@ void cp_async(Site site, void* shared, const void* global, size_t bytes, size_t 
   async_copies().issue(
       {static_cast<std::byte*>(shared), static_cast<const std::byte*>(global), bytes, global_bytes, site});
 }
+
+void cp_async_commit() { async_copies().commit(); }
+ArrivedCopies cp_async_wait(size_t groups_left) { return async_copies().wait(groups_left); }
 
 }  // namespace striate::gpu::host

@@ -14,6 +14,12 @@ struct AsyncCopy {
   Site site;
 };
 
+/// Copies that have just arrived, until the thread's next call.
+struct ArrivedCopies {
+  const AsyncCopy* first;
+  size_t count;
+};
+
 /// One thread's cp.async copies in their commit groups. A GPU may move the bytes at any time between the issue and the
 /// wait; here they move when waited for, and the destination is 0xFF until then, so that whoever reads too early gets
 /// neither the old nor the new values.
@@ -22,17 +28,8 @@ class AsyncCopies {
   void issue(const AsyncCopy& copy);
   /// Closes a group, which may be empty.
   void commit();
-  /// Calls land(copy) for the copies of all groups but the newest `groups_left`, oldest first, after they have arrived.
-  template <typename Land>
-  void wait(size_t groups_left, Land&& land) {
-    while (groups_.size() - first_group_ > groups_left) {
-      for (const size_t end = groups_[first_group_++]; first_copy_ < end; ++first_copy_) {
-        arrive(copies_[first_copy_]);
-        land(copies_[first_copy_]);
-      }
-    }
-    forget_past();
-  }
+  /// All groups but the newest `groups_left` arrive, oldest first.
+  ArrivedCopies wait(size_t groups_left);
 
   /// Copies not yet waited for, in a group or not.
   size_t pending() const { return copies_.size() - first_copy_; }
@@ -40,14 +37,14 @@ class AsyncCopies {
   void clear();
 
  private:
-  static void arrive(const AsyncCopy& copy);
-  void forget_past();
   std::vector<AsyncCopy> copies_;
   std::vector<size_t> groups_;  // where each ends in copies_
   size_t first_copy_ = 0, first_group_ = 0;
 };
 
-/// Issues a copy for the current thread; both addresses must be multiples of `bytes`, `shared` in the block's memory.
-void cp_async(Site site, void* shared, const void* global, size_t bytes, size_t global_bytes);
+// For the current thread. Both addresses must be multiples of `bytes`, `shared` in the block's shared memory.
+void cp_async(void* shared, const void* global, size_t bytes, size_t global_bytes, Site site);
+void cp_async_commit();
+ArrivedCopies cp_async_wait(size_t groups_left);
 
 }  // namespace striate::gpu::host

@@ -111,11 +111,19 @@ class Block {
   std::vector<std::unique_ptr<std::byte, Free>> static_memory_;
 };
 
-thread_local std::unique_ptr<Block> block_of_this_thread;
+// The block that this thread of the operating system runs; apart from its owner, because reading a variable with a
+// destructor goes through a check every time.
+thread_local Block* running_block = nullptr;
 
-Block& block() {
-  if (!block_of_this_thread) block_of_this_thread = std::make_unique<Block>();
-  return *block_of_this_thread;
+Block& block() { return *running_block; }
+
+Block& block_of_this_thread() {
+  thread_local std::unique_ptr<Block> owner;
+  if (!owner) {
+    owner = std::make_unique<Block>();
+    running_block = owner.get();
+  }
+  return *owner;
 }
 
 void Block::run(const Launch& launch, Dim3 index) {
@@ -281,7 +289,7 @@ Meeting& Block::join(Warp& warp, const char* op, Site site, uint32_t mask) {
                        site.file, site.line, lanes_text(mask), lanes_text(meeting.arrived), meeting.op,
                        meeting.site.file, meeting.site.line, lanes_text(meeting.mask)));
     }
-    if (std::strcmp(meeting.op, op) != 0 || !(meeting.site == site)) {
+    if ((meeting.op != op && std::strcmp(meeting.op, op) != 0) || !(meeting.site == site)) {
       fail(fmt::format("divergent warp: {} at {}:{}, while lanes {} wait in {} at {}:{}", op, site.file, site.line,
                        lanes_text(meeting.arrived), meeting.op, meeting.site.file, meeting.site.line));
     }
@@ -311,7 +319,7 @@ void Block::warp_meet(const char* op, Site site, uint32_t mask, void* operands, 
   for (uint32_t others = mask & ~(1u << lane); others != 0; others &= others - 1) {
     make_ready(first[__builtin_ctz(others)]);
   }
-  std::swap(meeting, warp.meetings.back());
+  if (&meeting != &warp.meetings.back()) meeting = warp.meetings.back();
   warp.meetings.pop_back();
 }
 
@@ -404,8 +412,9 @@ void run_grid(const Launch& launch) {
   static ThreadPool pool(0);
   pool.run(static_cast<int64_t>(grid.count()), [&](int64_t b) {
     const auto i = static_cast<uint64_t>(b);
-    block().run(launch, Dim3(static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
-                             static_cast<unsigned>(i / grid.x / grid.y)));
+    block_of_this_thread().run(launch,
+                               Dim3(static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
+                                    static_cast<unsigned>(i / grid.x / grid.y)));
   });
 }
 

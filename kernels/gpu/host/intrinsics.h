@@ -42,11 +42,3 @@ template <typename T>
 inline __attribute__((always_inline)) T __ldg(const T* p) {
   return *p;
 }
-
-// Integers only: their sum does not depend on the order. The old value.
-inline __attribute__((always_inline)) int atomicAdd(int* p, int value) {
-  return __atomic_fetch_add(p, value, __ATOMIC_RELAXED);
-}
-inline __attribute__((always_inline)) unsigned atomicAdd(unsigned* p, unsigned value) {
-  return __atomic_fetch_add(p, value, __ATOMIC_RELAXED);
-}

@@ -10,28 +10,32 @@ namespace striate::gpu::host {
 
 namespace {
 
-template <int kMatrices>
-struct Rows {
-  uint32_t* const* words;
-  const void* row;
+struct Loads {
+  const Ldmatrix* load;
+  int count;
+  uint32_t* words;
+  const void* const* rows;
 };
 
-template <int kMatrices, bool kTransposed>
+template <bool kTransposed>
 void load_matrices(uint32_t, WarpLanes lanes) {
-  const auto row_of = [&](int lane) {
-    return static_cast<const std::byte*>(static_cast<const Rows<kMatrices>*>(lanes[lane])->row);
-  };
-  for (int matrix = 0; matrix < kMatrices; ++matrix) {
-    for (int lane = 0; lane < kWarpSize; ++lane) {
-      const int g = lane / 4, t = lane % 4;
-      uint32_t& word = *static_cast<Rows<kMatrices>*>(lanes[lane])->words[matrix];
-      if constexpr (kTransposed) {
-        uint16_t low, high;
-        std::memcpy(&low, row_of(8 * matrix + 2 * t) + 2 * g, sizeof(low));
-        std::memcpy(&high, row_of(8 * matrix + 2 * t + 1) + 2 * g, sizeof(high));
-        word = uint32_t{high} << 16 | low;
-      } else {
-        std::memcpy(&word, row_of(8 * matrix + g) + 4 * t, sizeof(word));
+  const auto of = [&](int lane) -> const Loads& { return *static_cast<const Loads*>(lanes[lane]); };
+  const int count = of(0).count, matrices = of(0).load->matrices;
+  for (int i = 0; i < count; ++i) {
+    for (int matrix = 0; matrix < matrices; ++matrix) {
+      const std::byte* rows[8];
+      for (int r = 0; r < 8; ++r) rows[r] = static_cast<const std::byte*>(of(8 * matrix + r).rows[i]);
+      for (int lane = 0; lane < kWarpSize; ++lane) {
+        const int g = lane / 4, t = lane % 4;
+        uint32_t& word = of(lane).words[i * matrices + matrix];
+        if constexpr (kTransposed) {
+          uint16_t low, high;
+          std::memcpy(&low, rows[2 * t] + 2 * g, sizeof(low));
+          std::memcpy(&high, rows[2 * t + 1] + 2 * g, sizeof(high));
+          word = uint32_t{high} << 16 | low;
+        } else {
+          std::memcpy(&word, rows[g] + 4 * t, sizeof(word));
+        }
       }
     }
   }
@@ -50,7 +54,6 @@ float as_float(uint32_t bits) {
 }
 
 struct Tf32 {
-  static constexpr const char* kOp = "mma.m16n8k8.tf32";
   static constexpr int kDepth = 8;
   /// Puts a lane's fragment into the matrix it is of: a into [16][depth], b into [depth] rows of `columns`.
   static void place_a(const uint32_t* words, int g, int t, float* a) {
@@ -62,7 +65,6 @@ struct Tf32 {
 };
 
 struct Bf16 {
-  static constexpr const char* kOp = "mma.m16n8k16.bf16";
   static constexpr int kDepth = 16;
   static float half(const uint32_t* words, int i) {
     return as_float(i & 1 ? words[i >> 1] & 0xFFFF0000u : words[i >> 1] << 16);
@@ -120,38 +122,28 @@ void multiply_fragments(uint32_t, WarpLanes lanes) {
 
 }  // namespace
 
-template <int kMatrices, bool kTransposed>
-void ldmatrix(Site site, uint32_t* const (&words)[kMatrices], const void* row) {
-  const char* op = kTransposed ? "ldmatrix.trans" : "ldmatrix";
-  if (lane_id() < 8 * kMatrices) {
-    if (reinterpret_cast<uintptr_t>(row) % 16 != 0) {
-      fail(fmt::format("{}.x{} at {}:{}: the row's address {} is not a multiple of 16 bytes", op, kMatrices, site.file,
-                       site.line, row)
-               .c_str());
-    }
-    if (!is_shared(row, 16)) {
-      fail(fmt::format("{}.x{} at {}:{}: the row at {} is not in the block's shared memory", op, kMatrices, site.file,
-                       site.line, row)
+void ldmatrix(const Ldmatrix& load, int count, uint32_t* words, const void* const* rows, Site site) {
+  if (lane_id() < 8 * load.matrices) {
+    for (int i = 0; i < count; ++i) {
+      const bool aligned = reinterpret_cast<uintptr_t>(rows[i]) % 16 == 0;
+      if (aligned && is_shared(rows[i], 16)) continue;
+      fail(fmt::format("{} at {}:{}: the row's address {} is {}", load.op, site.file, site.line, rows[i],
+                       aligned ? "not in the block's shared memory" : "not a multiple of 16 bytes")
                .c_str());
     }
   }
-  Rows<kMatrices> mine{words, row};
-  warp_meet(op, site, kFullMask, &mine, load_matrices<kMatrices, kTransposed>);
+  Loads mine{&load, count, words, rows};
+  warp_meet(load.op, site, kFullMask, &mine, load.transposed ? load_matrices<true> : load_matrices<false>);
 }
 
-template void ldmatrix<2, false>(Site, uint32_t* const (&)[2], const void*);
-template void ldmatrix<2, true>(Site, uint32_t* const (&)[2], const void*);
-template void ldmatrix<4, false>(Site, uint32_t* const (&)[4], const void*);
-template void ldmatrix<4, true>(Site, uint32_t* const (&)[4], const void*);
-
-void mma_tf32(Site site, int a_fragments, int b_fragments, float* d, const uint32_t* a, const uint32_t* b) {
+void mma_tf32(int a_fragments, int b_fragments, float* d, const uint32_t* a, const uint32_t* b, Site site) {
   Fragments mine{a_fragments, b_fragments, d, a, b};
-  warp_meet(Tf32::kOp, site, kFullMask, &mine, multiply_fragments<Tf32>);
+  warp_meet("mma_m16n8k8_tf32", site, kFullMask, &mine, multiply_fragments<Tf32>);
 }
 
-void mma_bf16(Site site, int a_fragments, int b_fragments, float* d, const uint32_t* a, const uint32_t* b) {
+void mma_bf16(int a_fragments, int b_fragments, float* d, const uint32_t* a, const uint32_t* b, Site site) {
   Fragments mine{a_fragments, b_fragments, d, a, b};
-  warp_meet(Bf16::kOp, site, kFullMask, &mine, multiply_fragments<Bf16>);
+  warp_meet("mma_m16n8k16_bf16", site, kFullMask, &mine, multiply_fragments<Bf16>);
 }
 
 }  // namespace striate::gpu::host

@@ -7,19 +7,19 @@
 // What ldmatrix and mma mean on the host (kernels/gpu/matrix.h has the layouts).
 namespace striate::gpu::host {
 
-/// Element i of a lane's fragment of matrix i goes to *words[i].
-template <int kMatrices, bool kTransposed>
-void ldmatrix(Site site, uint32_t* const (&words)[kMatrices], const void* row);
-extern template void ldmatrix<2, false>(Site, uint32_t* const (&)[2], const void*);
-extern template void ldmatrix<2, true>(Site, uint32_t* const (&)[2], const void*);
-extern template void ldmatrix<4, false>(Site, uint32_t* const (&)[4], const void*);
-extern template void ldmatrix<4, true>(Site, uint32_t* const (&)[4], const void*);
+struct Ldmatrix {
+  const char* op;
+  int matrices;  ///< 2 or 4
+  bool transposed;
+};
+/// `count` loads of the current lane, load i from rows[i] to the next words[matrices·i …].
+void ldmatrix(const Ldmatrix& load, int count, uint32_t* words, const void* const* rows, Site site);
 
 /// The most fragments of A, and of B, in one call.
 constexpr int kMaxFragments = 16;
 
 /// d[m][n] += a[m]·b[n] for the fragments of one lane, d of 4 floats, a of 4 words, b of 2.
-void mma_tf32(Site site, int a_fragments, int b_fragments, float* d, const uint32_t* a, const uint32_t* b);
-void mma_bf16(Site site, int a_fragments, int b_fragments, float* d, const uint32_t* a, const uint32_t* b);
+void mma_tf32(int a_fragments, int b_fragments, float* d, const uint32_t* a, const uint32_t* b, Site site);
+void mma_bf16(int a_fragments, int b_fragments, float* d, const uint32_t* a, const uint32_t* b, Site site);
 
 }  // namespace striate::gpu::host

@@ -6,11 +6,8 @@
 
 namespace striate::gpu::host {
 
-/// Copies kBytes, 8 or 16; `address`, the one of the two that is not the kernel's own variable, must be a multiple of
-/// it.
-template <size_t kBytes>
-void copy_vector(Site site, void* to, const void* from, const void* address);
-extern template void copy_vector<8>(Site, void*, const void*, const void*);
-extern template void copy_vector<16>(Site, void*, const void*, const void*);
+/// Copies 8 or 16 bytes; `address`, the one of the two that is not the kernel's own variable, must be a multiple of
+/// that.
+void copy_vector(void* to, const void* from, size_t bytes, const void* address, Site site);
 
 }  // namespace striate::gpu::host

@@ -7,6 +7,9 @@
 #include <cmath>
 #include <random>
 
+#include "kernels/gpu/launch.h"
+#include "tests/support/visible_memory.h"
+
 namespace striate::gpu {
 namespace {
 
@@ -51,6 +54,30 @@ TEST(ToTf32, AgreesWithRoundingInDouble) {
     const double unit = std::ldexp(1.0, exponent - 10), rounded = std::round(double{x} / unit) * unit;
     const float expected = static_cast<float>(std::abs(rounded) >= 0x1p128 ? std::copysign(INFINITY, x) : rounded);
     ASSERT_EQ(from_bits(to_tf32(x)), expected) << std::hex << bits;
+  }
+}
+
+// What a kernel gets is what the host's code gets, for values of every kind.
+__global__ void convert_kernel(const float* x, uint32_t* tf32, uint32_t* operand, uint32_t* bf16) {
+  const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+  tf32[i] = to_tf32(x[i]);
+  operand[i] = to_tf32_operand(x[i]) & 0xFFFFE000u;
+  bf16[i] = to_bf16x2(x[i], -x[i]) ^ to_bf16(x[i]);
+}
+
+TEST(Conversions, AreTheSameInAKernel) {
+  std::mt19937 random(2);
+  test::Values<float> x(256 * 256);
+  for (float& v : x) v = from_bits(random());
+  test::Values<uint32_t> tf32(x.size()), operand(x.size()), bf16(x.size());
+  Stream stream;
+  launch(convert_kernel, 256, 256, 0, stream, x.data(), tf32.data(), operand.data(), bf16.data());
+  stream.synchronize();
+  for (size_t i = 0; i < x.size(); ++i) {
+    const uint32_t bits = std::bit_cast<uint32_t>(x[i]);
+    ASSERT_EQ(tf32[i], to_tf32(x[i])) << std::hex << bits;
+    ASSERT_EQ(operand[i], to_tf32(x[i])) << std::hex << bits;
+    ASSERT_EQ(bf16[i], (uint32_t{to_bf16(x[i])} << 16 | to_bf16(-x[i])) ^ to_bf16(x[i])) << std::hex << bits;
   }
 }
 
