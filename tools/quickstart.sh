@@ -68,7 +68,7 @@ TensorBoard   tensorboard --logdir $run
 
 What to try next
   build/tools/inspect --model alexnet                       layers, shapes, parameters
-  build/tools/train --config tools/configs/fashion_mnist_alexnet_cifar.yaml   a larger network
+  build/tools/train --config tools/configs/fashion_mnist_alexnet_cifar.yaml   a larger network, half an hour
   build/tools/train --config tools/configs/quickstart.yaml --set train.optimizer.name=adam --set train.learning_rate=0.001
   build/tools/train --help                                  every flag, with examples
   tests/run.sh                                              builds and runs all tests

@@ -51,6 +51,12 @@ TEST(Configs, E4InheritedByFashionMnist) {
   EXPECT_EQ(e4.train.optimizer.name, "adam");
   EXPECT_EQ(fashion.train.batch_size, 64);
   EXPECT_EQ(fashion.train.optimizer.name, "sgd");
+  // The restart must hold back the same validation images as the run whose weights it takes.
+  const RunConfig restart = RunConfig::load((folder / "fashion_mnist_alexnet_cifar_restart.yaml").string(), {});
+  EXPECT_EQ(restart.seed, fashion.seed);
+  EXPECT_EQ(restart.data.validation_fraction, fashion.data.validation_fraction);
+  EXPECT_EQ(restart.train.optimizer.weight_decay, fashion.train.optimizer.weight_decay);
+  EXPECT_LT(restart.train.epochs, fashion.train.epochs);
 }
 
 TEST(RunConfig, DefaultsAreTheDocumentedOnes) {
