@@ -139,6 +139,37 @@ TEST_P(ConfusionSize, HasRoomForEveryClass) {
 
 INSTANTIATE_TEST_SUITE_P(Classes, ConfusionSize, testing::Values(2, 10, 100, 1000), testing::PrintToStringParamName());
 
+/// Pixels that are not white, from (x0, y0) to before (x1, y1).
+int64_t drawn(const Picture& picture, int x0, int y0, int x1, int y1) {
+  int64_t count = 0;
+  for (int y = y0; y < y1; ++y) {
+    for (int x = x0; x < x1; ++x) {
+      const uint8_t* pixel =
+          &picture.rgb[3 * (static_cast<size_t>(y) * static_cast<size_t>(picture.width) + static_cast<size_t>(x))];
+      count += pixel[0] < 0xFF || pixel[1] < 0xFF || pixel[2] < 0xFF;
+    }
+  }
+  return count;
+}
+
+TEST(Confusion, LongNamesHaveRoomInBothMargins) {
+  TempDir folder;
+  for (const char* name : {"WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW", "MMMM_WWWW_MAMMAL",
+                           "white wolf, Arctic wolf, Canis lupus tundrarum", "ÉÉÉÉÉÉÉÉÉÉÉÉ Œuvre", "i"}) {
+    for (const size_t n : {size_t{2}, size_t{10}, size_t{100}}) {
+      ConfusionMatrix counts(n, std::vector<int64_t>(n, 1));
+      draw_confusion(counts, std::vector<std::string>(n, name), "long names", folder / "confusion.png");
+      const Picture picture = Picture::read(folder / "confusion.png");
+      const int below_title = 130;
+      EXPECT_EQ(drawn(picture, 0, below_title, 10, picture.height), 0) << name << " leaves the picture, " << n;
+      EXPECT_EQ(drawn(picture, 56, below_title, 64, picture.height), 0) << name << " meets 'True class', " << n;
+      EXPECT_EQ(drawn(picture, 0, picture.height - 8, picture.width, picture.height), 0) << name << " " << n;
+      EXPECT_EQ(drawn(picture, 0, picture.height - 64, picture.width, picture.height - 56), 0)
+          << name << " meets 'Predicted class', " << n;
+    }
+  }
+}
+
 TEST(Figure, SaysWhyItCannotBeDrawn) {
   TempDir folder;
   Figure wrong(200, 200);

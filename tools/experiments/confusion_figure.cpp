@@ -9,6 +9,7 @@
 #include "kernels/error.h"
 #include "tools/experiments/figure.h"
 #include "tools/experiments/number_text.h"
+#include "tools/experiments/text_width.h"
 
 namespace striate {
 namespace {
@@ -79,20 +80,19 @@ void draw_confusion(const ConfusionMatrix& counts, const std::vector<std::string
 
   // The cells keep a size that can be read; the names' longest sets the margins.
   const bool named = n <= kMaxNamed, printed = n <= kMaxPrinted;
-  constexpr size_t kLongest = 24;
-  size_t longest = 0;
-  for (const std::string& name : names) longest = std::max(longest, std::min(name.size(), kLongest));
+  constexpr size_t kLongest = 48;
+  const int font = n <= kMaxPrinted ? 22 : n <= 60 ? 18 : named ? 15 : 22;
+  double widest = 0.0;
+  for (const std::string& name : names) widest = std::max(widest, text_width(shortened(name, kLongest), font));
   const std::string subtitle =
       fmt::format("{} images, {:.2f} % right; each row is a true class and sums to 100 %", grouped(images),
                   images > 0 ? 100.0 * right / static_cast<double>(images) : 0.0);
-  // A character of DejaVu Sans takes about 0.8 of its size on average, as measured on such lines.
-  const int text = static_cast<int>(
-      0.82 * std::max(28.0 * static_cast<double>(title.size()), 22.0 * static_cast<double>(subtitle.size())));
-  const int font = n <= kMaxPrinted ? 22 : n <= 60 ? 18 : named ? 15 : 22;
+  constexpr double kBold = 1.15;  // DejaVu Sans Bold is up to so much wider
+  const int text = static_cast<int>(std::max(kBold * text_width(title, 28), text_width(subtitle, 22)));
   const int cell = printed ? std::clamp(1100 / static_cast<int>(n), 64, 300)
                            : std::clamp(1500 / static_cast<int>(n), named ? 20 : 2, 60);
   const int plot = cell * static_cast<int>(n);
-  const int label = named ? 40 + static_cast<int>(0.72 * font * static_cast<double>(longest)) : 90;
+  const int label = named ? 40 + static_cast<int>(widest) : 90;
   const int left = label + 60, right_margin = 190, top = 150, bottom = label + 60;
   const int width = std::max(left + plot + right_margin, 80 + text), height = top + plot + bottom;
   const auto x = [&](double pixels) { return pixels / width; };
