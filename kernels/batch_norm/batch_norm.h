@@ -51,4 +51,16 @@ void batch_norm_backward(const float* x, const float* dy, const float* gamma, co
                          Accumulate accumulate, Context& context);
 }  // namespace cpu
 
+namespace cuda {
+void batch_norm_forward_train(const float* x, const float* gamma, const float* beta, float* y, float* mean,
+                              float* inv_std, float* running_mean, float* running_var, const BatchNormShape& shape,
+                              Context& context);
+void batch_norm_forward_eval(const float* x, const float* gamma, const float* beta, const float* running_mean,
+                             const float* running_var, float* y, float* inv_std, const BatchNormShape& shape,
+                             Context& context);
+void batch_norm_backward(const float* x, const float* dy, const float* gamma, const float* mean, const float* inv_std,
+                         float* dx, float* dgamma, float* dbeta, const BatchNormShape& shape, bool batch_statistics,
+                         Accumulate accumulate, Context& context);
+}  // namespace cuda
+
 }  // namespace striate

@@ -36,4 +36,10 @@ void local_response_norm_backward(const float* x, const float* dy, float* dx, co
                                   Context& context);
 }  // namespace cpu
 
+namespace cuda {
+void local_response_norm_forward(const float* x, float* y, const LocalResponseNormShape& shape, Context& context);
+void local_response_norm_backward(const float* x, const float* dy, float* dx, const LocalResponseNormShape& shape,
+                                  Context& context);
+}  // namespace cuda
+
 }  // namespace striate

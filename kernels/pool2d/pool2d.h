@@ -43,4 +43,13 @@ void adaptive_avg_pool2d_forward(const float* x, float* y, const AdaptivePool2dS
 void adaptive_avg_pool2d_backward(const float* dy, float* dx, const AdaptivePool2dShape& shape, Context& context);
 }  // namespace cpu
 
+namespace cuda {
+void max_pool2d_forward(const float* x, float* y, uint8_t* index, const Pool2dShape& shape, Context& context);
+void max_pool2d_backward(const float* dy, const uint8_t* index, float* dx, const Pool2dShape& shape, Context& context);
+void avg_pool2d_forward(const float* x, float* y, const Pool2dShape& shape, Context& context);
+void avg_pool2d_backward(const float* dy, float* dx, const Pool2dShape& shape, Context& context);
+void adaptive_avg_pool2d_forward(const float* x, float* y, const AdaptivePool2dShape& shape, Context& context);
+void adaptive_avg_pool2d_backward(const float* dy, float* dx, const AdaptivePool2dShape& shape, Context& context);
+}  // namespace cuda
+
 }  // namespace striate

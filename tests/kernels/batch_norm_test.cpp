@@ -24,7 +24,8 @@ struct BatchNormFunctions {
 };
 
 constexpr BackendTable<BatchNormFunctions> kBatchNorm = {
-    .cpu = {&cpu::batch_norm_forward_train, &cpu::batch_norm_forward_eval, &cpu::batch_norm_backward}};
+    .cpu = {&cpu::batch_norm_forward_train, &cpu::batch_norm_forward_eval, &cpu::batch_norm_backward},
+    .cuda = {&cuda::batch_norm_forward_train, &cuda::batch_norm_forward_eval, &cuda::batch_norm_backward}};
 
 struct BatchNormCase {
   std::string name;
@@ -49,7 +50,7 @@ std::vector<BatchNormCase> batch_norm_cases() {
   };
 }
 
-class BatchNorm : public testing::TestWithParam<OnBackend<BatchNormCase>> {
+class BatchNorm : public BackendTest<OnBackend<BatchNormCase>> {
  protected:
   BatchNorm()
       : x_(uniform<float>(shape().size(), 1, value().mean - 1.7, value().mean + 1.7)),  // a deviation near 1
@@ -58,7 +59,7 @@ class BatchNorm : public testing::TestWithParam<OnBackend<BatchNormCase>> {
         beta_(uniform<float>(shape().C, 4)) {
     if (value().outlier_first) std::fill(x_.begin(), x_.begin() + shape().C, 0.0f);
   }
-  const BatchNormFunctions& backend() const { return kBatchNorm[GetParam().backend]; }
+  const BatchNormFunctions& functions() const { return kBatchNorm[backend()]; }
   const BatchNormCase& value() const { return GetParam().value; }
   const BatchNormShape& shape() const { return value().shape; }
 
@@ -84,7 +85,7 @@ TEST_P(BatchNorm, ForwardTrain) {
             out.running_mean.data(), out.running_var.data(), shape(), context_);
   };
   run(reference::batch_norm_forward_train<float>, expected);
-  run(backend().train, found);
+  run(functions().train, found);
   // An input of 1e4 carries an error of 5e-4 itself, the same for both; float sums of a chunk stay below 3e-6.
   EXPECT_TRUE(all_close(found.mean, expected.mean, {1e-6, 1e-7}));
   EXPECT_TRUE(all_close(found.inv_std, expected.inv_std, {0, 5e-6}));
@@ -100,13 +101,14 @@ TEST_P(BatchNorm, ForwardEval) {
   GuardedBuffer<float> y(shape().size()), expected(shape().size()), inv_std(C), expected_inv_std(C);
   reference::batch_norm_forward_eval(x_.data(), gamma_.data(), beta_.data(), mean.data(), var.data(), expected.data(),
                                      expected_inv_std.data(), shape(), context_);
-  backend().eval(x_.data(), gamma_.data(), beta_.data(), mean.data(), var.data(), y.data(), inv_std.data(), shape(),
-                 context_);
+  functions().eval(x_.data(), gamma_.data(), beta_.data(), mean.data(), var.data(), y.data(), inv_std.data(), shape(),
+                   context_);
   EXPECT_TRUE(all_close(y, expected, {2e-6, 1e-6}));
   EXPECT_TRUE(all_close(inv_std, expected_inv_std, {0, 1e-6}));
   EXPECT_TRUE(y.intact() && inv_std.intact());
   const auto before = y.values();
-  backend().eval(x_.data(), gamma_.data(), beta_.data(), mean.data(), var.data(), y.data(), nullptr, shape(), context_);
+  functions().eval(x_.data(), gamma_.data(), beta_.data(), mean.data(), var.data(), y.data(), nullptr, shape(),
+                   context_);
   EXPECT_TRUE(all_equal(y, before));
 }
 
@@ -123,8 +125,8 @@ TEST_P(BatchNorm, Backward) {
       reference::batch_norm_backward(x_.data(), dy_.data(), gamma_.data(), mean.data(), inv_std.data(),
                                      expected_dx.data(), expected_dgamma.data(), expected_dbeta.data(), shape(),
                                      batch_statistics, accumulate, context_);
-      backend().backward(x_.data(), dy_.data(), gamma_.data(), mean.data(), inv_std.data(), dx.data(), dgamma.data(),
-                         dbeta.data(), shape(), batch_statistics, accumulate, context_);
+      functions().backward(x_.data(), dy_.data(), gamma_.data(), mean.data(), inv_std.data(), dx.data(), dgamma.data(),
+                           dbeta.data(), shape(), batch_statistics, accumulate, context_);
       // Sums of up to 5,000 terms near 1 (1e4 for the outlier), in float within a chunk.
       const double size = value().outlier_first ? 1e4 : 1.0;
       EXPECT_TRUE(all_close(dgamma, expected_dgamma, {5e-5 * size, 5e-6}));
@@ -140,8 +142,8 @@ TEST_P(BatchNorm, EachGradientMayBeLeftOut) {
   const Values<float> mean(static_cast<size_t>(C), static_cast<float>(value().mean)), inv_std(mean.size(), 1.0f);
   Values<float> dx(x_.size()), dgamma(mean.size()), dbeta(mean.size());
   const auto run = [&](float* dx_out, float* dgamma_out, float* dbeta_out) {
-    backend().backward(x_.data(), dy_.data(), gamma_.data(), mean.data(), inv_std.data(), dx_out, dgamma_out, dbeta_out,
-                       shape(), true, Accumulate::no, context_);
+    functions().backward(x_.data(), dy_.data(), gamma_.data(), mean.data(), inv_std.data(), dx_out, dgamma_out,
+                         dbeta_out, shape(), true, Accumulate::no, context_);
   };
   run(dx.data(), dgamma.data(), dbeta.data());
   Values<float> only_dx(dx.size()), only_dgamma(dgamma.size()), only_dbeta(dbeta.size());
@@ -157,10 +159,10 @@ TEST_P(BatchNorm, NumberOfThreadsDoesNotMatter) {
     const auto C = static_cast<size_t>(shape().C);
     Values<float> y(x_.size()), dx(x_.size()), mean(C), inv_std(C), running_mean(C), running_var(C), dgamma(C),
         dbeta(C);
-    backend().train(x_.data(), gamma_.data(), beta_.data(), y.data(), mean.data(), inv_std.data(), running_mean.data(),
-                    running_var.data(), shape(), context);
-    backend().backward(x_.data(), dy_.data(), gamma_.data(), mean.data(), inv_std.data(), dx.data(), dgamma.data(),
-                       dbeta.data(), shape(), true, Accumulate::no, context);
+    functions().train(x_.data(), gamma_.data(), beta_.data(), y.data(), mean.data(), inv_std.data(),
+                      running_mean.data(), running_var.data(), shape(), context);
+    functions().backward(x_.data(), dy_.data(), gamma_.data(), mean.data(), inv_std.data(), dx.data(), dgamma.data(),
+                         dbeta.data(), shape(), true, Accumulate::no, context);
     for (const auto* part : {&dx, &mean, &inv_std, &running_var, &dgamma, &dbeta}) {
       y.insert(y.end(), part->begin(), part->end());
     }
@@ -169,11 +171,11 @@ TEST_P(BatchNorm, NumberOfThreadsDoesNotMatter) {
   EXPECT_TRUE(all_equal(run(3), run(1)));
 }
 
-INSTANTIATE_TEST_SUITE_P(, BatchNorm, on_cpu(batch_norm_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(, BatchNorm, on_every_backend(batch_norm_cases()), case_name);
 
-class BatchNormEdges : public testing::TestWithParam<Backend> {
+class BatchNormEdges : public BackendTest<Backend> {
  protected:
-  const BatchNormFunctions& backend() const { return kBatchNorm[GetParam()]; }
+  const BatchNormFunctions& functions() const { return kBatchNorm[backend()]; }
   TestContext context_;
 };
 
@@ -181,7 +183,7 @@ TEST_P(BatchNormEdges, TrainingNeedsTwoRows) {
   float v[8] = {};
   EXPECT_TRUE(throws_with<ShapeError>(
       [&] {
-        backend().train(v, v + 1, v + 2, v + 3, v + 4, v + 5, v + 6, v + 7, {1, 1}, context_);
+        functions().train(v, v + 1, v + 2, v + 3, v + 4, v + 5, v + 6, v + 7, {1, 1}, context_);
       },
       {"batch_norm", "[1,1]", "larger batch"}));
 }
@@ -196,8 +198,8 @@ TEST_P(BatchNormEdges, AConstantChannelHasNoVariance) {
     const Values<float> x(static_cast<size_t>(c.shape.size()), c.value), gamma(channels, 1.0f), beta(channels);
     Values<float> y(x.size(), NAN), mean(channels), inv_std(channels), running_mean(channels),
         running_var(channels, 1.0f);
-    backend().train(x.data(), gamma.data(), beta.data(), y.data(), mean.data(), inv_std.data(), running_mean.data(),
-                    running_var.data(), c.shape, context_);
+    functions().train(x.data(), gamma.data(), beta.data(), y.data(), mean.data(), inv_std.data(), running_mean.data(),
+                      running_var.data(), c.shape, context_);
     EXPECT_TRUE(all_equal(y, Values<float>(x.size(), 0.0f)));
     EXPECT_TRUE(all_equal(mean, Values<float>(channels, c.value)));
     EXPECT_TRUE(all_close(inv_std, Values<float>(channels, 316.227766f), {0, 1e-6}));  // 1/√1e-5
@@ -206,16 +208,17 @@ TEST_P(BatchNormEdges, AConstantChannelHasNoVariance) {
 }
 
 TEST_P(BatchNormEdges, NoRowsGiveNoGradient) {
-  const float gamma[2] = {1, 1}, mean[2] = {}, inv_std[2] = {1, 1};
+  const Values<float> gamma = {1, 1}, mean = {0, 0}, inv_std = {1, 1};
   GuardedBuffer<float> dgamma(2), dbeta(2, 5.0f), y(0);
-  backend().eval(nullptr, gamma, gamma, mean, inv_std, y.data(), nullptr, {0, 2}, context_);
-  backend().backward(nullptr, nullptr, gamma, mean, inv_std, y.data(), dgamma.data(), dbeta.data(), {0, 2}, true,
-                     Accumulate::no, context_);
+  functions().eval(nullptr, gamma.data(), gamma.data(), mean.data(), inv_std.data(), y.data(), nullptr, {0, 2},
+                   context_);
+  functions().backward(nullptr, nullptr, gamma.data(), mean.data(), inv_std.data(), y.data(), dgamma.data(),
+                       dbeta.data(), {0, 2}, true, Accumulate::no, context_);
   EXPECT_TRUE(all_equal(dgamma, Values<float>{0, 0}) && all_equal(dbeta, Values<float>{0, 0}));
   EXPECT_TRUE(y.intact());
 }
 
-INSTANTIATE_TEST_SUITE_P(, BatchNormEdges, testing::Values(Backend::cpu), backend_name);
+INSTANTIATE_TEST_SUITE_P(, BatchNormEdges, testing::ValuesIn(backends()), backend_name);
 
 TEST(BatchNormReference, GivesKnownValues) {
   TestContext context;

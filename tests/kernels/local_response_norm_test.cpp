@@ -23,7 +23,8 @@ struct LocalResponseNormFunctions {
 };
 
 constexpr BackendTable<LocalResponseNormFunctions> kLocalResponseNorm = {
-    .cpu = {&cpu::local_response_norm_forward, &cpu::local_response_norm_backward}};
+    .cpu = {&cpu::local_response_norm_forward, &cpu::local_response_norm_backward},
+    .cuda = {&cuda::local_response_norm_forward, &cuda::local_response_norm_backward}};
 
 struct LocalResponseNormCase {
   std::string name;
@@ -39,6 +40,10 @@ std::vector<LocalResponseNormCase> local_response_norm_cases() {
       {"even_window", {60, 37, 4, 2.0f, 0.5f, 0.75f}},
       {"window_of_one", {60, 21, 1, 2.0f, 0.5f, 0.75f}},
       {"window_wider_than_the_row", {60, 7, 21, 2.0f, 0.5f, 0.75f}},
+      {"window_of_nine", {60, 36, 9, 2.0f, 0.5f, 0.75f}},
+      {"window_of_ten", {60, 36, 10, 2.0f, 0.5f, 0.75f}},
+      {"rows_longer_than_a_block", {3, 1030, 5, 2.0f, 0.5f, 0.75f}},
+      {"rows_longer_than_a_block_of_vectors", {2, 4100, 4, 2.0f, 0.5f, 0.75f}},
       {"beta_half", {60, 20, 3, 2.0f, 0.5f, 0.5f}},
       {"beta_one", {60, 20, 3, 2.0f, 0.5f, 1.0f}},
       {"beta_odd", {60, 20, 3, 2.0f, 0.5f, 0.61f}},
@@ -50,11 +55,11 @@ std::vector<LocalResponseNormCase> local_response_norm_cases() {
   };
 }
 
-class LocalResponseNorm : public testing::TestWithParam<OnBackend<LocalResponseNormCase>> {
+class LocalResponseNorm : public BackendTest<OnBackend<LocalResponseNormCase>> {
  protected:
   LocalResponseNorm()
       : x_(uniform<float>(shape().rows * shape().C, 1, -3.0, 3.0)), dy_(uniform<float>(shape().rows * shape().C, 2)) {}
-  const LocalResponseNormFunctions& backend() const { return kLocalResponseNorm[GetParam().backend]; }
+  const LocalResponseNormFunctions& functions() const { return kLocalResponseNorm[backend()]; }
   const LocalResponseNormShape& shape() const { return GetParam().value.shape; }
   int64_t size() const { return shape().rows * shape().C; }
 
@@ -66,10 +71,10 @@ class LocalResponseNorm : public testing::TestWithParam<OnBackend<LocalResponseN
 TEST_P(LocalResponseNorm, ForwardAndBackward) {
   GuardedBuffer<float> y(size()), expected(size()), dx(size()), expected_dx(size());
   reference::local_response_norm_forward(x_.data(), expected.data(), shape(), context_);
-  backend().forward(x_.data(), y.data(), shape(), context_);
+  functions().forward(x_.data(), y.data(), shape(), context_);
   EXPECT_TRUE(all_close(y, expected, {0, 1e-6}, {shape().rows, shape().C}));
   reference::local_response_norm_backward(x_.data(), dy_.data(), expected_dx.data(), shape(), context_);
-  backend().backward(x_.data(), dy_.data(), dx.data(), shape(), context_);
+  functions().backward(x_.data(), dy_.data(), dx.data(), shape(), context_);
   EXPECT_TRUE(all_close(dx, expected_dx, {1e-6, 2e-6}, {shape().rows, shape().C}));
   EXPECT_TRUE(y.intact() && dx.intact());
 }
@@ -78,8 +83,8 @@ TEST_P(LocalResponseNorm, NumberOfThreadsDoesNotMatter) {
   const auto run = [&](int threads) {
     TestContext context(threads);
     Values<float> y(x_.size()), dx(x_.size());
-    backend().forward(x_.data(), y.data(), shape(), context);
-    backend().backward(x_.data(), dy_.data(), dx.data(), shape(), context);
+    functions().forward(x_.data(), y.data(), shape(), context);
+    functions().backward(x_.data(), dy_.data(), dx.data(), shape(), context);
     y.insert(y.end(), dx.begin(), dx.end());
     return y;
   };
@@ -90,26 +95,26 @@ TEST_P(LocalResponseNorm, ANanStaysInItsPixel) {
   if (size() == 0) return;
   x_[x_.size() - 1] = NAN;
   Values<float> y(x_.size());
-  backend().forward(x_.data(), y.data(), shape(), context_);
+  functions().forward(x_.data(), y.data(), shape(), context_);
   EXPECT_TRUE(std::isnan(y.back()));
   for (int64_t i = 0; i < size() - shape().C; ++i) ASSERT_TRUE(std::isfinite(y[static_cast<size_t>(i)]));
 }
 
-INSTANTIATE_TEST_SUITE_P(, LocalResponseNorm, on_cpu(local_response_norm_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(, LocalResponseNorm, on_every_backend(local_response_norm_cases()), case_name);
 
-class LocalResponseNormErrors : public testing::TestWithParam<Backend> {};
+class LocalResponseNormErrors : public BackendTest<Backend> {};
 
 TEST_P(LocalResponseNormErrors, NameTheOp) {
   TestContext context;
   float x = 0, y = 0;
   EXPECT_TRUE(throws_with<ShapeError>(
       [&] {
-        kLocalResponseNorm[GetParam()].forward(&x, &y, {1, 0}, context);
+        kLocalResponseNorm[backend()].forward(&x, &y, {1, 0}, context);
       },
       {"local_response_norm", "[1,0]"}));
 }
 
-INSTANTIATE_TEST_SUITE_P(, LocalResponseNormErrors, testing::Values(Backend::cpu), backend_name);
+INSTANTIATE_TEST_SUITE_P(, LocalResponseNormErrors, testing::ValuesIn(backends()), backend_name);
 
 TEST(LocalResponseNormReference, GivesThePapersFormula) {
   TestContext context;

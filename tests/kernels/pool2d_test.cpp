@@ -28,7 +28,9 @@ struct PoolFunctions {
 
 constexpr BackendTable<PoolFunctions> kPool = {
     .cpu = {&cpu::max_pool2d_forward, &cpu::max_pool2d_backward, &cpu::avg_pool2d_forward, &cpu::avg_pool2d_backward,
-            &cpu::adaptive_avg_pool2d_forward, &cpu::adaptive_avg_pool2d_backward}};
+            &cpu::adaptive_avg_pool2d_forward, &cpu::adaptive_avg_pool2d_backward},
+    .cuda = {&cuda::max_pool2d_forward, &cuda::max_pool2d_backward, &cuda::avg_pool2d_forward,
+             &cuda::avg_pool2d_backward, &cuda::adaptive_avg_pool2d_forward, &cuda::adaptive_avg_pool2d_backward}};
 
 struct PoolCase {
   std::string name;
@@ -59,6 +61,7 @@ std::vector<PoolCase> pool_cases() {
       {"size_one", pool(1, 1, 1, 1, 1, 1)},
       {"global", pool(3, 6, 6, 10, 6, 6)},
       {"many_rows", pool(4, 33, 35, 17, 3, 2)},
+      {"more_channels_than_a_block", pool(1, 5, 4, 260, 3, 2)},
       {"empty_batch", pool(0, 6, 6, 4, 2, 2)},
   };
 }
@@ -78,9 +81,9 @@ std::vector<AdaptiveCase> adaptive_cases() {
 
 std::vector<int64_t> x_dims(const auto& s) { return {s.N, s.H, s.W, s.C}; }
 
-class Pool2d : public testing::TestWithParam<OnBackend<PoolCase>> {
+class Pool2d : public BackendTest<OnBackend<PoolCase>> {
  protected:
-  const PoolFunctions& backend() const { return kPool[GetParam().backend]; }
+  const PoolFunctions& functions() const { return kPool[backend()]; }
   const Pool2dShape& shape() const { return GetParam().value.shape; }
   std::vector<int64_t> y_dims() const { return {shape().N, shape().P(), shape().Q(), shape().C}; }
   TestContext context_;
@@ -95,7 +98,7 @@ TEST_P(Pool2d, MaxForward) {
   GuardedBuffer<float> y(shape().y_size()), expected(shape().y_size());
   GuardedBuffer<uint8_t> index(shape().y_size(), 255), expected_index(shape().y_size(), 255);
   reference::max_pool2d_forward(input.data(), expected.data(), expected_index.data(), shape(), context_);
-  backend().max_forward(input.data(), y.data(), index.data(), shape(), context_);
+  functions().max_forward(input.data(), y.data(), index.data(), shape(), context_);
   EXPECT_TRUE(all_equal(y, expected, y_dims()));
   EXPECT_TRUE(all_equal(index, expected_index, y_dims()));
   EXPECT_TRUE(y.intact() && index.intact() && input.intact());
@@ -109,7 +112,7 @@ TEST_P(Pool2d, MaxBackward) {
   const auto dy = small_integers<float>(shape().y_size(), 3);
   GuardedBuffer<float> dx(shape().x_size()), expected(shape().x_size());
   reference::max_pool2d_backward(dy.data(), index.data(), expected.data(), shape(), context_);
-  backend().max_backward(dy.data(), index.data(), dx.data(), shape(), context_);
+  functions().max_backward(dy.data(), index.data(), dx.data(), shape(), context_);
   EXPECT_TRUE(all_equal(dx, expected, x_dims(shape())));  // sums of small integers are exact
   EXPECT_TRUE(dx.intact());
 }
@@ -118,14 +121,34 @@ TEST_P(Pool2d, AvgForwardAndBackward) {
   const auto x = uniform<float>(shape().x_size(), 4), dy = uniform<float>(shape().y_size(), 5);
   GuardedBuffer<float> y(shape().y_size()), expected(shape().y_size());
   reference::avg_pool2d_forward(x.data(), expected.data(), shape(), context_);
-  backend().avg_forward(x.data(), y.data(), shape(), context_);
+  functions().avg_forward(x.data(), y.data(), shape(), context_);
   EXPECT_TRUE(all_close(y, expected, {1e-6, 1e-6}, y_dims()));  // up to 36 float additions of values below 1
   EXPECT_TRUE(y.intact());
   GuardedBuffer<float> dx(shape().x_size()), expected_dx(shape().x_size());
   reference::avg_pool2d_backward(dy.data(), expected_dx.data(), shape(), context_);
-  backend().avg_backward(dy.data(), dx.data(), shape(), context_);
+  functions().avg_backward(dy.data(), dx.data(), shape(), context_);
   EXPECT_TRUE(all_close(dx, expected_dx, {1e-6, 1e-6}, x_dims(shape())));
   EXPECT_TRUE(dx.intact());
+}
+
+TEST_P(Pool2d, TensorsNeedNoAlignmentBeyondTheirValues) {
+  const auto x = uniform<float>(shape().x_size() + 1, 8), dy = uniform<float>(shape().y_size() + 1, 9);
+  const auto run = [&](size_t x_offset, size_t y_offset, size_t index_offset) {
+    const Values<float> x_from(x.begin() + 1 - x_offset, x.end()), dy_from(dy.begin() + 1 - y_offset, dy.end());
+    Values<float> y(static_cast<size_t>(shape().y_size()) + y_offset, 5.0f), dx(x.size(), 5.0f);
+    Values<uint8_t> index(y.size() + index_offset);
+    functions().max_forward(x_from.data() + x_offset, y.data() + y_offset, index.data() + index_offset, shape(),
+                            context_);
+    functions().max_backward(dy_from.data() + y_offset, index.data() + index_offset, dx.data() + x_offset, shape(),
+                             context_);
+    Values<float> results(y.begin() + static_cast<int64_t>(y_offset), y.end());
+    results.insert(results.end(), dx.begin() + static_cast<int64_t>(x_offset), dx.end() - 1 + x_offset);
+    return results;
+  };
+  const auto aligned = run(0, 0, 0);
+  EXPECT_TRUE(all_equal(run(1, 0, 0), aligned));
+  EXPECT_TRUE(all_equal(run(0, 1, 0), aligned));
+  EXPECT_TRUE(all_equal(run(0, 0, 1), aligned));
 }
 
 TEST_P(Pool2d, NumberOfThreadsDoesNotMatter) {
@@ -134,9 +157,9 @@ TEST_P(Pool2d, NumberOfThreadsDoesNotMatter) {
     TestContext context(threads);
     Values<float> y(static_cast<size_t>(shape().y_size())), max_dx(x.size()), avg_dx(x.size());
     Values<uint8_t> index(y.size());
-    backend().max_forward(x.data(), y.data(), index.data(), shape(), context);
-    backend().max_backward(dy.data(), index.data(), max_dx.data(), shape(), context);
-    backend().avg_backward(dy.data(), avg_dx.data(), shape(), context);
+    functions().max_forward(x.data(), y.data(), index.data(), shape(), context);
+    functions().max_backward(dy.data(), index.data(), max_dx.data(), shape(), context);
+    functions().avg_backward(dy.data(), avg_dx.data(), shape(), context);
     y.insert(y.end(), max_dx.begin(), max_dx.end());
     y.insert(y.end(), avg_dx.begin(), avg_dx.end());
     return y;
@@ -144,28 +167,28 @@ TEST_P(Pool2d, NumberOfThreadsDoesNotMatter) {
   EXPECT_TRUE(all_equal(run(3), run(1)));
 }
 
-INSTANTIATE_TEST_SUITE_P(, Pool2d, on_cpu(pool_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(, Pool2d, on_every_backend(pool_cases()), case_name);
 
-class AdaptivePool2d : public testing::TestWithParam<OnBackend<AdaptiveCase>> {};
+class AdaptivePool2d : public BackendTest<OnBackend<AdaptiveCase>> {};
 
 TEST_P(AdaptivePool2d, ForwardAndBackward) {
-  const PoolFunctions& backend = kPool[GetParam().backend];
+  const PoolFunctions& functions = kPool[backend()];
   const AdaptivePool2dShape& shape = GetParam().value.shape;
   TestContext context;
   const auto x = uniform<float>(shape.x_size(), 1), dy = uniform<float>(shape.y_size(), 2);
   GuardedBuffer<float> y(shape.y_size()), expected(shape.y_size());
   reference::adaptive_avg_pool2d_forward(x.data(), expected.data(), shape, context);
-  backend.adaptive_forward(x.data(), y.data(), shape, context);
+  functions.adaptive_forward(x.data(), y.data(), shape, context);
   EXPECT_TRUE(all_close(y, expected, {1e-6, 1e-6}));  // up to 49 float additions of values below 1
   EXPECT_TRUE(y.intact());
   GuardedBuffer<float> dx(shape.x_size()), expected_dx(shape.x_size());
   reference::adaptive_avg_pool2d_backward(dy.data(), expected_dx.data(), shape, context);
-  backend.adaptive_backward(dy.data(), dx.data(), shape, context);
+  functions.adaptive_backward(dy.data(), dx.data(), shape, context);
   EXPECT_TRUE(all_close(dx, expected_dx, {1e-6, 1e-6}, x_dims(shape)));
   EXPECT_TRUE(dx.intact());
 }
 
-INSTANTIATE_TEST_SUITE_P(, AdaptivePool2d, on_cpu(adaptive_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(, AdaptivePool2d, on_every_backend(adaptive_cases()), case_name);
 
 TEST(PoolReference, MaxTakesTheFirstOfEqualsAndNanBeforeAll) {
   TestContext context;
@@ -228,27 +251,27 @@ TEST(PoolReference, GradientsAgreeWithFiniteDifferences) {
   }
 }
 
-class PoolErrors : public testing::TestWithParam<Backend> {};
+class PoolErrors : public BackendTest<Backend> {};
 
 TEST_P(PoolErrors, NameTheOpAndItsSizes) {
-  const PoolFunctions& backend = kPool[GetParam()];
+  const PoolFunctions& functions = kPool[backend()];
   TestContext context;
   float x = 0, y = 0;
   uint8_t index = 0;
   const auto shape = pool(1, 2, 2, 1, 3, 2);
-  EXPECT_TRUE(throws_with<ShapeError>([&] { backend.max_forward(&x, &y, &index, shape, context); },
+  EXPECT_TRUE(throws_with<ShapeError>([&] { functions.max_forward(&x, &y, &index, shape, context); },
                                       {"pool2d", "[1,2,2,1]", "3x3", "larger input"}));
-  EXPECT_TRUE(throws_with<ShapeError>([&] { backend.max_backward(&y, &index, &x, shape, context); }, {"pool2d"}));
-  EXPECT_TRUE(throws_with<ShapeError>([&] { backend.avg_forward(&x, &y, shape, context); }, {"pool2d"}));
-  EXPECT_TRUE(throws_with<ShapeError>([&] { backend.avg_backward(&y, &x, shape, context); }, {"pool2d"}));
+  EXPECT_TRUE(throws_with<ShapeError>([&] { functions.max_backward(&y, &index, &x, shape, context); }, {"pool2d"}));
+  EXPECT_TRUE(throws_with<ShapeError>([&] { functions.avg_forward(&x, &y, shape, context); }, {"pool2d"}));
+  EXPECT_TRUE(throws_with<ShapeError>([&] { functions.avg_backward(&y, &x, shape, context); }, {"pool2d"}));
   EXPECT_TRUE(throws_with<ShapeError>(
       [&] {
-        backend.adaptive_forward(&x, &y, {1, 2, 2, 1, 0, 1}, context);
+        functions.adaptive_forward(&x, &y, {1, 2, 2, 1, 0, 1}, context);
       },
       {"adaptive_avg_pool2d"}));
 }
 
-INSTANTIATE_TEST_SUITE_P(, PoolErrors, testing::Values(Backend::cpu), backend_name);
+INSTANTIATE_TEST_SUITE_P(, PoolErrors, testing::ValuesIn(backends()), backend_name);
 
 }  // namespace
 }  // namespace striate::test

@@ -1,0 +1,281 @@
+// Local response normalisation across channels. A block takes some whole rows: the squares of a row's channels go to
+// shared memory, with zeros on both sides, and windows are summed from there, so that x (and dy) is read once and y
+// (dx) written once: bound by DRAM, 8 (12) bytes a value. A thread has four neighbouring channels and reads their
+// windows as three aligned vectors where the window reaches 4 channels or less to each side; else it has one channel.
+// The backward pass puts the terms dy·x·s^(−β−1) where the squares were and sums the mirrored window. Sums run in the
+// order of the channels: the same bits every run. Krizhevsky et al. 2012, §3.3.
+#include "kernels/gpu/channels.h"
+#include "kernels/gpu/index.h"
+#include "kernels/gpu/launch.h"
+#include "kernels/gpu/shared.h"
+#include "kernels/local_response_norm/local_response_norm.h"
+
+namespace striate::cuda {
+
+namespace {
+
+using gpu::all_channels;
+using gpu::Channels;
+using gpu::load_channels;
+using gpu::load_written_channels;
+using gpu::store_channels;
+
+constexpr int kMaxThreads = 1024;
+constexpr int kReach = 4;  // channels on each side that a thread of four channels sees
+
+struct Norm {
+  int rows, C;
+  int before, after;  // the window is c − before … c + after, cut at the row's ends
+  float k, alpha, beta;
+};
+
+// s^−β, s > 0. r·√r of r = s^−1/2 is good to 4 roundings; powf to 4.
+__device__ __forceinline__ float inverse_power(float s, float beta) {
+  if (beta == 0.75f) {
+    const float r = rsqrtf(s);
+    return r * sqrtf(r);
+  }
+  if (beta == 0.5f) return rsqrtf(s);
+  if (beta == 1.0f) return 1.0f / s;
+  return powf(s, -beta);
+}
+
+// ---- rows in shared memory ----
+
+// The block's rows, each with `pad` zeros before it; the last one with zeros after it too. A row's zeros before are
+// those after the row above.
+struct PaddedRows {
+  float* values;
+  int pad, stride;
+
+  __device__ __forceinline__ float* row(unsigned i) const { return values + static_cast<int>(i) * stride + pad; }
+};
+
+template <int kChannels>
+__host__ __device__ inline int pad_of(const Norm& norm) {
+  return kChannels == 4 ? kReach : max(norm.before, norm.after);
+}
+
+template <int kChannels>
+__device__ __forceinline__ PaddedRows padded_rows(const Norm& norm) {
+  const int pad = pad_of<kChannels>(norm);
+  return {gpu::dynamic_shared<float>(), pad, norm.C + pad};
+}
+
+template <int kChannels>
+__device__ __forceinline__ void zero_pads(const PaddedRows& rows, int C) {
+  const auto zero = all_channels<kChannels>(0.0f);
+  const bool last = threadIdx.y == blockDim.y - 1;
+  for (int i = static_cast<int>(threadIdx.x) * kChannels; i < rows.pad; i += static_cast<int>(blockDim.x) * kChannels) {
+    store_channels(rows.row(threadIdx.y) - rows.pad + i, zero);
+    if (last) store_channels(rows.row(threadIdx.y) + C + i, zero);
+  }
+}
+
+// Σ of c − before … c + after for the thread's channels c, from `values`, where its first one lies. `own` is what lies
+// there.
+template <int kChannels>
+__device__ __forceinline__ Channels<kChannels> window_sums(const float* values, const Channels<kChannels>& own,
+                                                           int before, int after) {
+  auto sum = all_channels<kChannels>(0.0f);
+  if constexpr (kChannels == 4) {
+    const auto low = load_written_channels<4>(values - 4), high = load_written_channels<4>(values + 4);
+    float near[12];
+    for (int i = 0; i < 4; ++i) {
+      near[i] = low[i];
+      near[4 + i] = own[i];
+      near[8 + i] = high[i];
+    }
+    for (int distance = -kReach; distance <= kReach; ++distance) {
+      if (distance < -before || distance > after) continue;
+      for (int i = 0; i < 4; ++i) sum[i] += near[4 + i + distance];
+    }
+  } else {
+    for (int i = -before; i <= after; ++i) sum[0] += values[i];
+  }
+  return sum;
+}
+
+// The thread's place: channels c … of row `row`, or none.
+struct Place {
+  int64_t at;
+  int c;
+  bool inside;
+};
+
+template <int kChannels>
+__device__ __forceinline__ Place place_of(const Norm& norm) {
+  const int c = static_cast<int>(threadIdx.x) * kChannels;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  return {row * norm.C + c, c, row < norm.rows};
+}
+
+template <int kChannels>
+__global__ void __launch_bounds__(kMaxThreads)
+    forward_kernel(const float* __restrict__ x, float* __restrict__ y, Norm norm) {
+  const Place place = place_of<kChannels>(norm);
+  const PaddedRows squares = padded_rows<kChannels>(norm);
+  auto value = place.inside ? load_channels<kChannels>(x + place.at) : all_channels<kChannels>(0.0f);
+  Channels<kChannels> square;
+  for (int i = 0; i < kChannels; ++i) square[i] = value[i] * value[i];
+  float* own = squares.row(threadIdx.y) + place.c;
+  store_channels(own, square);
+  zero_pads<kChannels>(squares, norm.C);
+  __syncthreads();
+  if (!place.inside) return;
+  const auto sum = window_sums(own, square, norm.before, norm.after);
+  for (int i = 0; i < kChannels; ++i) value[i] *= inverse_power(fmaf(norm.alpha, sum[i], norm.k), norm.beta);
+  store_channels(y + place.at, value);
+}
+
+// dx_c = dy_c·s_c^−β − 2αβ·x_c·Σ dy_c'·x_c'·s_c'^(−β−1) over the channels c' whose window holds c.
+template <int kChannels>
+__global__ void __launch_bounds__(kMaxThreads)
+    backward_kernel(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dx, Norm norm) {
+  const Place place = place_of<kChannels>(norm);
+  const PaddedRows rows = padded_rows<kChannels>(norm);
+  const auto none = all_channels<kChannels>(0.0f);
+  const auto value = place.inside ? load_channels<kChannels>(x + place.at) : none;
+  auto gradient = place.inside ? load_channels<kChannels>(dy + place.at) : none;
+  Channels<kChannels> term;
+  for (int i = 0; i < kChannels; ++i) term[i] = value[i] * value[i];
+  float* own = rows.row(threadIdx.y) + place.c;
+  store_channels(own, term);
+  zero_pads<kChannels>(rows, norm.C);
+  __syncthreads();
+  auto sum = window_sums(own, term, norm.before, norm.after);
+  for (int i = 0; i < kChannels; ++i) {
+    const float scale = fmaf(norm.alpha, sum[i], norm.k);
+    gradient[i] *= inverse_power(scale, norm.beta);
+    term[i] = gradient[i] * value[i] / scale;
+  }
+  __syncthreads();
+  store_channels(own, term);
+  __syncthreads();
+  if (!place.inside) return;
+  sum = window_sums(own, term, norm.after, norm.before);
+  const float slope = -2.0f * norm.alpha * norm.beta;
+  for (int i = 0; i < kChannels; ++i) gradient[i] = fmaf(slope * value[i], sum[i], gradient[i]);
+  store_channels(dx + place.at, gradient);
+}
+
+// ---- rows longer than a block, which no known network has: windows are read from x as they come ----
+
+__device__ __forceinline__ float long_row_scale(const float* row, int c, const Norm& norm) {
+  float sum = 0.0f;
+  for (int i = max(0, c - norm.before); i <= min(norm.C - 1, c + norm.after); ++i) sum += row[i] * row[i];
+  return fmaf(norm.alpha, sum, norm.k);
+}
+
+__global__ void long_forward_kernel(const float* __restrict__ x, float* __restrict__ y, Norm norm, unsigned blocks) {
+  const int c = static_cast<int>(blockIdx.x % blocks * blockDim.x + threadIdx.x);
+  const int64_t first = static_cast<int64_t>(blockIdx.x / blocks) * norm.C;
+  if (c >= norm.C) return;
+  y[first + c] = x[first + c] * inverse_power(long_row_scale(x + first, c, norm), norm.beta);
+}
+
+__global__ void long_backward_kernel(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dx,
+                                     Norm norm, unsigned blocks) {
+  const int c = static_cast<int>(blockIdx.x % blocks * blockDim.x + threadIdx.x);
+  const int64_t first = static_cast<int64_t>(blockIdx.x / blocks) * norm.C;
+  if (c >= norm.C) return;
+  const float *row = x + first, *gradient = dy + first;
+  float sum = 0.0f;
+  for (int i = max(0, c - norm.after); i <= min(norm.C - 1, c + norm.before); ++i) {
+    const float scale = long_row_scale(row, i, norm);
+    sum += gradient[i] * inverse_power(scale, norm.beta) * row[i] / scale;
+  }
+  const float direct = gradient[c] * inverse_power(long_row_scale(row, c, norm), norm.beta);
+  dx[first + c] = fmaf(-2.0f * norm.alpha * norm.beta * row[c], sum, direct);
+}
+
+// ---- launchers ----
+
+Norm norm_of(const LocalResponseNormShape& shape) {
+  // A window never needs to reach beyond the row.
+  const auto reach = [&](int64_t channels) { return static_cast<int>(min(channels, shape.C - 1)); };
+  Norm norm;
+  norm.rows = gpu::index_32(shape.rows, "local_response_norm: rows");
+  norm.C = gpu::index_32(shape.C, "local_response_norm: channels");
+  norm.before = reach(shape.size / 2);
+  norm.after = reach((shape.size - 1) / 2);
+  norm.k = shape.k;
+  norm.alpha = shape.scale_alpha();
+  norm.beta = shape.beta;
+  return norm;
+}
+
+struct Blocks {
+  dim3 blocks, threads;
+  size_t shared_bytes;
+};
+
+// Rows of a block: about 256 threads, and whole warps where that can be.
+template <int kChannels>
+Blocks blocks_of(const Norm& norm) {
+  const auto threads = static_cast<unsigned>(norm.C / kChannels);
+  unsigned rows = max(1u, 256 / threads);
+  for (unsigned fewer = rows; fewer > 0 && fewer > rows / 2; --fewer) {
+    if (fewer * threads % 32 == 0) {
+      rows = fewer;
+      break;
+    }
+  }
+  rows = min(rows, static_cast<unsigned>(norm.rows));
+  const int pad = pad_of<kChannels>(norm);
+  const size_t values = static_cast<size_t>(rows) * static_cast<size_t>(norm.C + pad) + static_cast<size_t>(pad);
+  return {dim3((static_cast<unsigned>(norm.rows) + rows - 1) / rows), dim3(threads, rows), values * sizeof(float)};
+}
+
+// Calls by_rows(channels a thread takes), or by_values(blocks a row, grid) where a row is longer than a block.
+template <typename ByRows, typename ByValues>
+void choose(const Norm& norm, std::initializer_list<const void*> tensors, ByRows&& by_rows, ByValues&& by_values) {
+  gpu::with_channels(norm.C, tensors, [&](auto channels) {
+    if (channels == 4 && norm.before <= kReach && norm.after <= kReach && norm.C / 4 <= kMaxThreads) {
+      by_rows(channels);
+    } else if (norm.C <= kMaxThreads) {
+      by_rows(std::integral_constant<int, 1>());
+    } else {
+      const auto blocks = (static_cast<unsigned>(norm.C) + 255) / 256;
+      const int grid = gpu::index_32(int64_t{norm.rows} * blocks, "local_response_norm: blocks");
+      by_values(blocks, dim3(static_cast<unsigned>(grid)));
+    }
+  });
+}
+
+}  // namespace
+
+void local_response_norm_forward(const float* x, float* y, const LocalResponseNormShape& shape, Context& context) {
+  shape.check();
+  if (shape.rows == 0) return;
+  const Norm norm = norm_of(shape);
+  choose(
+      norm, {x, y},
+      [&](auto channels) {
+        constexpr int kChannels = decltype(channels)::value;
+        const Blocks b = blocks_of<kChannels>(norm);
+        gpu::launch(forward_kernel<kChannels>, b.blocks, b.threads, b.shared_bytes, *context.stream, x, y, norm);
+      },
+      [&](unsigned blocks, dim3 grid) {
+        gpu::launch(long_forward_kernel, grid, 256, 0, *context.stream, x, y, norm, blocks);
+      });
+}
+
+void local_response_norm_backward(const float* x, const float* dy, float* dx, const LocalResponseNormShape& shape,
+                                  Context& context) {
+  shape.check();
+  if (shape.rows == 0) return;
+  const Norm norm = norm_of(shape);
+  choose(
+      norm, {x, dy, dx},
+      [&](auto channels) {
+        constexpr int kChannels = decltype(channels)::value;
+        const Blocks b = blocks_of<kChannels>(norm);
+        gpu::launch(backward_kernel<kChannels>, b.blocks, b.threads, b.shared_bytes, *context.stream, x, dy, dx, norm);
+      },
+      [&](unsigned blocks, dim3 grid) {
+        gpu::launch(long_backward_kernel, grid, 256, 0, *context.stream, x, dy, dx, norm, blocks);
+      });
+}
+
+}  // namespace striate::cuda
