@@ -38,4 +38,10 @@ void activation_backward(Activation activation, const float* saved, const float*
                          Context& context);
 }  // namespace cpu
 
+namespace cuda {
+void activation_forward(Activation activation, const float* x, float* y, int64_t n, Context& context);
+void activation_backward(Activation activation, const float* saved, const float* dy, float* dx, int64_t n,
+                         Context& context);
+}  // namespace cuda
+
 }  // namespace striate

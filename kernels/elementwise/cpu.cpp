@@ -3,7 +3,7 @@
 
 #include <numeric>
 
-#include "kernels/error.h"
+#include "kernels/elementwise/check.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/elementwise/cpu.cpp"
@@ -103,8 +103,7 @@ void scale(const float* x, float* y, float factor, int64_t n, Context& context) 
 }
 
 void add(const float* a, const float* b, float* y, int64_t n, Activation activation, Context& context) {
-  require<ShapeError>(derivative_from_output(activation),
-                      "add: only an activation whose derivative follows from its output can be fused");
+  check_fused_into_add(activation);
   HWY_DYNAMIC_DISPATCH(AddActivation)(a, b, y, n, activation, context);
 }
 

@@ -38,4 +38,13 @@ void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* s
                   Context& context);
 }  // namespace cpu
 
+namespace cuda {
+void fill(float* y, float value, int64_t n, Context& context);
+void scale(const float* x, float* y, float factor, int64_t n, Context& context);
+void add(const float* a, const float* b, float* y, int64_t n, Activation activation, Context& context);
+void accumulate(const float* x, float* y, int64_t n, Context& context);
+void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
+                  Context& context);
+}  // namespace cuda
+
 }  // namespace striate

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/error.h"
+#include "kernels/elementwise/check.h"
 
 namespace striate::reference {
 
@@ -18,8 +18,7 @@ void scale(const T* x, T* y, T factor, int64_t n, Context&) {
 
 template <typename T>
 void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context) {
-  require<ShapeError>(derivative_from_output(activation),
-                      "add: only an activation whose derivative follows from its output can be fused");
+  check_fused_into_add(activation);
   for (int64_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
   activation_forward(activation, y, y, n, context);
 }

@@ -21,7 +21,8 @@ struct ActivationFunctions {
 };
 
 constexpr BackendTable<ActivationFunctions> kActivation = {
-    .cpu = {&cpu::activation_forward, &cpu::activation_backward}};
+    .cpu = {&cpu::activation_forward, &cpu::activation_backward},
+    .cuda = {&cuda::activation_forward, &cuda::activation_backward}};
 
 struct ActivationCase {
   std::string name;
@@ -39,9 +40,9 @@ std::vector<ActivationCase> activation_cases() {
           {"silu", Activation::silu, {1e-7, 2e-6}}};
 }
 
-class ActivationTest : public testing::TestWithParam<OnBackend<ActivationCase>> {
+class ActivationTest : public BackendTest<OnBackend<ActivationCase>> {
  protected:
-  const ActivationFunctions& backend() const { return kActivation[GetParam().backend]; }
+  const ActivationFunctions& functions() const { return kActivation[backend()]; }
   Activation activation() const { return GetParam().value.activation; }
 
   // Values near 0 and far from it, both zeros, NaN.
@@ -61,9 +62,9 @@ TEST_P(ActivationTest, ForwardForEveryLength) {
     const auto x = inputs(n, 1);
     GuardedBuffer<float> y(n), expected(n), in_place(x);
     reference::activation_forward(activation(), x.data(), expected.data(), n, context_);
-    backend().forward(activation(), x.data(), y.data(), n, context_);
+    functions().forward(activation(), x.data(), y.data(), n, context_);
     EXPECT_TRUE(all_close(y, expected, GetParam().value.tolerance)) << n;
-    backend().forward(activation(), in_place.data(), in_place.data(), n, context_);
+    functions().forward(activation(), in_place.data(), in_place.data(), n, context_);
     EXPECT_TRUE(all_equal(in_place, y));
     EXPECT_TRUE(y.intact() && in_place.intact());
   }
@@ -75,11 +76,11 @@ TEST_P(ActivationTest, BackwardForEveryLength) {
     const auto dy = uniform<float>(n, 3);
     GuardedBuffer<float> dx(n), expected(n), in_place(dy);
     reference::activation_backward(activation(), saved.data(), dy.data(), expected.data(), n, context_);
-    backend().backward(activation(), saved.data(), dy.data(), dx.data(), n, context_);
+    functions().backward(activation(), saved.data(), dy.data(), dx.data(), n, context_);
     // The derivative of gelu and silu adds terms up to x·φ: an ulp of each.
     EXPECT_TRUE(all_close(dx, expected, {5 * GetParam().value.tolerance.absolute, GetParam().value.tolerance.relative}))
         << n;
-    backend().backward(activation(), saved.data(), in_place.data(), in_place.data(), n, context_);
+    functions().backward(activation(), saved.data(), in_place.data(), in_place.data(), n, context_);
     EXPECT_TRUE(all_equal(in_place, dx));
     EXPECT_TRUE(dx.intact() && in_place.intact());
   }
@@ -91,14 +92,25 @@ TEST_P(ActivationTest, FarValuesNeitherOverflowNorVanish) {
   const Values<float> ones(x.size(), 1.0f);
   GuardedBuffer<float> y(n), expected(n);
   reference::activation_forward(activation(), x.data(), expected.data(), n, context_);
-  backend().forward(activation(), x.data(), y.data(), n, context_);
+  functions().forward(activation(), x.data(), y.data(), n, context_);
   EXPECT_TRUE(all_close(y, expected, {1e-30, 1e-5}));
   reference::activation_backward(activation(), x.data(), ones.data(), expected.data(), n, context_);
-  backend().backward(activation(), x.data(), ones.data(), y.data(), n, context_);
+  functions().backward(activation(), x.data(), ones.data(), y.data(), n, context_);
   EXPECT_TRUE(all_close(y, expected, {1e-30, 1e-5}));
 }
 
-INSTANTIATE_TEST_SUITE_P(, ActivationTest, on_cpu(activation_cases()), case_name);
+TEST_P(ActivationTest, PointersThatNoVectorFits) {
+  constexpr int64_t n = 1003;
+  auto x = inputs(n + 1, 1);
+  GuardedBuffer<float> y(n + 1, 0.5f), expected(n, 0.0f);
+  reference::activation_forward(activation(), x.data() + 1, expected.data(), n, context_);
+  functions().forward(activation(), x.data() + 1, y.data() + 1, n, context_);
+  EXPECT_EQ(y[0], 0.5f);
+  EXPECT_TRUE(all_close(Values<float>(y.data() + 1, y.data() + n + 1), expected, GetParam().value.tolerance));
+  EXPECT_TRUE(y.intact());
+}
+
+INSTANTIATE_TEST_SUITE_P(, ActivationTest, on_every_backend(activation_cases()), case_name);
 
 TEST(ActivationReference, GivesKnownValues) {
   TestContext context;

@@ -1,0 +1,123 @@
+// Maps, four floats a thread and step (kernels/gpu/map.h), bound by memory: one read of each input, one write of the
+// output.
+#include "kernels/elementwise/elementwise.h"
+
+#include "kernels/elementwise/check.h"
+#include "kernels/gpu/launch.h"
+#include "kernels/gpu/map.h"
+
+namespace striate::cuda {
+
+namespace {
+
+__global__ void __launch_bounds__(gpu::kMapThreads) fill_kernel(float* y, float value, int64_t n, bool vectors) {
+  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+    for (float& v : part.value) v = value;
+    part.store(y + i);
+  });
+}
+
+__global__ void __launch_bounds__(gpu::kMapThreads)
+    scale_kernel(const float* x, float* y, float factor, int64_t n, bool vectors) {
+  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+    part = part.load(x + i);
+    for (float& v : part.value) v = factor * v;
+    part.store(y + i);
+  });
+}
+
+__global__ void __launch_bounds__(gpu::kMapThreads)
+    add_kernel(const float* a, const float* b, float* y, int64_t n, Activation activation, bool vectors) {
+  // none, relu and leaky_relu are one formula: the sum where it is positive or NaN, else slope·sum (slope 1, 0, 0.01).
+  const float slope = activation == Activation::relu ? 0.0f : activation == Activation::leaky_relu ? kLeakySlope : 1.0f;
+  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+    const auto other = part.load(b + i);
+    part = part.load(a + i);
+    for (int j = 0; j < part.width; ++j) {
+      const float sum = part.value[j] + other.value[j];
+      const float below = slope == 0.0f ? 0.0f : slope * sum;  // not 0·sum, which is NaN for −∞
+      part.value[j] = sum <= 0.0f ? below : sum;
+    }
+    part.store(y + i);
+  });
+}
+
+__global__ void __launch_bounds__(gpu::kMapThreads)
+    accumulate_kernel(const float* x, float* y, int64_t n, bool vectors) {
+  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+    const auto more = part.load(x + i);
+    part = part.load(y + i);
+    for (int j = 0; j < part.width; ++j) part.value[j] += more.value[j];
+    part.store(y + i);
+  });
+}
+
+// Four bytes in, four floats out: the stores, four fifths of the traffic, are the full 16 bytes. A thread keeps the
+// channel of its next element, so that nothing is divided but at the start.
+__global__ void __launch_bounds__(gpu::kMapThreads)
+    normalize_u8_kernel(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t n,
+                        unsigned channels, bool vectors) {
+  const unsigned thread = blockIdx.x * blockDim.x + threadIdx.x, threads = gridDim.x * blockDim.x;
+  const unsigned width = vectors ? 4 : 1;
+  unsigned channel = width * thread % channels;
+  const unsigned channel_step = width * threads % channels;
+  gpu::map_elements(n, vectors, [&](int64_t i, auto part) {
+    unsigned bytes;
+    if constexpr (part.width == 4) {
+      bytes = *reinterpret_cast<const unsigned*>(x + i);
+    } else {
+      bytes = x[i];
+      // The last n mod 4 elements do not follow the thread's own.
+      if (vectors) channel = static_cast<unsigned>(static_cast<uint64_t>(i) % channels);
+    }
+    unsigned c = channel;
+    for (float& v : part.value) {
+      v = fmaf(static_cast<float>(bytes & 0xFFu), __ldg(scale + c), __ldg(shift + c));
+      bytes >>= 8;
+      c = c + 1 == channels ? 0 : c + 1;
+    }
+    part.store(y + i);
+    channel += channel_step;
+    if (channel >= channels) channel -= channels;
+  });
+}
+
+}  // namespace
+
+void fill(float* y, float value, int64_t n, Context& context) {
+  if (n == 0) return;
+  const bool vectors = gpu::aligned_16(y);
+  gpu::launch(fill_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, y, value, n, vectors);
+}
+
+void scale(const float* x, float* y, float factor, int64_t n, Context& context) {
+  if (n == 0) return;
+  const bool vectors = gpu::aligned_16(x, y);
+  gpu::launch(scale_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, factor, n,
+              vectors);
+}
+
+void add(const float* a, const float* b, float* y, int64_t n, Activation activation, Context& context) {
+  check_fused_into_add(activation);
+  if (n == 0) return;
+  const bool vectors = gpu::aligned_16(a, b, y);
+  gpu::launch(add_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, a, b, y, n, activation,
+              vectors);
+}
+
+void accumulate(const float* x, float* y, int64_t n, Context& context) {
+  if (n == 0) return;
+  const bool vectors = gpu::aligned_16(x, y);
+  gpu::launch(accumulate_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n, vectors);
+}
+
+void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
+                  Context& context) {
+  const int64_t n = rows * channels;
+  if (n == 0) return;
+  const bool vectors = gpu::aligned_16(x, y);
+  gpu::launch(normalize_u8_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, scale,
+              shift, n, static_cast<unsigned>(channels), vectors);
+}
+
+}  // namespace striate::cuda
