@@ -54,4 +54,10 @@ void dropout_backward(const float* dy, float* dx, const DropoutShape& shape, con
                       Context& context);
 }  // namespace cpu
 
+namespace cuda {
+void dropout_forward(const float* x, float* y, const DropoutShape& shape, const DropoutState* state, Context& context);
+void dropout_backward(const float* dy, float* dx, const DropoutShape& shape, const DropoutState* state,
+                      Context& context);
+}  // namespace cuda
+
 }  // namespace striate

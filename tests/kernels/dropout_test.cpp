@@ -22,7 +22,8 @@ struct DropoutFunctions {
   decltype(&cpu::dropout_backward) backward;
 };
 
-constexpr BackendTable<DropoutFunctions> kDropout = {.cpu = {&cpu::dropout_forward, &cpu::dropout_backward}};
+constexpr BackendTable<DropoutFunctions> kDropout = {.cpu = {&cpu::dropout_forward, &cpu::dropout_backward},
+                                                     .cuda = {&cuda::dropout_forward, &cuda::dropout_backward}};
 
 struct DropoutCase {
   std::string name;
@@ -45,18 +46,20 @@ std::vector<DropoutCase> dropout_cases() {
   };
 }
 
-class Dropout : public testing::TestWithParam<OnBackend<DropoutCase>> {
+class Dropout : public BackendTest<OnBackend<DropoutCase>> {
  protected:
-  const DropoutFunctions& backend() const { return kDropout[GetParam().backend]; }
+  const DropoutFunctions& functions() const { return kDropout[backend()]; }
   const DropoutCase& value() const { return GetParam().value; }
   const DropoutShape& shape() const { return value().shape; }
+  Values<DropoutState> state() const { return {value().state}; }
 };
 
 TEST_P(Dropout, DropsExactlyWhereTheDrawIsBelowP) {
   TestContext context(3);
+  const auto state = this->state();
   auto x = uniform<float>(shape().size(), 1, 1.0, 2.0);
   GuardedBuffer<float> y(shape().size()), in_place(x);
-  backend().forward(x.data(), y.data(), shape(), &value().state, context);
+  functions().forward(x.data(), y.data(), shape(), state.data(), context);
   for (int64_t i = 0; i < shape().size(); ++i) {
     const uint64_t element =
         value().state.first_sample * static_cast<uint64_t>(shape().features) + static_cast<uint64_t>(i);
@@ -67,34 +70,36 @@ TEST_P(Dropout, DropsExactlyWhereTheDrawIsBelowP) {
     }
   }
   EXPECT_TRUE(y.intact());
-  backend().forward(in_place.data(), in_place.data(), shape(), &value().state, context);
+  functions().forward(in_place.data(), in_place.data(), shape(), state.data(), context);
   EXPECT_TRUE(all_equal(in_place, y));
   EXPECT_TRUE(in_place.intact());
 }
 
 TEST_P(Dropout, AgreesWithTheReferenceAndDropsNanToo) {
   TestContext context;
+  const auto state = this->state();
   auto x = uniform<float>(shape().size(), 1);
   for (size_t i = 0; i < x.size(); i += 7) x[i] = NAN;
   GuardedBuffer<float> y(shape().size()), expected(shape().size());
-  reference::dropout_forward(x.data(), expected.data(), shape(), &value().state, context);
-  backend().forward(x.data(), y.data(), shape(), &value().state, context);
+  reference::dropout_forward(x.data(), expected.data(), shape(), state.data(), context);
+  functions().forward(x.data(), y.data(), shape(), state.data(), context);
   EXPECT_TRUE(all_close(y, expected, {0, 2e-7}));  // a product with the rounded 1/(1 − p) for a division
   GuardedBuffer<float> dx(shape().size());
-  backend().backward(x.data(), dx.data(), shape(), &value().state, context);
+  functions().backward(x.data(), dx.data(), shape(), state.data(), context);
   EXPECT_TRUE(all_equal(dx, y));  // the backward is the same map
   EXPECT_TRUE(y.intact() && dx.intact());
 }
 
-INSTANTIATE_TEST_SUITE_P(, Dropout, on_cpu(dropout_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(, Dropout, on_every_backend(dropout_cases()), case_name);
 
-class DropoutMask : public testing::TestWithParam<Backend> {
+class DropoutMask : public BackendTest<Backend> {
  protected:
   Values<float> mask(const DropoutShape& shape, const DropoutState& state, int threads = 1) const {
     TestContext context(threads);
     const Values<float> ones(static_cast<size_t>(shape.size()), 1.0f);
     Values<float> y(ones.size());
-    kDropout[GetParam()].forward(ones.data(), y.data(), shape, &state, context);
+    const Values<DropoutState> states = {state};
+    kDropout[backend()].forward(ones.data(), y.data(), shape, states.data(), context);
     return y;
   }
 };
@@ -112,6 +117,31 @@ TEST_P(DropoutMask, OfABatchIsThatOfItsPartsInTurn) {
   const auto rest = mask({5, 101, 0.4f, 2}, {7, 1, 4});
   parts.insert(parts.end(), rest.begin(), rest.end());
   EXPECT_TRUE(all_equal(parts, whole));
+}
+
+TEST_P(DropoutMask, IsTheSameBitsOnEveryBackend) {
+  // A row whose length is no multiple of four, from every place within a block of draws.
+  for (const uint64_t first_sample : {0, 1, 2, 3}) {
+    const DropoutShape shape{5, 333, 0.4f, 2};
+    const DropoutState state{7, 1, first_sample};
+    TestContext context;
+    const Values<float> ones(static_cast<size_t>(shape.size()), 1.0f);
+    Values<float> y(ones.size());
+    cpu::dropout_forward(ones.data(), y.data(), shape, &state, context);
+    EXPECT_TRUE(all_equal(mask(shape, state), y)) << first_sample;
+  }
+}
+
+TEST_P(DropoutMask, PointersThatNoVectorFits) {
+  TestContext context;
+  const DropoutShape shape{3, 52, 0.5f, 1};
+  const Values<DropoutState> state = {{7, 1, 2}};
+  const auto x = uniform<float>(shape.size() + 1, 1, 1.0, 2.0);
+  GuardedBuffer<float> y(shape.size() + 1, 0.5f), expected(shape.size() + 1, 0.5f);
+  cpu::dropout_forward(x.data() + 1, expected.data() + 1, shape, state.data(), context);
+  kDropout[backend()].forward(x.data() + 1, y.data() + 1, shape, state.data(), context);
+  EXPECT_TRUE(all_equal(y, expected));
+  EXPECT_TRUE(y.intact());
 }
 
 TEST_P(DropoutMask, ChangesWithSeedStepAndLayerAndKeepsTheRightShare) {
@@ -132,7 +162,7 @@ TEST_P(DropoutMask, RefusesAProbabilityOfOne) {
   EXPECT_TRUE(throws_with<ShapeError>([&] { mask({1, 4, 1.0f, 0}, {}); }, {"dropout", "[0, 1)"}));
 }
 
-INSTANTIATE_TEST_SUITE_P(, DropoutMask, testing::Values(Backend::cpu), backend_name);
+INSTANTIATE_TEST_SUITE_P(, DropoutMask, testing::ValuesIn(backends()), backend_name);
 
 TEST(DropoutReference, GradientAgreesWithFiniteDifferences) {
   TestContext context;
