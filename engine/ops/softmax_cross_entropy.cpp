@@ -30,19 +30,21 @@ CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& labels, f
 
   CrossEntropy result{Tensor::empty({1}, DType::float32, device), Tensor::empty({N}, DType::float32, device),
                       Tensor::empty({N}, DType::int32, device)};
-  Tensor log_sum_exp = Tensor::empty({N}, DType::float32, device);
+  Tensor row_max = Tensor::empty({N}, DType::float32, device);
+  Tensor log_sum = Tensor::empty({N}, DType::float32, device);
   STRIATE_DISPATCH(device, softmax_cross_entropy_forward, logits.data<float>(), labels.data<int32_t>(),
-                   result.loss.data<float>(), result.sample_loss.data<float>(), log_sum_exp.data<float>(),
-                   result.rank.data<int32_t>(), shape, context(device));
+                   result.loss.data<float>(), result.sample_loss.data<float>(), row_max.data<float>(),
+                   log_sum.data<float>(), result.rank.data<int32_t>(), shape, context(device));
   if (!any_requires_grad({logits})) return result;
-  record("softmax_cross_entropy", result.loss, {logits},
-         [logits = logits.detach(), labels, log_sum_exp, shape, device](const Tensor& dloss, Gradients& gradients) {
-           Tensor dlogits = Tensor::empty(logits.shape(), DType::float32, device);
-           STRIATE_DISPATCH(device, softmax_cross_entropy_backward, logits.data<float>(), labels.data<int32_t>(),
-                            log_sum_exp.data<float>(), dloss.data<float>(), dlogits.data<float>(), shape,
-                            context(device));
-           gradients.add(0, std::move(dlogits));
-         });
+  record(
+      "softmax_cross_entropy", result.loss, {logits},
+      [logits = logits.detach(), labels, row_max, log_sum, shape, device](const Tensor& dloss, Gradients& gradients) {
+        Tensor dlogits = Tensor::empty(logits.shape(), DType::float32, device);
+        STRIATE_DISPATCH(device, softmax_cross_entropy_backward, logits.data<float>(), labels.data<int32_t>(),
+                         row_max.data<float>(), log_sum.data<float>(), dloss.data<float>(), dlogits.data<float>(),
+                         shape, context(device));
+        gradients.add(0, std::move(dlogits));
+      });
   return result;
 }
 

@@ -31,7 +31,7 @@ void for_each_row(int64_t N, int64_t classes, Context& context, Fn&& fn) {
 }
 
 // The greatest logit; NaN where any is, or where they are infinite, so that all that follows is NaN too.
-HWY_INLINE float row_max(const float* row, int64_t classes) {
+HWY_INLINE float max_of(const float* row, int64_t classes) {
   const Floats d;
   const auto lowest = hn::Set(d, -kInfinity);
   auto max = lowest;
@@ -95,32 +95,33 @@ void Softmax(const float* logits, float* probabilities, int64_t N, int64_t class
   for_each_row(N, classes, context, [&](int64_t n) HWY_ATTR {
     const float* row = logits + n * classes;
     float* out = probabilities + n * classes;
-    const float sum = exponentials(row, classes, row_max(row, classes), out);
+    const float sum = exponentials(row, classes, max_of(row, classes), out);
     const auto factor = hn::Set(Floats(), 1.0f / sum);
     for_each_vector(0, classes,
                     [&](int64_t c, auto part) HWY_ATTR { part.store(hn::Mul(part.load(out + c), factor), out + c); });
   });
 }
 
-void LossForward(const float* logits, const int32_t* labels, float* sample_loss, float* log_sum_exp, int32_t* rank,
-                 const SoftmaxCrossEntropyShape& shape, Context& context) {
+void LossForward(const float* logits, const int32_t* labels, float* sample_loss, float* row_max, float* log_sum,
+                 int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context) {
   const int64_t classes = shape.classes;
   for_each_row(shape.N, classes, context, [&](int64_t n) HWY_ATTR {
     const float* row = logits + n * classes;
-    const float max = row_max(row, classes);
-    const float log_sum = std::log(exponentials(row, classes, max, nullptr));
-    float loss = (1.0f - shape.smoothing) * (log_sum - (row[labels[n]] - max));
+    const float max = max_of(row, classes);
+    const float log_of_sum = std::log(exponentials(row, classes, max, nullptr));
+    float loss = (1.0f - shape.smoothing) * (log_of_sum - (row[labels[n]] - max));
     if (shape.smoothing > 0.0f) {
-      loss += shape.smoothing * (log_sum - sum_of_shifted(row, classes, max) / static_cast<float>(classes));
+      loss += shape.smoothing * (log_of_sum - sum_of_shifted(row, classes, max) / static_cast<float>(classes));
     }
     sample_loss[n] = loss;
-    log_sum_exp[n] = max + log_sum;
+    row_max[n] = max;
+    log_sum[n] = log_of_sum;
     rank[n] = rank_of(row, classes, labels[n]);
   });
 }
 
-void LossBackward(const float* logits, const int32_t* labels, const float* log_sum_exp, float dloss, float* dlogits,
-                  const SoftmaxCrossEntropyShape& shape, Context& context) {
+void LossBackward(const float* logits, const int32_t* labels, const float* row_max, const float* log_sum, float dloss,
+                  float* dlogits, const SoftmaxCrossEntropyShape& shape, Context& context) {
   const Floats d;
   const int64_t classes = shape.classes;
   const float scale = dloss / static_cast<float>(shape.N);
@@ -129,13 +130,13 @@ void LossBackward(const float* logits, const int32_t* labels, const float* log_s
   for_each_row(shape.N, classes, context, [&](int64_t n) HWY_ATTR {
     const float* row = logits + n * classes;
     float* out = dlogits + n * classes;
-    if (std::isnan(log_sum_exp[n])) {  // Highway's Exp of NaN is not NaN
+    if (std::isnan(log_sum[n])) {  // Highway's Exp of NaN is not NaN
       std::fill(out, out + classes, kNan);
       return;
     }
-    const auto shift = hn::Set(d, log_sum_exp[n]);
+    const auto max = hn::Set(d, row_max[n]), log_of_sum = hn::Set(d, log_sum[n]);
     for_each_vector(0, classes, [&](int64_t c, auto part) HWY_ATTR {
-      const auto p = hn::Exp(d, hn::Sub(part.load(row + c), shift));
+      const auto p = hn::Exp(d, hn::Sub(hn::Sub(part.load(row + c), max), log_of_sum));
       part.store(hn::Mul(hn::Sub(p, uniform), factor), out + c);
     });
     out[labels[n]] -= (1.0f - shape.smoothing) * scale;
@@ -159,24 +160,24 @@ void softmax_forward(const float* logits, float* probabilities, int64_t N, int64
 }
 
 void softmax_cross_entropy_forward(const float* logits, const int32_t* labels, float* loss, float* sample_loss,
-                                   float* log_sum_exp, int32_t* rank, const SoftmaxCrossEntropyShape& shape,
+                                   float* row_max, float* log_sum, int32_t* rank, const SoftmaxCrossEntropyShape& shape,
                                    Context& context) {
   shape.check();
   check_labels(labels, shape);
-  HWY_DYNAMIC_DISPATCH(LossForward)(logits, labels, sample_loss, log_sum_exp, rank, shape, context);
+  HWY_DYNAMIC_DISPATCH(LossForward)(logits, labels, sample_loss, row_max, log_sum, rank, shape, context);
   if (loss == nullptr) return;
   double total = 0.0;
   for (int64_t n = 0; n < shape.N; ++n) total += sample_loss[n];
   *loss = shape.N > 0 ? static_cast<float>(total / static_cast<double>(shape.N)) : 0.0f;
 }
 
-void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, const float* log_sum_exp,
-                                    const float* dloss, float* dlogits, const SoftmaxCrossEntropyShape& shape,
-                                    Context& context) {
+void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, const float* row_max,
+                                    const float* log_sum, const float* dloss, float* dlogits,
+                                    const SoftmaxCrossEntropyShape& shape, Context& context) {
   shape.check();
   check_labels(labels, shape);
   if (shape.N == 0) return;
-  HWY_DYNAMIC_DISPATCH(LossBackward)(logits, labels, log_sum_exp, *dloss, dlogits, shape, context);
+  HWY_DYNAMIC_DISPATCH(LossBackward)(logits, labels, row_max, log_sum, *dloss, dlogits, shape, context);
 }
 
 }  // namespace striate::cpu

@@ -47,8 +47,8 @@ void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t class
 }
 
 template <typename T>
-void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, T* loss, T* sample_loss, T* log_sum_exp,
-                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context&) {
+void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, T* loss, T* sample_loss, T* row_max,
+                                   T* log_sum, int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context&) {
   shape.check();
   check_labels(labels, shape);
   const double smoothing = shape.smoothing;
@@ -56,15 +56,16 @@ void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, T* lo
   for (int64_t n = 0; n < shape.N; ++n) {
     const T* row = logits + n * shape.classes;
     const auto [max, sum] = row_sum(row, shape.classes);
-    const double log_sum = max + std::log(sum);
-    double cross_entropy = (1.0 - smoothing) * (log_sum - row[labels[n]]);
+    const double log_of_sum = std::log(sum);
+    double cross_entropy = (1.0 - smoothing) * (log_of_sum - (row[labels[n]] - max));
     if (smoothing > 0.0) {
       double uniform = 0.0;
-      for (int64_t c = 0; c < shape.classes; ++c) uniform += log_sum - row[c];
+      for (int64_t c = 0; c < shape.classes; ++c) uniform += log_of_sum - (row[c] - max);
       cross_entropy += smoothing * uniform / static_cast<double>(shape.classes);
     }
     sample_loss[n] = static_cast<T>(cross_entropy);
-    log_sum_exp[n] = static_cast<T>(log_sum);
+    row_max[n] = static_cast<T>(max);
+    log_sum[n] = static_cast<T>(log_of_sum);
     rank[n] = rank_of(row, labels[n], shape.classes);
     total += cross_entropy;
   }
@@ -72,26 +73,26 @@ void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, T* lo
 }
 
 template <typename T>
-void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const T* log_sum_exp, const T* dloss,
-                                    T* dlogits, const SoftmaxCrossEntropyShape& shape, Context&) {
+void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const T* row_max, const T* log_sum,
+                                    const T* dloss, T* dlogits, const SoftmaxCrossEntropyShape& shape, Context&) {
   shape.check();
   check_labels(labels, shape);
   const double smoothing = shape.smoothing;
   for (int64_t n = 0; n < shape.N; ++n) {
     for (int64_t c = 0; c < shape.classes; ++c) {
       const int64_t i = n * shape.classes + c;
-      const double p = std::exp(double{logits[i]} - double{log_sum_exp[n]});
+      const double p = std::exp((double{logits[i]} - row_max[n]) - log_sum[n]);
       const double target = (c == labels[n] ? 1.0 - smoothing : 0.0) + smoothing / static_cast<double>(shape.classes);
       dlogits[i] = static_cast<T>((p - target) * *dloss / static_cast<double>(shape.N));
     }
   }
 }
 
-#define STRIATE_INSTANTIATE(T)                                                                   \
-  template void softmax_forward(const T*, T*, int64_t, int64_t, Context&);                       \
-  template void softmax_cross_entropy_forward(const T*, const int32_t*, T*, T*, T*, int32_t*,    \
-                                              const SoftmaxCrossEntropyShape&, Context&);        \
-  template void softmax_cross_entropy_backward(const T*, const int32_t*, const T*, const T*, T*, \
+#define STRIATE_INSTANTIATE(T)                                                                             \
+  template void softmax_forward(const T*, T*, int64_t, int64_t, Context&);                                 \
+  template void softmax_cross_entropy_forward(const T*, const int32_t*, T*, T*, T*, T*, int32_t*,          \
+                                              const SoftmaxCrossEntropyShape&, Context&);                  \
+  template void softmax_cross_entropy_backward(const T*, const int32_t*, const T*, const T*, const T*, T*, \
                                                const SoftmaxCrossEntropyShape&, Context&);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)

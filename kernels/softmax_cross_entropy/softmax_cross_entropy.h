@@ -17,32 +17,49 @@ struct SoftmaxCrossEntropyShape {
 };
 
 // softmax_forward:  probabilities[n,c] = exp(x − max) / Σ exp(x − max). May be in place.
-// forward:   log_sum_exp[n] = log Σ_c exp(logit), sample_loss[n] = −Σ_c t_c·log p_c, rank[n] = the number of classes
-// that
-//            come before the true one when sorted by logit (equal logits: the lower class first; a NaN among the row's
-//            logits gives `classes`): a sample counts for top-k accuracy when rank < min(k, classes). *loss = the mean
-//            of sample_loss, 0 for an empty batch. `loss` may be null. Every output is overwritten.
-// backward:  dlogits = (p − t)·(*dloss) / N. Overwritten; may not alias logits.
-// Labels must lie in [0, classes): host devices throw ShapeError naming the sample and the label.
+// forward:   row_max[n] = max_c logit, log_sum[n] = log Σ_c exp(logit − row_max), kept apart because their sum,
+// rounded,
+//            would lose what tells logits of 10⁴ from each other. log_sum is NaN where the row has a NaN or a +∞, or
+//            nothing but −∞; row_max is then unspecified, and all that follows from the row is NaN.
+//            sample_loss[n] = −Σ_c t_c·log p_c, log p_c = (logit − row_max) − log_sum.
+//            rank[n] = the number of classes that come before the true one when sorted by logit (equal logits: the
+//            lower class first; a NaN among the row's logits gives `classes`): a sample counts for top-k accuracy when
+//            rank < min(k, classes).
+//            *loss = the mean of sample_loss, 0 for an empty batch; `loss` may be null. Every output is overwritten.
+// backward:  dlogits = (p − t)·(*dloss) / N, with p from row_max and log_sum. Overwritten; may not alias logits.
+// Labels must lie in [0, classes). For one that does not, reference and cpu throw ShapeError naming the sample and the
+// label; cuda, which cannot, reads nothing by it and gives that sample the loss NaN (so that the mean shows it), the
+// rank `classes`, and a gradient of NaN.
 namespace reference {
 template <typename T>
 void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t classes, Context& context);
 template <typename T>
-void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, T* loss, T* sample_loss, T* log_sum_exp,
-                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context);
+void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, T* loss, T* sample_loss, T* row_max,
+                                   T* log_sum, int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context);
 template <typename T>
-void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const T* log_sum_exp, const T* dloss,
-                                    T* dlogits, const SoftmaxCrossEntropyShape& shape, Context& context);
+void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const T* row_max, const T* log_sum,
+                                    const T* dloss, T* dlogits, const SoftmaxCrossEntropyShape& shape,
+                                    Context& context);
 }  // namespace reference
 
 namespace cpu {
 void softmax_forward(const float* logits, float* probabilities, int64_t N, int64_t classes, Context& context);
 void softmax_cross_entropy_forward(const float* logits, const int32_t* labels, float* loss, float* sample_loss,
-                                   float* log_sum_exp, int32_t* rank, const SoftmaxCrossEntropyShape& shape,
+                                   float* row_max, float* log_sum, int32_t* rank, const SoftmaxCrossEntropyShape& shape,
                                    Context& context);
-void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, const float* log_sum_exp,
-                                    const float* dloss, float* dlogits, const SoftmaxCrossEntropyShape& shape,
-                                    Context& context);
+void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, const float* row_max,
+                                    const float* log_sum, const float* dloss, float* dlogits,
+                                    const SoftmaxCrossEntropyShape& shape, Context& context);
 }  // namespace cpu
+
+namespace cuda {
+void softmax_forward(const float* logits, float* probabilities, int64_t N, int64_t classes, Context& context);
+void softmax_cross_entropy_forward(const float* logits, const int32_t* labels, float* loss, float* sample_loss,
+                                   float* row_max, float* log_sum, int32_t* rank, const SoftmaxCrossEntropyShape& shape,
+                                   Context& context);
+void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, const float* row_max,
+                                    const float* log_sum, const float* dloss, float* dlogits,
+                                    const SoftmaxCrossEntropyShape& shape, Context& context);
+}  // namespace cuda
 
 }  // namespace striate
