@@ -80,4 +80,15 @@ void global_norm(const ParameterUpdate<float>* updates, int64_t count, float max
                  Context& context);
 }  // namespace cpu
 
+namespace cuda {
+void sgd_update(const ParameterUpdate<float>* updates, int64_t count, const SgdOptions& options,
+                const UpdateState* state, Context& context);
+void adam_update(const ParameterUpdate<float>* updates, int64_t count, const AdamOptions& options,
+                 const UpdateState* state, Context& context);
+void rmsprop_update(const ParameterUpdate<float>* updates, int64_t count, const RmspropOptions& options,
+                    const UpdateState* state, Context& context);
+void global_norm(const ParameterUpdate<float>* updates, int64_t count, float max_norm, UpdateState* state, float* norm,
+                 Context& context);
+}  // namespace cuda
+
 }  // namespace striate

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <functional>
 #include <string>
@@ -23,7 +24,8 @@ struct OptimizerFunctions {
 };
 
 constexpr BackendTable<OptimizerFunctions> kOptimizer = {
-    .cpu = {&cpu::sgd_update, &cpu::adam_update, &cpu::rmsprop_update, &cpu::global_norm}};
+    .cpu = {&cpu::sgd_update, &cpu::adam_update, &cpu::rmsprop_update, &cpu::global_norm},
+    .cuda = {&cuda::sgd_update, &cuda::adam_update, &cuda::rmsprop_update, &cuda::global_norm}};
 
 // One element's history, written out from the documented formulas of each method, in double.
 struct Element {
@@ -164,18 +166,18 @@ constexpr int kSteps = 5;
 
 UpdateState state_of(int64_t step) { return {step < 3 ? 0.01f : 0.001f, 0.5f, step}; }
 
-class Optimizer : public testing::TestWithParam<OnBackend<OptimizerCase>> {
+class Optimizer : public BackendTest<OnBackend<OptimizerCase>> {
  protected:
-  const OptimizerFunctions& backend() const { return kOptimizer[GetParam().backend]; }
+  const OptimizerFunctions& functions() const { return kOptimizer[backend()]; }
   const OptimizerCase& method() const { return GetParam().value; }
 
-  Parameters run(const OptimizerFunctions* functions, int threads) const {
+  Parameters run(const OptimizerFunctions* on, int threads) const {
     TestContext context(threads);
     Parameters parameters(method());
     for (int64_t step = 0; step < kSteps; ++step) {
       parameters.set_gradients(step);
-      const UpdateState state = state_of(step);
-      method().update(functions, parameters.updates.data(), static_cast<int64_t>(kSizes.size()), &state, context);
+      const Values<UpdateState> state = {state_of(step)};
+      method().update(on, parameters.updates.data(), static_cast<int64_t>(kSizes.size()), state.data(), context);
     }
     return parameters;
   }
@@ -186,8 +188,8 @@ class Optimizer : public testing::TestWithParam<OnBackend<OptimizerCase>> {
 constexpr Tolerance kUpdateTolerance{3e-7, 1e-6};
 
 TEST_P(Optimizer, AgreesWithTheFormulasStepByStep) {
-  for (const OptimizerFunctions* functions : {static_cast<const OptimizerFunctions*>(nullptr), &backend()}) {
-    const Parameters found = run(functions, 2);
+  for (const OptimizerFunctions* on : {static_cast<const OptimizerFunctions*>(nullptr), &functions()}) {
+    const Parameters found = run(on, 2);
     for (size_t i = 0; i < kSizes.size(); ++i) {
       const auto start = uniform<float>(kSizes[i], 100 + static_cast<uint32_t>(i));
       std::vector<Element> elements(start.begin(), start.end());
@@ -213,7 +215,7 @@ TEST_P(Optimizer, AgreesWithTheFormulasStepByStep) {
 }
 
 TEST_P(Optimizer, NumberOfThreadsDoesNotMatter) {
-  const Parameters one = run(&backend(), 1), three = run(&backend(), 3);
+  const Parameters one = run(&functions(), 1), three = run(&functions(), 3);
   for (size_t i = 0; i < kSizes.size(); ++i) {
     EXPECT_TRUE(all_equal(three.w[i], one.w[i]));
     EXPECT_TRUE(all_equal(three.s1[i], one.s1[i]));
@@ -221,31 +223,32 @@ TEST_P(Optimizer, NumberOfThreadsDoesNotMatter) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, Optimizer, on_cpu(optimizer_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(, Optimizer, on_every_backend(optimizer_cases()), case_name);
 
-class OptimizerByHand : public testing::TestWithParam<Backend> {
+class OptimizerByHand : public BackendTest<Backend> {
  protected:
   // One weight 1, gradients 0.5 then −0.25, decay 0.1, rate 0.1: few enough digits to follow on paper.
   template <typename Update>
   Values<double> two_steps(float decay, Update&& update) {
     TestContext context;
-    float w = 1.0f, g = 0.5f, s1 = 0.0f, s2 = 0.0f;
-    const ParameterUpdate<float> parameter{&w, &g, &s1, &s2, 1, decay};
+    Values<float> w = {1.0f}, g = {0.5f}, s1 = {0.0f}, s2 = {0.0f};
+    const ParameterUpdate<float> parameter{w.data(), g.data(), s1.data(), s2.data(), 1, decay};
     Values<double> weights;
     for (int64_t step = 0; step < 2; ++step) {
-      const UpdateState state{0.1f, 1.0f, step};
-      update(&parameter, &state, static_cast<Context&>(context));
-      weights.push_back(w);
-      g = -0.25f;
+      const Values<UpdateState> state = {{0.1f, 1.0f, step}};
+      update(&parameter, state.data(), static_cast<Context&>(context));
+      weights.push_back(w[0]);
+      g[0] = -0.25f;
     }
     return weights;
   }
-  const OptimizerFunctions& backend() const { return kOptimizer[GetParam()]; }
+  const OptimizerFunctions& functions() const { return kOptimizer[backend()]; }
 };
 
 TEST_P(OptimizerByHand, SgdMomentum) {
   // g = .6, v = .6, w = .94; g = −.25 + .094 = −.156, v = .54 − .156 = .384, w = .9016
-  const auto w = two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) { backend().sgd(u, 1, {0.9f}, s, c); });
+  const auto w =
+      two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) { functions().sgd(u, 1, {0.9f}, s, c); });
   EXPECT_TRUE(all_close(w, Values<double>{0.94, 0.9016}, {2e-7, 0}));
 }
 
@@ -253,7 +256,7 @@ TEST_P(OptimizerByHand, SgdNesterov) {
   // g = .6, v = .6, w = 1 − .1·(.6 + .54) = .886; g = −.25 + .0886 = −.1614, v = .54 − .1614 = .3786,
   // w = .886 − .1·(−.1614 + .34074) = .868066
   const auto w = two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) {
-    backend().sgd(u, 1, {0.9f, true}, s, c);
+    functions().sgd(u, 1, {0.9f, true}, s, c);
   });
   EXPECT_TRUE(all_close(w, Values<double>{0.886, 0.868066}, {2e-7, 0}));
 }
@@ -261,7 +264,7 @@ TEST_P(OptimizerByHand, SgdNesterov) {
 TEST_P(OptimizerByHand, SgdOfThePaper) {
   // v = −.1·.1·1 − .1·.5 = −.06, w = .94; v = −.054 − .0094 + .025 = −.0384, w = .9016
   const auto w = two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) {
-    backend().sgd(u, 1, {0.9f, false, true}, s, c);
+    functions().sgd(u, 1, {0.9f, false, true}, s, c);
   });
   EXPECT_TRUE(all_close(w, Values<double>{0.94, 0.9016}, {2e-7, 0}));
 }
@@ -271,23 +274,24 @@ TEST_P(OptimizerByHand, AdamAndAdamW) {
   // first: .89. Second step, AdamW: w = .89·.99 = .8811, m̂ = (.09·.5 − .1·.25)/.19 = .105263,
   // v̂ = (.000999·.25·… ) = (.999·.25 + .0625)/1.999 = .156203, √v̂ = .395225, w = .8811 − .1·.266337 = .854466
   const auto adamw = two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) {
-    backend().adam(u, 1, {0.9f, 0.999f, 1e-8f, true}, s, c);
+    functions().adam(u, 1, {0.9f, 0.999f, 1e-8f, true}, s, c);
   });
   EXPECT_TRUE(all_close(adamw, Values<double>{0.89, 0.854466}, {1e-6, 0}));
   // Adam, decay 0: m̂, v̂ are the same, w = .9 − .0266337
-  const auto adam = two_steps(0.0f, [&](const auto* u, const auto* s, Context& c) { backend().adam(u, 1, {}, s, c); });
+  const auto adam =
+      two_steps(0.0f, [&](const auto* u, const auto* s, Context& c) { functions().adam(u, 1, {}, s, c); });
   EXPECT_TRUE(all_close(adam, Values<double>{0.9, 0.873366}, {1e-6, 0}));
 }
 
 TEST_P(OptimizerByHand, Rmsprop) {
   // α = .75: s = .0625, u = .5/.25 = 2, w = .8; s = .046875 + .015625 = .0625, u = −1, w = .9
   const auto w = two_steps(0.0f, [&](const auto* u, const auto* s, Context& c) {
-    backend().rmsprop(u, 1, {0.75f, 1e-10f, 0.0f}, s, c);
+    functions().rmsprop(u, 1, {0.75f, 1e-10f, 0.0f}, s, c);
   });
   EXPECT_TRUE(all_close(w, Values<double>{0.8, 0.9}, {2e-7, 0}));
   // with momentum .5: b = 2, w = .8; b = 1 − 1 = 0, w = .8
   const auto heavy = two_steps(0.0f, [&](const auto* u, const auto* s, Context& c) {
-    backend().rmsprop(u, 1, {0.75f, 1e-10f, 0.5f}, s, c);
+    functions().rmsprop(u, 1, {0.75f, 1e-10f, 0.5f}, s, c);
   });
   EXPECT_TRUE(all_close(heavy, Values<double>{0.8, 0.8}, {2e-7, 0}));
 }
@@ -297,20 +301,20 @@ TEST_P(OptimizerByHand, GlobalNormClipsByScalingTheNextUpdate) {
   const Values<float> a = {3, 0, 0}, b = {0, 4};
   const std::vector<ParameterUpdate<float>> updates = {{nullptr, a.data(), nullptr, nullptr, 3, 0},
                                                        {nullptr, b.data(), nullptr, nullptr, 2, 0}};
-  float norm = 0;
-  UpdateState state{0.1f, 0.5f, 0};
-  backend().global_norm(updates.data(), 2, 0.0f, &state, &norm, context);
-  EXPECT_FLOAT_EQ(norm, 2.5f);
-  EXPECT_EQ(state.gradient_scale, 0.5f);  // off
-  backend().global_norm(updates.data(), 2, 3.0f, &state, &norm, context);
-  EXPECT_EQ(state.gradient_scale, 0.5f);  // below the limit
-  backend().global_norm(updates.data(), 2, 1.0f, &state, &norm, context);
-  EXPECT_FLOAT_EQ(norm, 2.5f);
-  EXPECT_FLOAT_EQ(state.gradient_scale, 0.2f);
-  backend().global_norm(updates.data(), 2, 1.0f, &state, &norm, context);
-  EXPECT_FLOAT_EQ(norm, 1.0f);
-  backend().global_norm(nullptr, 0, 1.0f, &state, &norm, context);
-  EXPECT_EQ(norm, 0.0f);
+  Values<float> norm(1);
+  Values<UpdateState> state = {{0.1f, 0.5f, 0}};
+  functions().global_norm(updates.data(), 2, 0.0f, state.data(), norm.data(), context);
+  EXPECT_FLOAT_EQ(norm[0], 2.5f);
+  EXPECT_EQ(state[0].gradient_scale, 0.5f);  // off
+  functions().global_norm(updates.data(), 2, 3.0f, state.data(), norm.data(), context);
+  EXPECT_EQ(state[0].gradient_scale, 0.5f);  // below the limit
+  functions().global_norm(updates.data(), 2, 1.0f, state.data(), norm.data(), context);
+  EXPECT_FLOAT_EQ(norm[0], 2.5f);
+  EXPECT_FLOAT_EQ(state[0].gradient_scale, 0.2f);
+  functions().global_norm(updates.data(), 2, 1.0f, state.data(), norm.data(), context);
+  EXPECT_FLOAT_EQ(norm[0], 1.0f);
+  functions().global_norm(nullptr, 0, 1.0f, state.data(), norm.data(), context);
+  EXPECT_EQ(norm[0], 0.0f);
 }
 
 TEST_P(OptimizerByHand, ANormThatIsNotFiniteIsLeftToBeSeen) {
@@ -319,11 +323,11 @@ TEST_P(OptimizerByHand, ANormThatIsNotFiniteIsLeftToBeSeen) {
     Values<float> g(100, 1.0f);
     g[77] = bad;
     const ParameterUpdate<float> update{nullptr, g.data(), nullptr, nullptr, 100, 0};
-    float norm = 0;
-    UpdateState state{0.1f, 1.0f, 0};
-    backend().global_norm(&update, 1, 1.0f, &state, &norm, context);
-    EXPECT_FALSE(std::isfinite(norm));
-    EXPECT_EQ(state.gradient_scale, 1.0f);
+    Values<float> norm(1);
+    Values<UpdateState> state = {{0.1f, 1.0f, 0}};
+    functions().global_norm(&update, 1, 1.0f, state.data(), norm.data(), context);
+    EXPECT_FALSE(std::isfinite(norm[0]));
+    EXPECT_EQ(state[0].gradient_scale, 1.0f);
   }
 }
 
@@ -334,17 +338,72 @@ TEST_P(OptimizerByHand, GlobalNormIsThatOfTheReferenceForAnyNumberOfThreads) {
   for (const auto& g : gradients) updates.push_back({nullptr, g.data(), nullptr, nullptr, std::ssize(g), 0});
   const auto norm_with = [&](auto&& global_norm, int threads) {
     TestContext context(threads);
-    float norm = 0;
-    UpdateState state{0.1f, 0.25f, 0};
-    global_norm(updates.data(), std::ssize(updates), 1.0f, &state, &norm, context);
-    return Values<float>{norm, state.gradient_scale};
+    Values<float> norm(1);
+    Values<UpdateState> state = {{0.1f, 0.25f, 0}};
+    global_norm(updates.data(), std::ssize(updates), 1.0f, state.data(), norm.data(), context);
+    return Values<float>{norm[0], state[0].gradient_scale};
   };
-  const auto one = norm_with(backend().global_norm, 1);
-  EXPECT_TRUE(all_equal(norm_with(backend().global_norm, 3), one));
+  const auto one = norm_with(functions().global_norm, 1);
+  EXPECT_TRUE(all_equal(norm_with(functions().global_norm, 3), one));
   EXPECT_TRUE(all_close(one, norm_with(reference::global_norm<float>, 1), {0, 1.2e-7}));
 }
 
-INSTANTIATE_TEST_SUITE_P(, OptimizerByHand, testing::Values(Backend::cpu), backend_name);
+// More parameters than one launch takes, among them empty ones, and none at an address that a vector fits.
+TEST_P(OptimizerByHand, ManyParametersAtOddAddresses) {
+  TestContext context;
+  constexpr int64_t count = 201;
+  Values<int64_t> first;  // of each parameter in one long array
+  int64_t total = 1;
+  for (int64_t u = 0; u < count; ++u) {
+    first.push_back(total);
+    total += u == 70 ? 5000 : u % 7;
+  }
+  first.push_back(total);
+  const auto w = uniform<float>(total, 1), g = uniform<float>(total, 2), m = uniform<float>(total, 3, 0.2, 1.0);
+  const auto v = uniform<float>(total, 4, 0.0, 1.0);
+  const auto run = [&](const OptimizerFunctions& f) {
+    std::array<GuardedBuffer<float>, 3> state = {GuardedBuffer<float>(w), GuardedBuffer<float>(m),
+                                                 GuardedBuffer<float>(v)};
+    std::vector<ParameterUpdate<float>> updates;
+    for (size_t u = 0; u < count; ++u) {
+      const int64_t i = first[u];
+      updates.push_back({state[0].data() + i, g.data() + i, state[1].data() + i, state[2].data() + i, first[u + 1] - i,
+                         u % 2 == 0 ? 0.1f : 0.0f});
+    }
+    Values<float> norm(1);
+    Values<UpdateState> step = {{0.1f, 1.0f, 7}};
+    f.global_norm(updates.data(), count, 1.0f, step.data(), norm.data(), context);
+    f.adam(updates.data(), count, {}, step.data(), context);
+    f.rmsprop(updates.data(), count, {0.9f, 1e-8f, 0.5f}, step.data(), context);
+    f.sgd(updates.data(), count, {0.9f}, step.data(), context);
+    for (const auto& buffer : state) EXPECT_TRUE(buffer.intact());
+    Values<float> result = {norm[0], step[0].gradient_scale};
+    for (const auto& buffer : state) result.insert(result.end(), buffer.data(), buffer.data() + total);
+    return result;
+  };
+  const OptimizerFunctions oracle = {&reference::sgd_update<float>, &reference::adam_update<float>,
+                                     &reference::rmsprop_update<float>, &reference::global_norm<float>};
+  // Three updates in turn: a few roundings each, of values that no root or quotient makes much less exact.
+  EXPECT_TRUE(all_close(run(functions()), run(oracle), {2e-6, 2e-6}));
+}
+
+// βᵗ in float would leave 1 − βᵗ four digits at the first step, and log βᵗ grows with t.
+TEST_P(OptimizerByHand, AdamsCorrectionsKeepTheirDigitsFromTheFirstStepToTheLast) {
+  TestContext context;
+  for (const int64_t step : {0, 1, 10, 1000, 100000, 100000000}) {
+    const Values<UpdateState> state = {{1.0f, 1.0f, step}};
+    const AdamOptions options{0.9f, 0.9999f, 0.0f};
+    const auto updated = [&](const auto& adam) {
+      Values<float> w = {0.0f}, g = {0.5f}, m = {0.25f}, v = {0.125f};
+      const ParameterUpdate<float> update{w.data(), g.data(), m.data(), v.data(), 1, 0.0f};
+      adam(&update, 1, options, state.data(), static_cast<Context&>(context));
+      return w;
+    };
+    EXPECT_TRUE(all_close(updated(functions().adam), updated(reference::adam_update<float>), {0, 5e-7})) << step;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, OptimizerByHand, testing::ValuesIn(backends()), backend_name);
 
 }  // namespace
 }  // namespace striate::test
