@@ -71,15 +71,15 @@ void with_channels(int64_t C, std::initializer_list<const void*> tensors, Fn&& f
   }
 }
 
-/// How the accesses that make up the C channels of a pixel are cut into blocks: `chunks` blocks side by side of
-/// `threads` threads, at most 32, with as few of them idle as can be.
+/// How a pixel's C channels are cut into blocks: `chunks` blocks side by side of `threads` threads and 128 channels at
+/// most, with as few threads idle as can be.
 struct ChannelBlocks {
   unsigned threads, chunks;
 };
 
 inline ChannelBlocks channel_blocks(int C, int channels_a_thread) {
   const unsigned accesses = static_cast<unsigned>((C + channels_a_thread - 1) / channels_a_thread);
-  const unsigned chunks = (accesses + 31) / 32;
+  const unsigned most = 128 / static_cast<unsigned>(channels_a_thread), chunks = (accesses + most - 1) / most;
   return {(accesses + chunks - 1) / chunks, chunks};
 }
 

@@ -1,9 +1,9 @@
-// Local response normalisation across channels. A block takes some whole rows: the squares of a row's channels go to
-// shared memory, with zeros on both sides, and windows are summed from there, so that x (and dy) is read once and y
-// (dx) written once: bound by DRAM, 8 (12) bytes a value. A thread has four neighbouring channels and reads their
-// windows as three aligned vectors where the window reaches 4 channels or less to each side; else it has one channel.
-// The backward pass puts the terms dy·x·s^(−β−1) where the squares were and sums the mirrored window. Sums run in the
-// order of the channels: the same bits every run. Krizhevsky et al. 2012, §3.3.
+// Local response normalisation across channels. A block takes some whole rows: the squares of their channels go to
+// shared memory and windows are summed from there, so that x (and dy) is read once and y (dx) written once: bound by
+// DRAM, 8 (12) bytes a value. A thread has four neighbouring channels, and their windows are three aligned vectors
+// where they reach 4 channels or less to each side; else it has one channel. The backward pass puts the terms
+// dy·x·s^(−β−1) where the squares were and sums the mirrored window. Sums run in the order of the channels: the same
+// bits every run. Krizhevsky et al. 2012, §3.3.
 #include "kernels/gpu/channels.h"
 #include "kernels/gpu/index.h"
 #include "kernels/gpu/launch.h"
@@ -40,46 +40,16 @@ __device__ __forceinline__ float inverse_power(float s, float beta) {
   return powf(s, -beta);
 }
 
-// ---- rows in shared memory ----
-
-// The block's rows, each with `pad` zeros before it; the last one with zeros after it too. A row's zeros before are
-// those after the row above.
-struct PaddedRows {
-  float* values;
-  int pad, stride;
-
-  __device__ __forceinline__ float* row(unsigned i) const { return values + static_cast<int>(i) * stride + pad; }
-};
-
+// Σ of the channels c − before … c + after that the row has, for each c of the thread. `values` is where its first
+// channel lies among the block's rows in shared memory, `own` what lies there.
 template <int kChannels>
-__host__ __device__ inline int pad_of(const Norm& norm) {
-  return kChannels == 4 ? kReach : max(norm.before, norm.after);
-}
-
-template <int kChannels>
-__device__ __forceinline__ PaddedRows padded_rows(const Norm& norm) {
-  const int pad = pad_of<kChannels>(norm);
-  return {gpu::dynamic_shared<float>(), pad, norm.C + pad};
-}
-
-template <int kChannels>
-__device__ __forceinline__ void zero_pads(const PaddedRows& rows, int C) {
-  const auto zero = all_channels<kChannels>(0.0f);
-  const bool last = threadIdx.y == blockDim.y - 1;
-  for (int i = static_cast<int>(threadIdx.x) * kChannels; i < rows.pad; i += static_cast<int>(blockDim.x) * kChannels) {
-    store_channels(rows.row(threadIdx.y) - rows.pad + i, zero);
-    if (last) store_channels(rows.row(threadIdx.y) + C + i, zero);
-  }
-}
-
-// Σ of c − before … c + after for the thread's channels c, from `values`, where its first one lies. `own` is what lies
-// there.
-template <int kChannels>
-__device__ __forceinline__ Channels<kChannels> window_sums(const float* values, const Channels<kChannels>& own,
-                                                           int before, int after) {
+__device__ __forceinline__ Channels<kChannels> window_sums(const float* values, const Channels<kChannels>& own, int c,
+                                                           int C, int before, int after) {
   auto sum = all_channels<kChannels>(0.0f);
   if constexpr (kChannels == 4) {
-    const auto low = load_written_channels<4>(values - 4), high = load_written_channels<4>(values + 4);
+    const auto none = all_channels<4>(0.0f);
+    const auto low = c > 0 ? load_written_channels<4>(values - 4) : none;
+    const auto high = c + 4 < C ? load_written_channels<4>(values + 4) : none;
     float near[12];
     for (int i = 0; i < 4; ++i) {
       near[i] = low[i];
@@ -91,7 +61,9 @@ __device__ __forceinline__ Channels<kChannels> window_sums(const float* values, 
       for (int i = 0; i < 4; ++i) sum[i] += near[4 + i + distance];
     }
   } else {
-    for (int i = -before; i <= after; ++i) sum[0] += values[i];
+    for (int distance = -before; distance <= after; ++distance) {
+      if (c + distance >= 0 && c + distance < C) sum[0] += values[distance];
+    }
   }
   return sum;
 }
@@ -114,16 +86,14 @@ template <int kChannels>
 __global__ void __launch_bounds__(kMaxThreads)
     forward_kernel(const float* __restrict__ x, float* __restrict__ y, Norm norm) {
   const Place place = place_of<kChannels>(norm);
-  const PaddedRows squares = padded_rows<kChannels>(norm);
   auto value = place.inside ? load_channels<kChannels>(x + place.at) : all_channels<kChannels>(0.0f);
   Channels<kChannels> square;
   for (int i = 0; i < kChannels; ++i) square[i] = value[i] * value[i];
-  float* own = squares.row(threadIdx.y) + place.c;
+  float* own = gpu::dynamic_shared<float>() + static_cast<int>(threadIdx.y) * norm.C + place.c;
   store_channels(own, square);
-  zero_pads<kChannels>(squares, norm.C);
   __syncthreads();
   if (!place.inside) return;
-  const auto sum = window_sums(own, square, norm.before, norm.after);
+  const auto sum = window_sums(own, square, place.c, norm.C, norm.before, norm.after);
   for (int i = 0; i < kChannels; ++i) value[i] *= inverse_power(fmaf(norm.alpha, sum[i], norm.k), norm.beta);
   store_channels(y + place.at, value);
 }
@@ -133,17 +103,15 @@ template <int kChannels>
 __global__ void __launch_bounds__(kMaxThreads)
     backward_kernel(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dx, Norm norm) {
   const Place place = place_of<kChannels>(norm);
-  const PaddedRows rows = padded_rows<kChannels>(norm);
   const auto none = all_channels<kChannels>(0.0f);
   const auto value = place.inside ? load_channels<kChannels>(x + place.at) : none;
   auto gradient = place.inside ? load_channels<kChannels>(dy + place.at) : none;
   Channels<kChannels> term;
   for (int i = 0; i < kChannels; ++i) term[i] = value[i] * value[i];
-  float* own = rows.row(threadIdx.y) + place.c;
+  float* own = gpu::dynamic_shared<float>() + static_cast<int>(threadIdx.y) * norm.C + place.c;
   store_channels(own, term);
-  zero_pads<kChannels>(rows, norm.C);
   __syncthreads();
-  auto sum = window_sums(own, term, norm.before, norm.after);
+  auto sum = window_sums(own, term, place.c, norm.C, norm.before, norm.after);
   for (int i = 0; i < kChannels; ++i) {
     const float scale = fmaf(norm.alpha, sum[i], norm.k);
     gradient[i] *= inverse_power(scale, norm.beta);
@@ -153,7 +121,7 @@ __global__ void __launch_bounds__(kMaxThreads)
   store_channels(own, term);
   __syncthreads();
   if (!place.inside) return;
-  sum = window_sums(own, term, norm.after, norm.before);
+  sum = window_sums(own, term, place.c, norm.C, norm.after, norm.before);
   const float slope = -2.0f * norm.alpha * norm.beta;
   for (int i = 0; i < kChannels; ++i) gradient[i] = fmaf(slope * value[i], sum[i], gradient[i]);
   store_channels(dx + place.at, gradient);
@@ -222,9 +190,8 @@ Blocks blocks_of(const Norm& norm) {
     }
   }
   rows = min(rows, static_cast<unsigned>(norm.rows));
-  const int pad = pad_of<kChannels>(norm);
-  const size_t values = static_cast<size_t>(rows) * static_cast<size_t>(norm.C + pad) + static_cast<size_t>(pad);
-  return {dim3((static_cast<unsigned>(norm.rows) + rows - 1) / rows), dim3(threads, rows), values * sizeof(float)};
+  return {dim3((static_cast<unsigned>(norm.rows) + rows - 1) / rows), dim3(threads, rows),
+          size_t{rows} * static_cast<size_t>(norm.C) * sizeof(float)};
 }
 
 // Calls by_rows(channels a thread takes), or by_values(blocks a row, grid) where a row is longer than a block.

@@ -259,7 +259,9 @@ Tiles tiles_over(int64_t images, int64_t rows, int64_t columns, int64_t C, int c
   const auto width = static_cast<unsigned>(columns);
   const auto [threads, chunks] = gpu::channel_blocks(static_cast<int>(C), channels_a_thread);
   unsigned tile_columns = 1;
-  while (tile_columns < width && tile_columns < max(4u, 32 / threads)) tile_columns *= 2;
+  while (tile_columns < width && tile_columns * threads <= 128 && tile_columns < max(4u, 32 / threads)) {
+    tile_columns *= 2;
+  }
   const unsigned tile_rows = min(all_rows, 256 / (threads * tile_columns));
   const unsigned row_tiles = (all_rows + tile_rows - 1) / tile_rows;
   return {{all_rows, static_cast<unsigned>(rows), width, static_cast<int>(C), chunks},
