@@ -8,16 +8,20 @@
 #include <hwy/highway.h>
 
 #include <array>
+#include <cmath>
 #include <string>
 #include <vector>
 
 #include "kernels/activation/activation.h"
+#include "kernels/batch_norm/batch_norm.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/micro.h"
 #include "kernels/linear/linear.h"
+#include "kernels/local_response_norm/local_response_norm.h"
 #include "kernels/optimizer/optimizer.h"
+#include "kernels/pool2d/pool2d.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "tests/support/backend.h"
 #include "tests/support/compare.h"
@@ -217,6 +221,114 @@ TEST_P(SimdTarget, updates_parameters) {
                               reference::rmsprop_update<float>, reference::global_norm<float>),
                           {1e-6, 2e-6}))
         << n;
+  }
+}
+
+TEST_P(SimdTarget, pools) {
+  TestContext context;
+  for (const int64_t C : kLengths) {
+    for (const Pool2dShape& s :
+         {Pool2dShape{2, 7, 6, C, 3, 3, 2, 2, 0, 0}, Pool2dShape{1, 6, 5, C, 2, 3, 2, 1, 1, 1}}) {
+      // Few values, so that windows hold ties, and NaN among them.
+      auto x = small_integers<float>(s.x_size(), 1);
+      for (size_t i = 5; i < x.size(); i += 13) x[i] = NAN;
+      const auto dy = small_integers<float>(s.y_size(), 2);
+      GuardedBuffer<float> y(s.y_size()), expected_y(s.y_size()), dx(s.x_size()), expected_dx(s.x_size());
+      GuardedBuffer<uint8_t> index(s.y_size()), expected_index(s.y_size());
+      reference::max_pool2d_forward(x.data(), expected_y.data(), expected_index.data(), s, context);
+      cpu::max_pool2d_forward(x.data(), y.data(), index.data(), s, context);
+      EXPECT_TRUE(all_equal(y, expected_y)) << s.to_string();
+      EXPECT_TRUE(all_equal(index, expected_index)) << s.to_string();
+      reference::max_pool2d_backward(dy.data(), expected_index.data(), expected_dx.data(), s, context);
+      cpu::max_pool2d_backward(dy.data(), expected_index.data(), dx.data(), s, context);
+      EXPECT_TRUE(all_equal(dx, expected_dx)) << s.to_string();
+
+      const auto image = uniform<float>(s.x_size(), 3);
+      reference::avg_pool2d_forward(image.data(), expected_y.data(), s, context);
+      cpu::avg_pool2d_forward(image.data(), y.data(), s, context);
+      EXPECT_TRUE(all_close(y, expected_y, {1e-6, 1e-6})) << s.to_string();  // nine values below 1
+      reference::avg_pool2d_backward(dy.data(), expected_dx.data(), s, context);
+      cpu::avg_pool2d_backward(dy.data(), dx.data(), s, context);
+      EXPECT_TRUE(all_close(dx, expected_dx, {1e-6, 1e-6})) << s.to_string();
+      EXPECT_TRUE(y.intact() && dx.intact() && index.intact());
+    }
+    const AdaptivePool2dShape cells{2, 7, 5, C, 3, 4};
+    const auto x = uniform<float>(cells.x_size(), 4), dy = uniform<float>(cells.y_size(), 5);
+    GuardedBuffer<float> y(cells.y_size()), expected_y(cells.y_size()), dx(cells.x_size()), expected_dx(cells.x_size());
+    reference::adaptive_avg_pool2d_forward(x.data(), expected_y.data(), cells, context);
+    reference::adaptive_avg_pool2d_backward(dy.data(), expected_dx.data(), cells, context);
+    cpu::adaptive_avg_pool2d_forward(x.data(), y.data(), cells, context);
+    cpu::adaptive_avg_pool2d_backward(dy.data(), dx.data(), cells, context);
+    EXPECT_TRUE(all_close(y, expected_y, {1e-6, 1e-6})) << cells.to_string();
+    EXPECT_TRUE(all_close(dx, expected_dx, {1e-6, 1e-6})) << cells.to_string();
+    EXPECT_TRUE(y.intact() && dx.intact());
+  }
+}
+
+TEST_P(SimdTarget, normalizes_across_channels) {
+  TestContext context;
+  for (const int64_t C : kLengths) {
+    for (const float beta : {0.75f, 0.5f, 1.0f, 0.61f}) {
+      const LocalResponseNormShape s{19, C, 5, 2.0f, 0.5f, beta};
+      const auto x = uniform<float>(s.rows * C, 1, -3.0, 3.0), dy = uniform<float>(s.rows * C, 2);
+      GuardedBuffer<float> y(s.rows * C), dx(s.rows * C), expected_y(s.rows * C), expected_dx(s.rows * C);
+      reference::local_response_norm_forward(x.data(), expected_y.data(), s, context);
+      reference::local_response_norm_backward(x.data(), dy.data(), expected_dx.data(), s, context);
+      cpu::local_response_norm_forward(x.data(), y.data(), s, context);
+      cpu::local_response_norm_backward(x.data(), dy.data(), dx.data(), s, context);
+      // A power costs a few ulp; the sum of the gradient's terms up to ten of the greatest.
+      EXPECT_TRUE(all_close(y, expected_y, {0, 1e-6})) << C << " channels, beta " << beta;
+      EXPECT_TRUE(all_close(dx, expected_dx, {1e-6, 2e-6})) << C << " channels, beta " << beta;
+      EXPECT_TRUE(y.intact() && dx.intact());
+    }
+  }
+}
+
+TEST_P(SimdTarget, normalizes_over_the_batch) {
+  TestContext context;
+  for (const int64_t C : kLengths) {
+    const BatchNormShape s{61, C};
+    const auto x = uniform<float>(s.size(), 1, 8.0, 12.0), dy = uniform<float>(s.size(), 2);
+    const auto gamma = uniform<float>(C, 3, 0.5, 2.0), beta = uniform<float>(C, 4);
+    struct Outputs {
+      GuardedBuffer<float> y, dx, mean, inv_std, running_mean, running_var, dgamma, dbeta;
+    };
+    const auto outputs = [&] {
+      return Outputs{GuardedBuffer<float>(s.size()), GuardedBuffer<float>(s.size()), GuardedBuffer<float>(C),
+                     GuardedBuffer<float>(C),        GuardedBuffer<float>(C, 0.5f),  GuardedBuffer<float>(C, 2.0f),
+                     GuardedBuffer<float>(C),        GuardedBuffer<float>(C)};
+    };
+    Outputs found = outputs(), expected = outputs();
+    const auto run = [&](auto&& train, auto&& backward, Outputs& out) {
+      train(x.data(), gamma.data(), beta.data(), out.y.data(), out.mean.data(), out.inv_std.data(),
+            out.running_mean.data(), out.running_var.data(), s, context);
+      backward(x.data(), dy.data(), gamma.data(), out.mean.data(), out.inv_std.data(), out.dx.data(), out.dgamma.data(),
+               out.dbeta.data(), s, true, Accumulate::no, context);
+    };
+    run(reference::batch_norm_forward_train<float>, reference::batch_norm_backward<float>, expected);
+    run(cpu::batch_norm_forward_train, cpu::batch_norm_backward, found);
+    // Sums of 61 deviations near 1.
+    EXPECT_TRUE(all_close(found.mean, expected.mean, {1e-6, 1e-7})) << C;
+    EXPECT_TRUE(all_close(found.inv_std, expected.inv_std, {0, 2e-6})) << C;
+    EXPECT_TRUE(all_close(found.running_mean, expected.running_mean, {1e-6, 1e-6})) << C;
+    EXPECT_TRUE(all_close(found.running_var, expected.running_var, {1e-6, 2e-6})) << C;
+    EXPECT_TRUE(all_close(found.y, expected.y, {5e-6, 5e-6})) << C;
+    EXPECT_TRUE(all_close(found.dgamma, expected.dgamma, {1e-5, 5e-6})) << C;
+    EXPECT_TRUE(all_close(found.dbeta, expected.dbeta, {1e-5, 5e-6})) << C;
+    EXPECT_TRUE(all_close(found.dx, expected.dx, {2e-6, 5e-6})) << C;
+
+    GuardedBuffer<float> y(s.size()), expected_y(s.size());
+    const auto& mean = expected.mean;
+    const auto& var = expected.running_var;
+    reference::batch_norm_forward_eval(x.data(), gamma.data(), beta.data(), mean.data(), var.data(), expected_y.data(),
+                                       expected.inv_std.data(), s, context);
+    cpu::batch_norm_forward_eval(x.data(), gamma.data(), beta.data(), mean.data(), var.data(), y.data(),
+                                 found.inv_std.data(), s, context);
+    EXPECT_TRUE(all_close(y, expected_y, {2e-6, 1e-6})) << C;
+    for (const auto* buffer : {&found.y, &found.dx, &found.mean, &found.inv_std, &found.running_mean,
+                               &found.running_var, &found.dgamma, &found.dbeta, &y}) {
+      EXPECT_TRUE(buffer->intact());
+    }
   }
 }
 
