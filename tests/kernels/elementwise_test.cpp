@@ -110,9 +110,9 @@ class ElementwiseLong : public BackendTest<Backend> {};
 
 TEST_P(ElementwiseLong, EveryElementOnce) {
   TestContext context;
-  constexpr int64_t rows = 400001, channels = 3, n = rows * channels;
+  constexpr int64_t rows = 240001, channels = 5, n = rows * channels;
   const auto x = small_integers<uint8_t>(n, 1, 0, 255);
-  const Values<float> scale = {0.01f, 0.02f, 0.04f}, shift = {-1, -2, -3};
+  const Values<float> scale = {0.01f, 0.02f, 0.04f, 0.015f, 0.025f}, shift = {-1, -2, -3, -4, -5};
   GuardedBuffer<float> y(n), expected(n);
   reference::normalize_u8(x.data(), expected.data(), scale.data(), shift.data(), rows, channels, context);
   kElementwise[backend()].normalize_u8(x.data(), y.data(), scale.data(), shift.data(), rows, channels, context);

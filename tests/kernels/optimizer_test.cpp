@@ -317,6 +317,19 @@ TEST_P(OptimizerByHand, GlobalNormClipsByScalingTheNextUpdate) {
   EXPECT_EQ(norm[0], 0.0f);
 }
 
+TEST_P(OptimizerByHand, GlobalNormOfGradientsWhoseSquaresNoFloatHolds) {
+  TestContext context;
+  for (const float size : {1e25f, 1e-25f}) {
+    const Values<float> g = {3 * size, 4 * size};
+    const ParameterUpdate<float> update{nullptr, g.data(), nullptr, nullptr, 2, 0};
+    Values<float> norm(1);
+    Values<UpdateState> state = {{0.1f, 1.0f, 0}};
+    functions().global_norm(&update, 1, size, state.data(), norm.data(), context);
+    EXPECT_FLOAT_EQ(norm[0], 5 * size);
+    EXPECT_FLOAT_EQ(state[0].gradient_scale, 0.2f);
+  }
+}
+
 TEST_P(OptimizerByHand, ANormThatIsNotFiniteIsLeftToBeSeen) {
   TestContext context;
   for (const float bad : {INFINITY, NAN}) {
@@ -351,7 +364,7 @@ TEST_P(OptimizerByHand, GlobalNormIsThatOfTheReferenceForAnyNumberOfThreads) {
 // More parameters than one launch takes, among them empty ones, and none at an address that a vector fits.
 TEST_P(OptimizerByHand, ManyParametersAtOddAddresses) {
   TestContext context;
-  constexpr int64_t count = 201;
+  constexpr int64_t count = 401;
   Values<int64_t> first;  // of each parameter in one long array
   int64_t total = 1;
   for (int64_t u = 0; u < count; ++u) {

@@ -180,74 +180,85 @@ class SoftmaxCrossEntropyEdges : public BackendTest<Backend> {
   TestContext context_;
 };
 
+// A row of a few vectors, and rows long enough to be worked on by many threads, or in many pieces.
+constexpr int64_t kRowLengths[] = {20, 19, 2000, 2001, 9000, 9001};
+
 TEST_P(SoftmaxCrossEntropyEdges, RankCountsGreaterLogitsThenLowerClasses) {
-  const Values<float> row = {1, 3, 2, 3, 3, -INFINITY, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 1};
-  const auto classes = static_cast<int64_t>(row.size());
-  const Values<int32_t> label = {1, 3, 4, 17, 2, 6, 0, 18, 5};
-  const Values<int32_t> expected = {0, 1, 2, 3, 4, 5, 6, 7, 18};
-  const auto N = static_cast<int64_t>(label.size());
-  Values<float> x;
-  for (int64_t n = 0; n < N; ++n) x.insert(x.end(), row.begin(), row.end());
-  LossOutputs found(N);
-  run_forward(functions().forward, x, label, found, {N, classes}, context_);
-  EXPECT_TRUE(all_equal(found.rank, expected));
-  EXPECT_EQ(found.sample_loss[8], INFINITY);  // the true class has probability 0
+  for (const int64_t classes : kRowLengths) {
+    Values<float> row = {1, 3, 2, 3, 3, -INFINITY, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 1};
+    row.resize(static_cast<size_t>(classes), -1.0f);
+    const Values<int32_t> label = {1, 3, 4, 17, 2, 6, 0, 18, 5};
+    const Values<int32_t> expected = {0, 1, 2, 3, 4, 5, 6, 7, static_cast<int32_t>(classes - 1)};
+    const auto N = static_cast<int64_t>(label.size());
+    Values<float> x;
+    for (int64_t n = 0; n < N; ++n) x.insert(x.end(), row.begin(), row.end());
+    LossOutputs found(N);
+    run_forward(functions().forward, x, label, found, {N, classes}, context_);
+    EXPECT_TRUE(all_equal(found.rank, expected)) << classes;
+    EXPECT_EQ(found.sample_loss[8], INFINITY);  // the true class has probability 0
+  }
 }
 
 TEST_P(SoftmaxCrossEntropyEdges, NanGivesNanAndARankBeyondTheLast) {
-  for (const float bad : {NAN, INFINITY}) {
-    Values<float> x = uniform<float>(40, 1);
-    x[20 + 17] = bad;  // the second of two rows
-    const Values<int32_t> label = {4, 4};
-    LossOutputs found(2);
-    GuardedBuffer<float> dx(40), p(40);
-    const SoftmaxCrossEntropyShape shape{2, 20};
-    run_forward(functions().forward, x, label, found, shape, context_);
-    EXPECT_TRUE(std::isnan(found.loss[0]) && std::isnan(found.sample_loss[1]) && std::isnan(found.log_sum[1]));
-    EXPECT_TRUE(std::isfinite(found.sample_loss[0]) && std::isfinite(found.log_sum[0]));
-    if (std::isnan(bad)) {
-      EXPECT_EQ(found.rank[1], 20);
-    }
-    const Values<float> dloss = {1.0f};
-    functions().backward(x.data(), label.data(), found.row_max.data(), found.log_sum.data(), dloss.data(), dx.data(),
-                         shape, context_);
-    functions().softmax(x.data(), p.data(), 2, 20, context_);
-    for (int64_t c = 0; c < 20; ++c) {
-      EXPECT_TRUE(std::isfinite(dx[c]) && std::isfinite(p[c]));
-      EXPECT_TRUE(std::isnan(dx[20 + c]) && std::isnan(p[20 + c]));
+  for (const int64_t classes : kRowLengths) {
+    for (const float bad : {NAN, INFINITY}) {
+      Values<float> x = uniform<float>(2 * classes, 1);
+      x[static_cast<size_t>(classes + classes * 4 / 5)] = bad;  // the second of two rows
+      const Values<int32_t> label = {4, 4};
+      LossOutputs found(2);
+      GuardedBuffer<float> dx(2 * classes), p(2 * classes);
+      const SoftmaxCrossEntropyShape shape{2, classes, 0.1f};
+      run_forward(functions().forward, x, label, found, shape, context_);
+      EXPECT_TRUE(std::isnan(found.loss[0]) && std::isnan(found.sample_loss[1]) && std::isnan(found.log_sum[1]));
+      EXPECT_TRUE(std::isfinite(found.sample_loss[0]) && std::isfinite(found.log_sum[0]));
+      if (std::isnan(bad)) {
+        EXPECT_EQ(found.rank[1], classes);
+      }
+      const Values<float> dloss = {1.0f};
+      functions().backward(x.data(), label.data(), found.row_max.data(), found.log_sum.data(), dloss.data(), dx.data(),
+                           shape, context_);
+      functions().softmax(x.data(), p.data(), 2, classes, context_);
+      for (int64_t c = 0; c < classes; ++c) {
+        ASSERT_TRUE(std::isfinite(dx[c]) && std::isfinite(p[c])) << c << " of " << classes;
+        ASSERT_TRUE(std::isnan(dx[classes + c]) && std::isnan(p[classes + c])) << c << " of " << classes;
+      }
     }
   }
 }
 
 // Host devices refuse it by name; a GPU, where nobody can throw, lets it show as NaN in that sample alone.
 TEST_P(SoftmaxCrossEntropyEdges, ALabelOutOfRangeIsNeverTakenForAClass) {
-  const SoftmaxCrossEntropyShape shape{3, 10, 0.1f};
-  const auto x = uniform<float>(30, 1);
-  const Values<float> dloss = {1.0f};
-  for (const int32_t bad : {10, -1, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()}) {
-    const Values<int32_t> label = {0, 9, bad};
-    LossOutputs found(3);
-    GuardedBuffer<float> dx(30);
-    const auto forward = [&] { run_forward(functions().forward, x, label, found, shape, context_); };
-    const auto backward = [&] {
-      functions().backward(x.data(), label.data(), found.row_max.data(), found.log_sum.data(), dloss.data(), dx.data(),
-                           shape, context_);
-    };
-    if (backend() != Backend::cuda) {
-      EXPECT_TRUE(throws_with<ShapeError>(
-          forward, {"softmax_cross_entropy", "sample 2", "label " + std::to_string(bad), "10 classes"}));
-      EXPECT_TRUE(throws_with<ShapeError>(backward, {"sample 2", "label " + std::to_string(bad)}));
-      continue;
+  for (const int64_t classes : kRowLengths) {
+    const SoftmaxCrossEntropyShape shape{3, classes, 0.1f};
+    const auto x = uniform<float>(3 * classes, 1);
+    const Values<float> dloss = {1.0f};
+    for (const int32_t bad : {static_cast<int32_t>(classes), -1, std::numeric_limits<int32_t>::max(),
+                              std::numeric_limits<int32_t>::min()}) {
+      const Values<int32_t> label = {0, static_cast<int32_t>(classes - 1), bad};
+      LossOutputs found(3);
+      GuardedBuffer<float> dx(3 * classes);
+      const auto forward = [&] { run_forward(functions().forward, x, label, found, shape, context_); };
+      const auto backward = [&] {
+        functions().backward(x.data(), label.data(), found.row_max.data(), found.log_sum.data(), dloss.data(),
+                             dx.data(), shape, context_);
+      };
+      if (backend() != Backend::cuda) {
+        EXPECT_TRUE(
+            throws_with<ShapeError>(forward, {"softmax_cross_entropy", "sample 2", "label " + std::to_string(bad),
+                                              std::to_string(classes) + " classes"}));
+        EXPECT_TRUE(throws_with<ShapeError>(backward, {"sample 2", "label " + std::to_string(bad)}));
+        continue;
+      }
+      forward();
+      backward();
+      EXPECT_TRUE(std::isnan(found.loss[0]) && std::isnan(found.sample_loss[2]));
+      EXPECT_TRUE(std::isfinite(found.sample_loss[0]) && std::isfinite(found.sample_loss[1]));
+      EXPECT_EQ(found.rank[2], classes);
+      for (int64_t c = 0; c < classes; ++c) {
+        ASSERT_TRUE(std::isfinite(dx[c]) && std::isfinite(dx[classes + c]) && std::isnan(dx[2 * classes + c])) << c;
+      }
+      EXPECT_TRUE(found.intact() && dx.intact());
     }
-    forward();
-    backward();
-    EXPECT_TRUE(std::isnan(found.loss[0]) && std::isnan(found.sample_loss[2]));
-    EXPECT_TRUE(std::isfinite(found.sample_loss[0]) && std::isfinite(found.sample_loss[1]));
-    EXPECT_EQ(found.rank[2], 10);
-    for (int64_t c = 0; c < 10; ++c) {
-      EXPECT_TRUE(std::isfinite(dx[c]) && std::isfinite(dx[10 + c]) && std::isnan(dx[20 + c])) << c;
-    }
-    EXPECT_TRUE(found.intact() && dx.intact());
   }
 }
 
