@@ -71,10 +71,7 @@ __device__ __forceinline__ void cp_async_wait() {
 #if defined(__CUDACC__)
   asm volatile("cp.async.wait_group %0;" ::"n"(kGroupsLeft) : "memory");
 #else
-  const host::ArrivedCopies arrived = host::cp_async_wait(kGroupsLeft);
-  for (size_t i = 0; i < arrived.count; ++i) {
-    host::report_async_landed(arrived.first[i].shared, arrived.first[i].bytes);
-  }
+  host::cp_async_wait(kGroupsLeft);
 #endif
 }
 

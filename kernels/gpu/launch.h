@@ -11,12 +11,21 @@ namespace striate::gpu {
 /// launch(kernel, grid, block, shared_bytes, stream, args…): `kernel` on grid × block threads with that much dynamic
 /// shared memory, in the stream's order. Throws CudaError where the launch is refused. A macro only so that a report
 /// can name the kernel as it stands at the launch.
-#define launch(...) launch_kernel({#__VA_ARGS__, __FILE__, __LINE__}, __VA_ARGS__)
+#define launch(...) launch_kernel({#__VA_ARGS__, __FILE__, __LINE__, STRIATE_INSTRUMENTED}, __VA_ARGS__)
+
+// Whether this file's accesses are seen by the checking build. (Not asked in a function: the linker keeps one of all
+// copies, from whatever file.)
+#if defined(__SANITIZE_THREAD__)
+#define STRIATE_INSTRUMENTED true
+#else
+#define STRIATE_INSTRUMENTED false
+#endif
 
 struct LaunchSite {
   const char* text;  ///< the arguments of launch() as written; the kernel comes first
   const char* file;
   int line;
+  bool instrumented;
 };
 
 }  // namespace striate::gpu
@@ -57,12 +66,12 @@ void launch_kernel(const LaunchSite& site, void (*kernel)(Params...), dim3 grid,
     void (*kernel)(Params...);
     std::tuple<Params...> args;
   } call{kernel, {args...}};
-  host::run_grid({site.text, site.file, site.line, grid, block, shared_bytes,
+  host::run_grid({site.text, site.file, site.line, site.instrumented, grid, block, shared_bytes,
                   [](const void* c) {
                     const Call& target = *static_cast<const Call*>(c);
                     std::apply(target.kernel, target.args);
                   },
-                  &call});
+                  &call, sizeof(call)});
 }
 
 }  // namespace striate::gpu

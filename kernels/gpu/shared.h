@@ -25,7 +25,7 @@ __device__ __forceinline__ T* dynamic_shared() {
   static const char name##_tag = 0;               \
   using name##_type = type extents;               \
   name##_type& name = *static_cast<name##_type*>( \
-      ::striate::gpu::host::static_shared(&name##_tag, sizeof(name##_type), alignof(name##_type)))
+      ::striate::gpu::host::static_shared(&name##_tag, #name, sizeof(name##_type), alignof(name##_type)))
 #endif
 
 }  // namespace striate::gpu

@@ -75,7 +75,7 @@ inline uint32_t ballot(const char* op, Site site, uint32_t mask, bool predicate)
   return votes;
 }
 
-inline void sync_warp(Site site, uint32_t mask = kFullMask) { warp_meet("__syncwarp", site, mask, nullptr, nullptr); }
+inline void sync_warp(Site site, uint32_t mask = kFullMask) { warp_meet(kSyncWarp, site, mask, nullptr, nullptr); }
 
 }  // namespace striate::gpu::host
 

@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/gpu/host/checker.h"
+#include "kernels/gpu/host/checker_events.h"
+
 namespace striate::gpu::host {
 
 void AsyncCopies::issue(const AsyncCopy& copy) {
@@ -22,16 +25,15 @@ void AsyncCopies::issue(const AsyncCopy& copy) {
 
 void AsyncCopies::commit() { groups_.push_back(copies_.size()); }
 
-ArrivedCopies AsyncCopies::wait(size_t groups_left) {
-  const size_t first = first_copy_;
+void AsyncCopies::wait(size_t groups_left) {
   while (groups_.size() - first_group_ > groups_left) {
     for (const size_t end = groups_[first_group_++]; first_copy_ < end; ++first_copy_) {
       const AsyncCopy& copy = copies_[first_copy_];
       if (copy.global_bytes > 0) std::memcpy(copy.shared, copy.global, copy.global_bytes);
       std::memset(copy.shared + copy.global_bytes, 0, copy.bytes - copy.global_bytes);
+      report_async_landed(copy.shared, copy.bytes);
     }
   }
-  return {copies_.data() + first, first_copy_ - first};
 }
 
 void AsyncCopies::clear() {
@@ -41,6 +43,7 @@ void AsyncCopies::clear() {
 }
 
 void cp_async(void* shared, const void* global, size_t bytes, size_t global_bytes, Site site) {
+  const events::Pause pause;
   const auto refuse = [&](const char* what, const void* p) {
     fail(fmt::format("cp.async of {} bytes at {}:{}: {} {}", bytes, site.file, site.line, what, p).c_str());
   };
@@ -52,7 +55,14 @@ void cp_async(void* shared, const void* global, size_t bytes, size_t global_byte
       {static_cast<std::byte*>(shared), static_cast<const std::byte*>(global), bytes, global_bytes, site});
 }
 
-void cp_async_commit() { async_copies().commit(); }
-ArrivedCopies cp_async_wait(size_t groups_left) { return async_copies().wait(groups_left); }
+void cp_async_commit() {
+  const events::Pause pause;
+  async_copies().commit();
+}
+
+void cp_async_wait(size_t groups_left) {
+  const events::Pause pause;
+  async_copies().wait(groups_left);
+}
 
 }  // namespace striate::gpu::host

@@ -14,12 +14,6 @@ struct AsyncCopy {
   Site site;
 };
 
-/// Copies that have just arrived, until the thread's next call.
-struct ArrivedCopies {
-  const AsyncCopy* first;
-  size_t count;
-};
-
 /// One thread's cp.async copies in their commit groups. A GPU may move the bytes at any time between the issue and the
 /// wait; here they move when waited for, and the destination is 0xFF until then, so that whoever reads too early gets
 /// neither the old nor the new values.
@@ -29,7 +23,7 @@ class AsyncCopies {
   /// Closes a group, which may be empty.
   void commit();
   /// All groups but the newest `groups_left` arrive, oldest first.
-  ArrivedCopies wait(size_t groups_left);
+  void wait(size_t groups_left);
 
   /// Copies not yet waited for, in a group or not.
   size_t pending() const { return copies_.size() - first_copy_; }
@@ -45,6 +39,6 @@ class AsyncCopies {
 // For the current thread. Both addresses must be multiples of `bytes`, `shared` in the block's shared memory.
 void cp_async(void* shared, const void* global, size_t bytes, size_t global_bytes, Site site);
 void cp_async_commit();
-ArrivedCopies cp_async_wait(size_t groups_left);
+void cp_async_wait(size_t groups_left);
 
 }  // namespace striate::gpu::host

@@ -15,8 +15,10 @@
 #include "kernels/error.h"
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/host/async_copy.h"
+#include "kernels/gpu/host/checker_events.h"
 #include "kernels/gpu/host/fiber.h"
 #include "kernels/gpu/host/memory.h"
+#include "kernels/gpu/host/shared_memory.h"
 #include "kernels/thread_pool.h"
 
 namespace striate::gpu::host {
@@ -49,12 +51,6 @@ struct Warp {
   std::vector<Meeting> meetings;
 };
 
-struct StaticShared {
-  const void* tag;
-  std::byte* memory;
-  size_t bytes;
-};
-
 std::string text(const Dim3& d) { return fmt::format("({},{},{})", d.x, d.y, d.z); }
 
 class Block {
@@ -66,9 +62,9 @@ class Block {
   Thread& current() { return *current_; }
   void sync_threads(Site site);
   void warp_meet(const char* op, Site site, uint32_t mask, void* operands, WarpCompute compute);
-  std::span<std::byte> dynamic_shared() { return {dynamic_.get(), launch_->shared_bytes}; }
-  void* static_shared(const void* tag, size_t bytes, size_t alignment);
-  bool is_shared(const std::byte* p, size_t bytes) const;
+  std::span<std::byte> dynamic_shared() const { return shared_.dynamic(); }
+  void* static_shared(const void* tag, const char* name, size_t bytes, size_t alignment);
+  bool is_shared(const std::byte* p, size_t bytes) const { return shared_.holds(p, bytes); }
   AsyncCopies& async_copies() { return copies_[current_->linear]; }
   [[noreturn]] void fail(const std::string& message) const;
 
@@ -102,13 +98,7 @@ class Block {
   std::vector<Warp> warps_;
   std::vector<AsyncCopies> copies_;  // by thread; all are empty when a block begins
 
-  struct Free {
-    void operator()(std::byte* p) const { std::free(p); }
-  };
-  std::unique_ptr<std::byte, Free> dynamic_;
-  size_t dynamic_capacity_ = 0;
-  std::vector<StaticShared> statics_;
-  std::vector<std::unique_ptr<std::byte, Free>> static_memory_;
+  SharedMemory shared_;
 };
 
 // The block that this thread of the operating system runs; apart from its owner, because reading a variable with a
@@ -148,17 +138,12 @@ void Block::run(const Launch& launch, Dim3 index) {
     warps_[w].meetings.clear();
   }
   next_ = done_ = 0;
-  if (launch.shared_bytes > dynamic_capacity_) {
-    dynamic_capacity_ = (launch.shared_bytes + 127) / 128 * 128;
-    dynamic_.reset(static_cast<std::byte*>(std::aligned_alloc(128, dynamic_capacity_)));
-  }
-  // 0xFF bytes are a NaN in every float format and −1 in every integer: what was never written shows.
-  if (launch.shared_bytes > 0) std::memset(dynamic_.get(), 0xFF, launch.shared_bytes);
-  statics_.clear();
-  static_memory_.clear();
+  events::block_begins(index);
+  shared_.begin_block(launch.shared_bytes);
 
   running_ = &scheduler_;
   go_on();
+  events::block_ends();
 }
 
 /// Leaves the running carrier for the next one that can run; returns when somebody comes back to it.
@@ -178,6 +163,7 @@ void Block::go_on() {
   } else {
     fail_deadlock();
   }
+  events::stack_is(running_->stack().data(), running_->stack().size());
   Fiber::transfer(*from, *running_);
 }
 
@@ -188,7 +174,9 @@ void Block::carry() {
       thread.state = State::running;
       thread.carrier = running_;
       current_ = &thread;
+      events::thread_runs(thread.linear);
       launch_->body(launch_->call);
+      events::thread_ends();
       finish(*current_);
     }
     idle_.push_back(running_);
@@ -265,6 +253,7 @@ void Block::sync_threads(Site site) {
   }
   for (Thread* thread : at_barrier_) make_ready(*thread);
   at_barrier_.clear();
+  events::barrier();
 }
 
 std::string Block::lanes_text(uint32_t lanes) const { return fmt::format("{:#010x}", lanes); }
@@ -315,6 +304,7 @@ void Block::warp_meet(const char* op, Site site, uint32_t mask, void* operands, 
     return;
   }
   if (compute) compute(mask, meeting.lanes);
+  events::lanes_meet(current_->linear / kWarpSize, mask, std::strcmp(op, kSyncWarp) == 0);
   Thread* const first = current_ - lane;
   for (uint32_t others = mask & ~(1u << lane); others != 0; others &= others - 1) {
     make_ready(first[__builtin_ctz(others)]);
@@ -323,23 +313,13 @@ void Block::warp_meet(const char* op, Site site, uint32_t mask, void* operands, 
   warp.meetings.pop_back();
 }
 
-void* Block::static_shared(const void* tag, size_t bytes, size_t alignment) {
-  for (const StaticShared& variable : statics_) {
-    if (variable.tag == tag) return variable.memory;
+void* Block::static_shared(const void* tag, const char* name, size_t bytes, size_t alignment) {
+  void* memory = shared_.variable(tag, name, bytes, alignment);
+  if (!memory) {
+    fail(fmt::format("its __shared__ variables pass the {} bytes that a block may have",
+                     SharedMemory::kMostStaticBytes));
   }
-  const size_t aligned = std::max<size_t>(alignment, 16);
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(aligned, (bytes + aligned - 1) / aligned * aligned));
-  std::memset(memory, 0xFF, bytes);
-  static_memory_.emplace_back(memory);
-  statics_.push_back({tag, memory, bytes});
   return memory;
-}
-
-bool Block::is_shared(const std::byte* p, size_t bytes) const {
-  const auto holds = [&](const std::byte* memory, size_t size) { return p >= memory && p + bytes <= memory + size; };
-  if (holds(dynamic_.get(), launch_->shared_bytes)) return true;
-  return std::any_of(statics_.begin(), statics_.end(),
-                     [&](const StaticShared& variable) { return holds(variable.memory, variable.bytes); });
 }
 
 /// "conv_kernel<64, 32>" out of "conv_kernel<64, 32>, grid, block, …".
@@ -377,19 +357,24 @@ void Block::fail_deadlock() const {
 
 }  // namespace
 
-const Dim3& thread_index() { return block().current().index; }
-const Dim3& block_index() { return block().index(); }
-const Dim3& block_dim() { return block().launch().block; }
-const Dim3& grid_dim() { return block().launch().grid; }
-void sync_threads(Site site) { block().sync_threads(site); }
+Dim3 thread_index() { return block().current().index; }
+Dim3 block_index() { return block().index(); }
+Dim3 block_dim() { return block().launch().block; }
+Dim3 grid_dim() { return block().launch().grid; }
+void sync_threads(Site site) {
+  const events::Pause pause;
+  block().sync_threads(site);
+}
 std::span<std::byte> dynamic_shared_bytes() { return block().dynamic_shared(); }
-void* static_shared(const void* tag, size_t bytes, size_t alignment) {
-  return block().static_shared(tag, bytes, alignment);
+void* static_shared(const void* tag, const char* name, size_t bytes, size_t alignment) {
+  const events::Pause pause;
+  return block().static_shared(tag, name, bytes, alignment);
 }
 bool is_shared(const void* p, size_t bytes) { return block().is_shared(static_cast<const std::byte*>(p), bytes); }
 AsyncCopies& async_copies() { return block().async_copies(); }
 int lane_id() { return static_cast<int>(block().current().linear % kWarpSize); }
 void warp_meet(const char* op, Site site, uint32_t mask, void* operands, WarpCompute compute) {
+  const events::Pause pause;
   block().warp_meet(op, site, mask, operands, compute);
 }
 void fail(const char* message) { block().fail(message); }
@@ -409,13 +394,15 @@ void run_grid(const Launch& launch) {
                      kernel_name(launch.text), launch.shared_bytes, shared_limit);
   if (grid.count() == 0) return;
   const DeviceAccess access;
-  static ThreadPool pool(0);
+  static ThreadPool pool(events::kSerial ? 1 : 0);
+  events::launch_begins(launch, kernel_name(launch.text).c_str());
   pool.run(static_cast<int64_t>(grid.count()), [&](int64_t b) {
     const auto i = static_cast<uint64_t>(b);
     block_of_this_thread().run(launch,
                                Dim3(static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                                     static_cast<unsigned>(i / grid.x / grid.y)));
   });
+  events::launch_ends();
 }
 
 }  // namespace striate::gpu::host

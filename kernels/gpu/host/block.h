@@ -31,20 +31,22 @@ struct Launch {
   const char* text;  ///< the launch's arguments as written; the kernel's name comes first
   const char* file;
   int line;
+  bool instrumented;  ///< the kernel's accesses are seen, so that a checking build can judge them
   Dim3 grid, block;
   size_t shared_bytes;
   void (*body)(const void* call);  ///< the kernel for the thread that is current
-  const void* call;
+  const void* call;                ///< the kernel's arguments
+  size_t call_bytes;
 };
 
 /// Runs every thread of the grid; returns when all are done.
 void run_grid(const Launch& launch);
 
-// What a thread sees of itself. Only valid inside a kernel.
-const Dim3& thread_index();
-const Dim3& block_index();
-const Dim3& block_dim();
-const Dim3& grid_dim();
+// What a thread sees of itself, by value: in registers, no access to memory. Only valid inside a kernel.
+Dim3 thread_index();
+Dim3 block_index();
+Dim3 block_dim();
+Dim3 grid_dim();
 
 /// __syncthreads(): all threads of the block, at one line of the source. A thread that left the kernel before, and
 /// threads that wait at different lines, are errors.
@@ -54,7 +56,7 @@ void sync_threads(Site site);
 /// begins.
 std::span<std::byte> dynamic_shared_bytes();
 /// A __shared__ variable: the same memory for every thread of the block that comes with this `tag`, filled with 0xFF.
-void* static_shared(const void* tag, size_t bytes, size_t alignment);
+void* static_shared(const void* tag, const char* name, size_t bytes, size_t alignment);
 
 /// The current thread's cp.async copies. Leaving the kernel before all of them were waited for is an error.
 AsyncCopies& async_copies();
@@ -75,6 +77,7 @@ int lane_id();
 /// lanes outside `mask` are unspecified.
 using WarpLanes = void* const (&)[kWarpSize];
 using WarpCompute = void (*)(uint32_t mask, WarpLanes lanes);
+constexpr const char* kSyncWarp = "__syncwarp";  ///< the one op that orders the lanes' accesses to memory
 void warp_meet(const char* op, Site site, uint32_t mask, void* operands, WarpCompute compute);
 
 /// Ends the process: "kernel …, block (…), thread (…): message".

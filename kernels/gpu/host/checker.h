@@ -23,7 +23,7 @@ void report_write(const void* p, size_t bytes);
 /// cp.async as the current thread issues it: from here on `shared` counts as being written; `global_bytes` of `global`
 /// are read (fewer than `bytes`: the rest is zero-filled).
 void report_async_issued(const void* shared, size_t bytes, const void* global, size_t global_bytes);
-/// The thread that issued this copy has waited for it. Others may read it after a barrier.
+/// The current thread has waited for this copy of its own. Others may read it after a barrier.
 void report_async_landed(const void* shared, size_t bytes);
 
 /// ldmatrix of 1, 2 or 4 matrices: every lane, before the lanes meet, with its own row's address. What lanes from

@@ -2,6 +2,7 @@
 
 #include <boost/context/fiber.hpp>
 #include <cstddef>
+#include <span>
 
 namespace striate::gpu::host {
 
@@ -20,16 +21,18 @@ class Fiber {
   /// Goes on in `to`, where that was left; returns when somebody transfers to `from`, which must be where we are.
   static void transfer(Fiber& from, Fiber& to);
 
+  /// Its own stack; empty for the one it came with.
+  std::span<const std::byte> stack() const { return {static_cast<const std::byte*>(bottom_), size_}; }
+
  private:
   void arrive();
   boost::context::fiber place_;
   void* stack_ = nullptr;
   void (*function_)(void*) = nullptr;
   void* argument_ = nullptr;
-  // The address sanitizer's view of the stack.
-  void* fake_ = nullptr;
   const void* bottom_ = nullptr;
   size_t size_ = 0;
+  void* fake_ = nullptr;  // the address sanitizer's
 };
 
 }  // namespace striate::gpu::host

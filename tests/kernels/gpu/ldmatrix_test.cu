@@ -135,7 +135,7 @@ TEST(Ldmatrix, GivesTheFragmentsThatMmaTakes) {
   }
 }
 
-#if !defined(__CUDACC__)
+#if !defined(__CUDACC__) && !defined(STRIATE_CHECKED_HOST)  // where unwritten rows are the first fault
 __global__ void misaligned_row_kernel() {
   uint32_t r[4];
   ldmatrix_x4(r, dynamic_shared<char>() + (threadIdx.x == 7 ? 8 : 0));

@@ -1,0 +1,43 @@
+# Of an inline function that several files have the linker keeps one copy. Were a device function compiled in a .cu file
+# (instrumented in the preset host-race) and in a .cpp file, its accesses might be seen by nobody. So: no function of the
+# namespaces of device code is in both. cmake -DNM=<nm> -DFOLDERS=<of object files> -P instrumented.cmake
+# (gpu::host and launch_kernel touch no memory of kernels but what they report.)
+
+cmake_minimum_required(VERSION 3.22)
+
+# The merged symbols of the object files.
+function(weak_symbols result)
+  set(symbols "")
+  foreach(object ${ARGN})
+    execute_process(COMMAND ${NM} --defined-only ${object} OUTPUT_VARIABLE listing COMMAND_ERROR_IS_FATAL ANY)
+    string(REGEX MATCHALL " [WVu] _ZN?K?7striate(3gpu|4cuda|4gemm)[A-Za-z0-9_.$]*" found "${listing}")
+    list(APPEND symbols ${found})
+  endforeach()
+  list(FILTER symbols EXCLUDE REGEX "7striate3gpu(4host|13launch_kernel)")
+  list(REMOVE_DUPLICATES symbols)
+  set(${result} "${symbols}" PARENT_SCOPE)
+endfunction()
+
+set(instrumented "")
+set(plain "")
+foreach(folder ${FOLDERS})
+  file(GLOB_RECURSE cuda ${folder}/*.cu.o)
+  file(GLOB_RECURSE cpp ${folder}/*.cpp.o)
+  list(APPEND instrumented ${cuda})
+  list(APPEND plain ${cpp})
+endforeach()
+if(NOT instrumented OR NOT plain)
+  message(FATAL_ERROR "no object files of .cu and .cpp files in ${FOLDERS}")
+endif()
+weak_symbols(of_instrumented ${instrumented})
+weak_symbols(of_plain ${plain})
+set(both "")
+foreach(symbol ${of_instrumented})
+  if(symbol IN_LIST of_plain)
+    list(APPEND both ${symbol})
+  endif()
+endforeach()
+if(both)
+  list(JOIN both "\n " lines)
+  message(FATAL_ERROR "in .cu and in .cpp files, merged by the linker at random (make them __forceinline__):\n ${lines}")
+endif()
