@@ -153,16 +153,27 @@ HWY_INLINE void gather_pixel(D d, const float* dy, const uint8_t* index, const H
                              int64_t C) {
   const hn::RebindToSigned<D> integers;
   const hn::Rebind<uint8_t, D> bytes;
-  if (kCount > 0) count = kCount;
-  for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
-    auto sum = hn::Zero(d);
-    for (size_t i = 0; i < count; ++i) {
-      const auto position = hn::PromoteTo(integers, hn::LoadU(bytes, index + holders[i].offset + c));
-      const auto here = hn::RebindMask(d, hn::Eq(position, hn::Set(integers, holders[i].position)));
-      sum = hn::Add(sum, hn::IfThenElseZero(here, hn::LoadU(d, dy + holders[i].offset + c)));
-    }
-    hn::StoreU(sum, d, dx + c);
-  });
+  const auto share_of = [&](const Holder& holder, int64_t c) HWY_ATTR {
+    const auto position = hn::PromoteTo(integers, hn::LoadU(bytes, index + holder.offset + c));
+    const auto here = hn::RebindMask(d, hn::Eq(position, hn::Set(integers, holder.position)));
+    return hn::IfThenElseZero(here, hn::LoadU(d, dy + holder.offset + c));
+  };
+  if constexpr (kCount > 0) {
+    // In registers: for all that the compiler knows, a store to dx could change `holders`.
+    Holder known[kCount];
+    std::copy(holders, holders + kCount, known);
+    for_each_channel_vector(d, C, [=](int64_t c) HWY_ATTR {
+      auto sum = share_of(known[0], c);
+      for (size_t i = 1; i < kCount; ++i) sum = hn::Add(sum, share_of(known[i], c));
+      hn::StoreU(sum, d, dx + c);
+    });
+  } else {
+    for_each_channel_vector(d, C, [=](int64_t c) HWY_ATTR {
+      auto sum = hn::Zero(d);
+      for (size_t i = 0; i < count; ++i) sum = hn::Add(sum, share_of(holders[i], c));
+      hn::StoreU(sum, d, dx + c);
+    });
+  }
 }
 
 void MaxBackward(const float* dy, const uint8_t* index, float* dx, const Pool2dShape& shape, Context& context) {
@@ -171,11 +182,14 @@ void MaxBackward(const float* dy, const uint8_t* index, float* dx, const Pool2dS
     const int64_t n = row / shape.H, h = row % shape.H;
     const Range p_range = windows_of(h, shape.stride_h, shape.pad_h, shape.R, P);
     std::array<Holder, 255> holders;  // a pixel is in at most R·S windows
+    // The windows q_begin … q_end − 1 hold pixel w; they move along with it, which saves two divisions a pixel.
+    int64_t q_begin = 0, q_end = 0;
     for (int64_t w = 0; w < shape.W; ++w) {
-      const Range q_range = windows_of(w, shape.stride_w, shape.pad_w, shape.S, Q);
+      while (q_end < Q && q_end * shape.stride_w <= w + shape.pad_w) ++q_end;
+      while (q_begin * shape.stride_w + shape.S <= w + shape.pad_w) ++q_begin;
       size_t count = 0;
       for (int64_t p = p_range.begin; p < p_range.end; ++p) {
-        for (int64_t q = q_range.begin; q < q_range.end; ++q) {
+        for (int64_t q = q_begin; q < q_end; ++q) {
           const int64_t r = h + shape.pad_h - p * shape.stride_h, s = w + shape.pad_w - q * shape.stride_w;
           holders[count++] = {((n * P + p) * Q + q) * C, static_cast<int32_t>(r * shape.S + s)};
         }
