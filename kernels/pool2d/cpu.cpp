@@ -161,7 +161,7 @@ HWY_INLINE void gather_pixel(D d, const float* dy, const uint8_t* index, const H
   if constexpr (kCount > 0) {
     // In registers: for all that the compiler knows, a store to dx could change `holders`.
     Holder known[kCount];
-    std::copy(holders, holders + kCount, known);
+    for (size_t i = 0; i < kCount; ++i) known[i] = holders[i];
     for_each_channel_vector(d, C, [=](int64_t c) HWY_ATTR {
       auto sum = share_of(known[0], c);
       for (size_t i = 1; i < kCount; ++i) sum = hn::Add(sum, share_of(known[i], c));
