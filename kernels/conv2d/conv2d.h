@@ -37,4 +37,12 @@ void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* d
                             Accumulate accumulate, Context& context);
 }  // namespace cpu
 
+namespace cuda {
+void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape,
+                    Activation activation, Context& context);
+void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context);
+void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& shape,
+                            Accumulate accumulate, Context& context);
+}  // namespace cuda
+
 }  // namespace striate

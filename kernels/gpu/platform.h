@@ -7,6 +7,12 @@
 
 #include <cuda_runtime.h>
 
+/// Before a loop that is to be unrolled whole on a GPU; the host's compiler decides for itself.
+#define STRIATE_UNROLL _Pragma("unroll")
+/// The same by so many rounds; 1: not at all.
+#define STRIATE_UNROLL_BY(times) STRIATE_PRAGMA(unroll times)
+#define STRIATE_PRAGMA(text) _Pragma(#text)
+
 /// Last parameter of a function that kernels call: on the host, where in the kernel's source that call stands.
 #define STRIATE_CALLER
 
@@ -17,6 +23,9 @@
 #include "kernels/gpu/host/block.h"
 #include "kernels/gpu/host/intrinsics.h"
 #include "kernels/gpu/host/vector_types.h"
+
+#define STRIATE_UNROLL
+#define STRIATE_UNROLL_BY(times)
 
 #define __global__ static
 #define __device__

@@ -33,4 +33,12 @@ void linear_backward_weight(const float* x, const float* dy, float* dw, float* d
                             Accumulate accumulate, Context& context);
 }  // namespace cpu
 
+namespace cuda {
+void linear_forward(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+                    Activation activation, Context& context);
+void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context);
+void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
+                            Accumulate accumulate, Context& context);
+}  // namespace cuda
+
 }  // namespace striate

@@ -1,0 +1,142 @@
+#pragma once
+
+#include "kernels/context.h"
+#include "kernels/gemm/tile_shape.h"
+#include "kernels/gemm/tile_store.h"
+#include "kernels/gpu/convert.h"
+#include "kernels/gpu/matrix.h"
+
+namespace striate::tile {
+
+/// Products on the tensor cores: float32 in shared memory, rounded to tf32 or bf16 as fragments are read, summed in
+/// float32. With g = lane / 4, t = lane % 4 a lane reads rows g (+ 8) at depths t + 4·i. For tf32 these are the
+/// fragments' own places. For bf16 the pairs (t, t + 4) and (t + 8, t + 12) stand where the layout wants depths
+/// (2t, 2t + 1) and (2t + 8, 2t + 9): the same permutation of the depth in both operands, so the sum is the same.
+template <typename Shape, typename TileA, typename TileB, Precision kPrecision>
+class TensorCore {
+ public:
+  __device__ __forceinline__ void multiply(const float* a, const float* b) {
+    if constexpr (kPrecision == Precision::tf32) {
+      // The next fragments are on their way while these are multiplied.
+      uint32_t rows[2][kFragmentsM][4], columns[2][kFragmentsN][2];
+      load(rows[0], columns[0], a, b, 0);
+      STRIATE_UNROLL
+      for (int step = 0; step < Shape::kK / 8; ++step) {
+        if (step + 1 < Shape::kK / 8) load(rows[(step + 1) & 1], columns[(step + 1) & 1], a, b, 8 * (step + 1));
+        auto& now_a = rows[step & 1];
+        auto& now_b = columns[step & 1];
+        STRIATE_UNROLL
+        for (int i = 0; i < kFragmentsM; ++i) {
+          STRIATE_UNROLL
+          for (int w = 0; w < 4; ++w) now_a[i][w] = gpu::to_tf32(__uint_as_float(now_a[i][w]));
+        }
+        STRIATE_UNROLL
+        for (int j = 0; j < kFragmentsN; ++j) {
+          STRIATE_UNROLL
+          for (int w = 0; w < 2; ++w) now_b[j][w] = gpu::to_tf32(__uint_as_float(now_b[j][w]));
+        }
+        gpu::mma_m16n8k8_tf32(sums_, now_a, now_b);
+      }
+    } else {
+      STRIATE_UNROLL
+      for (int k = 0; k < Shape::kK; k += 16) {
+        uint32_t low_a[kFragmentsM][4], low_b[kFragmentsN][2], high_a[kFragmentsM][4], high_b[kFragmentsN][2];
+        load(low_a, low_b, a, b, k);
+        load(high_a, high_b, a, b, k + 8);
+        uint32_t rows[kFragmentsM][4], columns[kFragmentsN][2];
+        STRIATE_UNROLL
+        for (int i = 0; i < kFragmentsM; ++i) {
+          rows[i][0] = pack(low_a[i][2], low_a[i][0]);
+          rows[i][1] = pack(low_a[i][3], low_a[i][1]);
+          rows[i][2] = pack(high_a[i][2], high_a[i][0]);
+          rows[i][3] = pack(high_a[i][3], high_a[i][1]);
+        }
+        STRIATE_UNROLL
+        for (int j = 0; j < kFragmentsN; ++j) {
+          columns[j][0] = pack(low_b[j][1], low_b[j][0]);
+          columns[j][1] = pack(high_b[j][1], high_b[j][0]);
+        }
+        gpu::mma_m16n8k16_bf16(sums_, rows, columns);
+      }
+    }
+  }
+
+  __device__ __forceinline__ void store(const Output& out, int first_row, int first_column) const {
+    const int m0 = first_row + warp_row() + lane() / 4, n0 = first_column + warp_column() + lane() % 4 * 2;
+    float2 bias[kFragmentsN];
+    STRIATE_UNROLL
+    for (int j = 0; j < kFragmentsN; ++j) bias[j] = make_float2(out.bias_of(n0 + 8 * j), out.bias_of(n0 + 8 * j + 1));
+    STRIATE_UNROLL
+    for (int i = 0; i < kFragmentsM; ++i) {
+      STRIATE_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const int m = m0 + 16 * i + 8 * half;
+        if (m >= out.rows) continue;
+        float* const to = out.row(m);
+        STRIATE_UNROLL
+        for (int j = 0; j < kFragmentsN; ++j) {
+          const float* const v = sums_[i][j] + 2 * half;
+          out.store_pair(to, n0 + 8 * j, make_float2(out.finish(v[0], bias[j].x), out.finish(v[1], bias[j].y)));
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr int kFragmentsM = Shape::kWarpM / 16, kFragmentsN = Shape::kWarpN / 8;
+  static_assert(kFragmentsN % 2 == 0 && kPrecision != Precision::fp32);
+
+  __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x) % 32; }
+  __device__ __forceinline__ static int warp_row() {
+    return static_cast<int>(threadIdx.x) / 32 / Shape::kWarpsN * Shape::kWarpM;
+  }
+  __device__ __forceinline__ static int warp_column() {
+    return static_cast<int>(threadIdx.x) / 32 % Shape::kWarpsN * Shape::kWarpN;
+  }
+  __device__ __forceinline__ static uint32_t pack(uint32_t high, uint32_t low) {
+    return gpu::to_bf16x2(__uint_as_float(high), __uint_as_float(low));
+  }
+
+  /// The floats of depth k … k + 7 in the places of a tf32 fragment: of A (g, t), (g + 8, t), (g, t + 4), (g + 8, t +
+  /// 4), of B (g, t), (g, t + 4).
+  __device__ __forceinline__ static void load(uint32_t (&rows)[kFragmentsM][4], uint32_t (&columns)[kFragmentsN][2],
+                                              const float* a, const float* b, int k) {
+    const int l = lane(), g = l / 4, t = l % 4;
+    if constexpr (TileA::kDepthContiguous) {
+      // Matrices: rows 0–7 and 8–15 of the first chunk, then of the second.
+      const void* lines[kFragmentsM];
+      STRIATE_UNROLL
+      for (int i = 0; i < kFragmentsM; ++i) lines[i] = a + TileA::chunk(warp_row() + 16 * i + l % 16, k / 4 + l / 16);
+      gpu::ldmatrix_x4(rows, lines);
+    } else {
+      STRIATE_UNROLL
+      for (int i = 0; i < kFragmentsM; ++i) {
+        STRIATE_UNROLL
+        for (int w = 0; w < 4; ++w) {
+          rows[i][w] = __float_as_uint(a[TileA::at(warp_row() + 16 * i + g + w % 2 * 8, k + t + w / 2 * 4)]);
+        }
+      }
+    }
+    if constexpr (TileB::kDepthContiguous) {
+      // Matrices: the two chunks of columns 0–7, then of 8–15.
+      const void* lines[kFragmentsN / 2];
+      STRIATE_UNROLL
+      for (int j = 0; j < kFragmentsN / 2; ++j) {
+        lines[j] = b + TileB::chunk(warp_column() + 16 * j + l / 16 * 8 + l % 8, k / 4 + l / 8 % 2);
+      }
+      gpu::ldmatrix_x4(columns, lines);
+    } else {
+      STRIATE_UNROLL
+      for (int j = 0; j < kFragmentsN; ++j) {
+        STRIATE_UNROLL
+        for (int w = 0; w < 2; ++w) {
+          columns[j][w] = __float_as_uint(b[TileB::at(warp_column() + 8 * j + g, k + t + w * 4)]);
+        }
+      }
+    }
+  }
+
+  float sums_[kFragmentsM][kFragmentsN][4] = {};
+};
+
+}  // namespace striate::tile

@@ -1,0 +1,72 @@
+// The three products of linear.h on the tile machinery of gemm/tile.h: y = x·wᵀ reads both operands along their rows;
+// dx = dy·w reads w across; dw = dyᵀ·x reads both across. Few rows (a batch of up to 16 or so) are bound by reading w,
+// once: a tile of 16 rows and shares of the depth that keep every multiprocessor reading.
+#include "kernels/gemm/tile_launch.h"
+#include "kernels/linear/check.h"
+
+namespace striate::cuda {
+
+namespace {
+
+using tile::MatrixColumns;
+using tile::MatrixRows;
+
+// With a shape of 16 rows, for few.
+using Fma = tile::ShapeList<tile::Shape<128, 128, 16, 4, 2, 3, 2>, tile::Shape<64, 64, 16, 2, 2, 3, 4>,
+                            tile::Shape<16, 128, 32, 1, 4, 3, 4>>;
+using Mma = tile::ShapeList<tile::Shape<256, 128, 32, 4, 2, 3, 1>, tile::Shape<128, 128, 16, 2, 2, 4, 2>,
+                            tile::Shape<64, 64, 32, 2, 2, 3, 3>, tile::Shape<16, 128, 32, 1, 4, 3, 3>>;
+
+template <typename A, typename B, typename Fma, typename Mma>
+void multiply(const A& a, const B& b, const tile::Output& out, int64_t depth, bool quads, Context& context) {
+  if (quads) {
+    tile::multiply<4, 4, Fma, Mma>(a, b, out, depth, 1, context);
+  } else {
+    tile::multiply<1, 1, tile::FmaOddShapes, tile::MmaOddShapes>(a, b, out, depth, 1, context);
+  }
+}
+
+MatrixRows rows_of(const float* data, int64_t rows, int64_t depth) {
+  return {data, 0, static_cast<int>(depth), static_cast<int>(rows), static_cast<int>(depth)};
+}
+MatrixColumns columns_of(const float* data, int64_t depth, int64_t columns) {
+  return {data, 0, static_cast<int>(columns), static_cast<int>(columns), static_cast<int>(depth)};
+}
+
+}  // namespace
+
+void linear_forward(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+                    Activation activation, Context& context) {
+  check_forward(shape, activation);
+  check_32_bit(shape);
+  if (shape.N == 0) return;
+  tile::Output out = tile::matrix_output(y, shape.N, shape.K);
+  out.bias = b;
+  out.activation = activation;
+  multiply<MatrixRows, MatrixRows, Fma, Mma>(rows_of(x, shape.N, shape.C), rows_of(w, shape.K, shape.C), out, shape.C,
+                                             tile::in_quads(x, shape.C) && tile::in_quads(w, shape.C), context);
+}
+
+void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context) {
+  shape.check();
+  check_32_bit(shape);
+  if (shape.N == 0) return;
+  multiply<MatrixRows, MatrixColumns, Fma, Mma>(rows_of(dy, shape.N, shape.K), columns_of(w, shape.K, shape.C),
+                                                tile::matrix_output(dx, shape.N, shape.C), shape.K,
+                                                tile::in_quads(dy, shape.K) && tile::in_quads(w, shape.C), context);
+}
+
+void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
+                            Accumulate accumulate, Context& context) {
+  shape.check();
+  check_32_bit(shape);
+  // An empty batch goes through the same kernels: sums of nothing are zeros, or what was there.
+  tile::Output out = tile::matrix_output(dw, shape.K, shape.C);
+  out.accumulate = accumulate == Accumulate::yes;
+  multiply<MatrixColumns, MatrixColumns, tile::FmaShapes, tile::MmaShapes>(
+      columns_of(dy, shape.N, shape.K), columns_of(x, shape.N, shape.C), out, shape.N,
+      tile::in_quads(dy, shape.K) && tile::in_quads(x, shape.C), context);
+  if (db) tile::sum_columns(dy, db, shape.N, shape.K, out.accumulate, *context.workspace, *context.stream);
+}
+
+}  // namespace striate::cuda

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "kernels/context.h"
+#include "tests/support/backend.h"
+#include "tests/support/guarded_buffer.h"
+
+namespace striate::test {
+
+inline std::string to_string(Precision precision) {
+  return precision == Precision::fp32 ? "fp32" : precision == Precision::tf32 ? "tf32" : "bf16";
+}
+
+/// A case of a matrix product in one precision, printed as `conv3_tf32`.
+template <typename Shape>
+struct InPrecision {
+  std::string name;
+  Shape shape;
+  Precision precision = Precision::fp32;
+};
+
+/// Every case on every backend, in every precision that the backend has: the cpu's kernels are exact float32 alone.
+template <typename Shape>
+auto in_every_precision(const std::vector<InPrecision<Shape>>& cases) {
+  std::vector<OnBackend<InPrecision<Shape>>> product;
+  for (const Backend backend : backends()) {
+    for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+      if (backend == Backend::cpu && precision != Precision::fp32) continue;
+      for (const InPrecision<Shape>& c : cases) {
+        std::string name = c.name;
+        if (backend != Backend::cpu) name.append("_").append(to_string(precision));
+        product.push_back({backend, {name, c.shape, precision}});
+      }
+    }
+  }
+  return testing::ValuesIn(product);
+}
+
+/// What a product in this precision makes of its inputs: tf32 keeps 10 bits of fraction, to nearest, ties away from
+/// zero; bf16 keeps 7, ties to even.
+inline Values<double> rounded(const Values<float>& values, Precision precision) {
+  Values<double> result;
+  result.reserve(values.size());
+  for (float v : values) {
+    if (precision != Precision::fp32) {
+      uint32_t bits;
+      std::memcpy(&bits, &v, sizeof(bits));
+      bits = precision == Precision::tf32 ? (bits + 0x1000u) & 0xFFFFE000u
+                                          : (bits + 0x7FFFu + (bits >> 16 & 1u)) & 0xFFFF0000u;
+      std::memcpy(&v, &bits, sizeof(v));
+    }
+    result.push_back(v);
+  }
+  return result;
+}
+
+inline Values<double> magnitudes(Values<double> values) {
+  for (double& v : values) v = std::abs(v);
+  return values;
+}
+
+/// |a − e| ≤ unit·S for every output, where S = Σ|products| of it.
+inline testing::AssertionResult within(double unit, const GuardedBuffer<float>& actual, const Values<double>& expected,
+                                       const Values<double>& sums) {
+  for (int64_t i = 0; i < actual.size(); ++i) {
+    const auto at = static_cast<size_t>(i);
+    if (!(std::abs(double{actual[i]} - expected[at]) <= unit * sums[at] + 1e-30)) {
+      return testing::AssertionFailure() << "element " << i << " is " << actual[i] << ", expected " << expected[at]
+                                         << " ± " << unit * sums[at];
+    }
+  }
+  return testing::AssertionSuccess();
+}
+
+/// The share of S that a sum of n products may be wrong by, given inputs as `rounded` gives them. In float32
+/// 2⁻²⁴·(2·√n + 8): the rounding of a chain of n additions, as a random walk with a margin. Tensor cores may cut off
+/// where float32 rounds, and keep fewer bits while they add: 1e-5.
+inline double rounding_unit(Precision precision, int64_t summands) {
+  const double chain = std::ldexp(1.0, -24) * (2.0 * std::sqrt(static_cast<double>(summands)) + 8.0);
+  return precision == Precision::fp32 ? chain : std::max(chain, 1e-5);
+}
+
+}  // namespace striate::test
