@@ -15,12 +15,14 @@ struct AllocatorStats {
   int64_t system_allocations = 0;  ///< requests that the system had to answer; constant in steady-state training
 };
 
-/// Memory of a device with reuse: a freed block is kept and given to the next request of its size class.
-/// Blocks are 64-byte aligned; contents are unspecified. Thread-safe.
+/// Memory of a device with reuse: a freed block is kept and given to the next request of its size class, at once: what
+/// still uses it on a GPU comes before its next use, because all work goes through one stream. Blocks are 64-byte
+/// aligned; contents are unspecified. Thread-safe.
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  /// Throws Error, naming the size, when the system has no more or no object can be as large.
+  /// Throws Error (CudaError on cuda), naming the size, when the system has no more, even after trim(), or no object
+  /// can be as large.
   virtual void* allocate(size_t bytes) = 0;
   virtual void deallocate(void* memory, size_t bytes) noexcept = 0;
   virtual AllocatorStats stats() const = 0;

@@ -12,5 +12,8 @@
       case ::striate::Device::cpu:                   \
         ::striate::cpu::function(__VA_ARGS__);       \
         break;                                       \
+      case ::striate::Device::cuda:                  \
+        ::striate::cuda::function(__VA_ARGS__);      \
+        break;                                       \
     }                                                \
   } while (false)

@@ -1,7 +1,12 @@
 #include "engine/random.h"
 
 #include <cmath>
+#include <cstring>
 #include <numbers>
+#include <type_traits>
+
+#include "engine/allocator.h"
+#include "engine/copy.h"
 
 namespace striate {
 
@@ -49,8 +54,24 @@ uint64_t Random::below(uint64_t n) {
 }
 
 DropoutState& dropout_state(Device device) {
-  static DropoutState states[2];
+  static DropoutState states[3];
   return states[static_cast<int>(device)];
+}
+
+const DropoutState* dropout_state_for_kernels(Device device) {
+  const DropoutState& state = dropout_state(device);
+  if (on_host(device)) return &state;
+  static DropoutState* const memory =
+      static_cast<DropoutState*>(allocator(device).allocate(sizeof(DropoutState)));  // kept for good
+  static DropoutState there;
+  static bool written = false;
+  static_assert(std::has_unique_object_representations_v<DropoutState>);
+  if (!written || std::memcmp(&there, &state, sizeof(state)) != 0) {
+    copy_bytes(memory, device, &state, Device::cpu, sizeof(state));
+    there = state;
+    written = true;
+  }
+  return memory;
 }
 
 }  // namespace striate

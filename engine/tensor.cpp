@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 
 #include "engine/allocator.h"
 #include "engine/autograd.h"
+#include "engine/copy.h"
 #include "engine/dispatch.h"
 #include "engine/storage.h"
 #include "kernels/elementwise/elementwise.h"
@@ -77,7 +77,7 @@ Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
 
 Tensor Tensor::zeros(Shape shape, DType dtype, Device device) {
   Tensor t = empty(std::move(shape), dtype, device);
-  std::memset(t.impl_->storage->data(), 0, t.bytes());
+  set_bytes(t.impl_->storage->data(), device, 0, t.bytes());
   return t;
 }
 
@@ -92,7 +92,7 @@ Tensor Tensor::from(const std::vector<T>& values, Shape shape, Device device) {
   Tensor t = empty(std::move(shape), dtype_of<T>(), device);
   require<ShapeError>(static_cast<int64_t>(values.size()) == t.size(), "tensor {}: needs {} values, got {}",
                       to_string(t.shape()), t.size(), values.size());
-  std::copy(values.begin(), values.end(), t.data<T>());
+  copy_bytes(t.data<T>(), device, values.data(), Device::cpu, t.bytes());
   return t;
 }
 
@@ -175,20 +175,23 @@ Tensor Tensor::to(Device target) const {
 void Tensor::copy_from(const Tensor& source) {
   require<ShapeError>(shape() == source.shape() && dtype() == source.dtype(), "copy: {} {} into {} {}",
                       to_string(source.dtype()), to_string(source.shape()), to_string(dtype()), to_string(shape()));
-  std::memcpy(impl_->storage->data(), source.impl_->storage->data(), bytes());
+  copy_bytes(impl_->storage->data(), device(), source.impl_->storage->data(), source.device(), bytes());
 }
 
 void Tensor::fill(float value) { STRIATE_DISPATCH(device(), fill, data<float>(), value, size(), context(device())); }
 
 float Tensor::item() const {
   require<ShapeError>(size() == 1, "item: expected one element, found {}", to_string(shape()));
-  return data<float>()[0];
+  float value = 0.0f;
+  copy_bytes(&value, Device::cpu, data<float>(), device(), sizeof(value));
+  return value;
 }
 
 template <typename T>
 std::vector<T> Tensor::to_vector() const {
-  const T* values = data<T>();
-  return std::vector<T>(values, values + size());
+  std::vector<T> values(static_cast<size_t>(size()));
+  copy_bytes(values.data(), Device::cpu, data<T>(), device(), bytes());
+  return values;
 }
 
 bool Tensor::requires_grad() const {

@@ -63,7 +63,8 @@ class Tensor {
   DType dtype() const;
   Device device() const;
 
-  /// Throws Error where T is not the tensor's dtype.
+  /// In the device's memory: host code follows it only where on_host(device()). Throws Error where T is not the
+  /// tensor's dtype.
   template <typename T>
   T* data();
   template <typename T>
@@ -77,7 +78,8 @@ class Tensor {
   Tensor to(Device device) const;  ///< itself where it is there already, else a copy; recorded for the backward
   void copy_from(const Tensor& source);
   void fill(float value);
-  float item() const;  ///< the value of a one-element float tensor
+  /// The value of a one-element float tensor; waits for the device's work, as to_vector() and to(host) do.
+  float item() const;
   template <typename T>
   std::vector<T> to_vector() const;
 

@@ -6,6 +6,7 @@
 
 #include "engine/config.h"
 #include "kernels/error.h"
+#include "kernels/gpu/device.h"
 #include "models/layer_list.h"
 #include "models/registry.h"
 
@@ -24,8 +25,8 @@ int64_t positive_or_zero(ConfigReader& reader, const std::string& key) {
 // `conv` and `linear` choose a vendor's kernels on a GPU.
 void require_own_kernels(ConfigReader& reader, const std::string& key, const std::string& vendor) {
   const std::string value = reader.choice(key, "own", {"own", vendor});
-  require<ConfigError>(value == "own", "{}: '{}' needs a build with CUDA, which this one is not; use 'own'",
-                       reader.where(key), value);
+  require<ConfigError>(value == "own", "{}: this build {}, which '{}' needs; use 'own'", reader.where(key),
+                       gpu::built_for_gpu() ? "does not call " + vendor : "is not for GPUs", value);
 }
 
 }  // namespace

@@ -97,7 +97,7 @@ const std::string& CommandLine::program() const { return parser_->program; }
 void CommonFlags::add_to(CommandLine& command_line) {
   command_line.option("--config", config, "F", "YAML configuration; tools/configs/ has some")
       .repeatable("--set", set, "KEY=VALUE", "Override a key, as in --set train.epochs=5; may be repeated")
-      .option("--device", device, "NAME", "auto, reference or cpu")
+      .option("--device", device, "NAME", "auto, reference, cpu or cuda")
       .option("--threads", threads, "N", "Threads of the kernels; 0 takes every core");
 }
 

@@ -132,6 +132,7 @@ int evaluate_network(int argc, char** argv) {
   if (!source.weights.empty()) load_weights(source.weights.string(), experiment.model());
   BatchSource& images = experiment.part(flags.split);
   fmt::print("{}, {} part, {}\n\n", experiment.title(), flags.split, source.weights_description());
+  if (const std::string notice = device_notice(source.config.device); !notice.empty()) fmt::print("{}\n\n", notice);
 
   EvaluateOptions options;
   options.progress = progress_line();

@@ -41,6 +41,7 @@ Experiment::Experiment(const RunConfig& config)
   }
   model_ = models::build_model(config.model, input, classes_, config.seed);
   model_->to(config.device);
+  set_precision(config.device, config.train.precision);
 }
 
 BatchSource& Experiment::part(const std::string& split) {

@@ -48,7 +48,14 @@ RunConfig RunConfig::load(const std::string& file, const std::vector<std::string
                        reader.where("threads"), config.threads);
   config.model = models::ModelConfig::parse(reader.section("model"));
   config.data = read_data_config(reader.section("data"));
-  config.train = TrainOptions::parse(reader.section("train"));
+  ConfigReader train = reader.section("train");
+  const std::string precision = train.where("precision");
+  config.train = TrainOptions::parse(std::move(train));
+  try {
+    check_precision(config.device, config.train.precision);
+  } catch (const ConfigError& error) {
+    throw ConfigError(fmt::format("{}: {}", precision, error.what()));
+  }
   ConfigReader analysis = reader.section("analysis");
   require_off(std::move(analysis), reader.section("distributed"));
   reader.finish();

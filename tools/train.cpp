@@ -112,6 +112,10 @@ int train(int argc, char** argv) {
   experiment.on_broken(warn);
   say(fmt::format("{}, into {}\n", experiment.description(), options.output));
   log.note(experiment.description());
+  if (const std::string notice = device_notice(config.device); !notice.empty()) {
+    say(notice + "\n");
+    log.note(notice);
+  }
 
   const TrainResult result = trainer.run();
   print_end(result, folder, experiment.broken(), command_line.program());

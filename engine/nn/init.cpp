@@ -41,16 +41,12 @@ class Filler {
   explicit Filler(uint64_t seed) : seed_(seed) {}
 
   void uniform(Tensor& t, double bound) {
-    Random random = next();
-    float* values = t.data<float>();
     const auto b = static_cast<float>(bound);
-    for (int64_t i = 0, n = t.size(); i < n; ++i) values[i] = random.uniform(-b, b);
+    fill(t, [b](Random& random) { return random.uniform(-b, b); });
   }
   void normal(Tensor& t, double std) {
-    Random random = next();
-    float* values = t.data<float>();
     const auto s = static_cast<float>(std);
-    for (int64_t i = 0, n = t.size(); i < n; ++i) values[i] = s * random.normal();
+    fill(t, [s](Random& random) { return s * random.normal(); });
   }
   void constant(Tensor& t, float value) {
     next();
@@ -58,6 +54,14 @@ class Filler {
   }
 
  private:
+  // Drawn on the host for every device: the same values on each.
+  void fill(Tensor& t, auto&& draw) {
+    Random random = next();
+    Tensor host = on_host(t.device()) ? t : Tensor::empty(t.shape());
+    float* values = host.data<float>();
+    for (int64_t i = 0, n = t.size(); i < n; ++i) values[i] = draw(random);
+    if (!on_host(t.device())) t.copy_from(host);
+  }
   Random next() { return Random(seed_, RandomPurpose::initialization, place_++); }
   uint64_t seed_;
   uint64_t place_ = 0;

@@ -16,13 +16,13 @@ Tensor dropout(const Tensor& x, float p, uint32_t layer) {
   if (p == 0.0f) return x;
   const Device device = x.device();
   Tensor y = Tensor::empty(x.shape(), DType::float32, device);
-  STRIATE_DISPATCH(device, dropout_forward, x.data<float>(), y.data<float>(), shape, &dropout_state(device),
+  STRIATE_DISPATCH(device, dropout_forward, x.data<float>(), y.data<float>(), shape, dropout_state_for_kernels(device),
                    context(device));
   if (!any_requires_grad({x})) return y;
   record("dropout", y, {x}, [shape, device](const Tensor& dy, Gradients& gradients) {
     Tensor dx = Tensor::empty(dy.shape(), DType::float32, device);
-    STRIATE_DISPATCH(device, dropout_backward, dy.data<float>(), dx.data<float>(), shape, &dropout_state(device),
-                     context(device));
+    STRIATE_DISPATCH(device, dropout_backward, dy.data<float>(), dx.data<float>(), shape,
+                     dropout_state_for_kernels(device), context(device));
     gradients.add(0, std::move(dx));
   });
   return y;

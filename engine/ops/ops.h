@@ -60,7 +60,8 @@ struct CrossEntropy {
   Tensor sample_loss;  ///< [N]
   Tensor rank;         ///< [N] int32: place of the true class among the sorted logits, 0 = top-1
 };
-/// logits [N, classes], labels [N] int32.
+/// logits [N, classes]; labels [N] int32, on the logits' device or the host. Throws ShapeError for a label that does
+/// not lie in [0, classes); where both are on cuda nobody looks, and the loss is NaN.
 CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& labels, float label_smoothing = 0.0f);
 
 }  // namespace striate::ops

@@ -5,6 +5,7 @@
 #include "engine/ops/checks.h"
 #include "engine/ops/ops.h"
 #include "kernels/error.h"
+#include "kernels/softmax_cross_entropy/check.h"
 
 namespace striate::ops {
 
@@ -17,16 +18,18 @@ Tensor softmax(const Tensor& logits) {
   return probabilities;
 }
 
-CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& labels, float label_smoothing) {
+CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& given_labels, float label_smoothing) {
   check_rank("softmax_cross_entropy", "logits [N,classes]", logits, 2);
   const int64_t N = logits.dim(0);
-  require<ShapeError>(labels.shape() == Shape{N} && labels.dtype() == DType::int32,
+  require<ShapeError>(given_labels.shape() == Shape{N} && given_labels.dtype() == DType::int32,
                       "softmax_cross_entropy: logits {} need labels [{}] of int32, found {} of {}",
-                      to_string(logits.shape()), N, to_string(labels.shape()), to_string(labels.dtype()));
-  check_same_device("softmax_cross_entropy", logits, labels);
+                      to_string(logits.shape()), N, to_string(given_labels.shape()), to_string(given_labels.dtype()));
   const SoftmaxCrossEntropyShape shape{N, logits.dim(1), label_smoothing};
   shape.check();
   const Device device = logits.device();
+  // Where kernels cannot throw, labels are looked at before they leave the host.
+  if (!on_host(device) && on_host(given_labels.device())) check_labels(given_labels.data<int32_t>(), shape);
+  const Tensor labels = given_labels.to(device);
 
   CrossEntropy result{Tensor::empty({1}, DType::float32, device), Tensor::empty({N}, DType::float32, device),
                       Tensor::empty({N}, DType::int32, device)};

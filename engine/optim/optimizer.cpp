@@ -5,6 +5,7 @@
 #include <limits>
 #include <set>
 
+#include "engine/copy.h"
 #include "engine/dispatch.h"
 #include "engine/random.h"
 #include "kernels/error.h"
@@ -23,9 +24,10 @@ Device common_device(const std::vector<NamedTensor>& parameters) {
 Optimizer::Optimizer(std::vector<NamedTensor> parameters, double learning_rate, double weight_decay)
     : parameters_(std::move(parameters)),
       device_(common_device(parameters_)),
+      update_state_(Tensor::empty({int64_t{sizeof(UpdateState)}}, DType::uint8, device_)),
+      norm_(Tensor::empty({1}, DType::float32, device_)),
       learning_rate_(static_cast<float>(learning_rate)),
-      weight_decay_(static_cast<float>(weight_decay)),
-      last_norm_(std::numeric_limits<float>::quiet_NaN()) {
+      weight_decay_(static_cast<float>(weight_decay)) {
   std::set<std::string> names;
   for (const NamedTensor& p : parameters_) {
     require<ConfigError>(names.insert(p.name).second, "optimizer: two parameters are named '{}'", p.name);
@@ -64,18 +66,22 @@ void Optimizer::step() {
   require<Error>(!updates_.empty(), "{}: no parameter has a gradient; call backward() before step()", name());
 
   Context& ctx = context(device_);
-  update_state_ = {learning_rate_, gradient_scale_, steps_};
-  last_norm_ = std::numeric_limits<float>::quiet_NaN();
-  if (max_norm_ > 0.0f) {
-    STRIATE_DISPATCH(device_, global_norm, updates_.data(), static_cast<int64_t>(updates_.size()), max_norm_,
-                     &update_state_, &last_norm_, ctx);
+  const UpdateState now{learning_rate_, gradient_scale_, steps_};
+  auto* state = reinterpret_cast<UpdateState*>(update_state_.data<uint8_t>());
+  copy_bytes(state, device_, &now, Device::cpu, sizeof(now));
+  norm_measured_ = max_norm_ > 0.0f;
+  if (norm_measured_) {
+    STRIATE_DISPATCH(device_, global_norm, updates_.data(), static_cast<int64_t>(updates_.size()), max_norm_, state,
+                     norm_.data<float>(), ctx);
   }
-  update(updates_, update_state_, ctx);
+  update(updates_, state, ctx);
   ++steps_;
   DropoutState& dropout = dropout_state(device_);
   ++dropout.step;
   dropout.first_sample = 0;
 }
+
+float Optimizer::last_norm() const { return norm_measured_ ? norm_.item() : std::numeric_limits<float>::quiet_NaN(); }
 
 std::vector<NamedTensor> Optimizer::state() const {
   std::vector<NamedTensor> all;
@@ -119,8 +125,8 @@ Sgd::Sgd(std::vector<NamedTensor> parameters, double learning_rate, const SgdOpt
   if (options_.momentum > 0.0f) add_state("momentum");
 }
 
-void Sgd::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) {
-  STRIATE_DISPATCH(device(), sgd_update, updates.data(), static_cast<int64_t>(updates.size()), options_, &state,
+void Sgd::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) {
+  STRIATE_DISPATCH(device(), sgd_update, updates.data(), static_cast<int64_t>(updates.size()), options_, state,
                    context);
 }
 
@@ -130,8 +136,8 @@ Adam::Adam(std::vector<NamedTensor> parameters, double learning_rate, const Adam
   add_state("second_moment");
 }
 
-void Adam::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) {
-  STRIATE_DISPATCH(device(), adam_update, updates.data(), static_cast<int64_t>(updates.size()), options_, &state,
+void Adam::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) {
+  STRIATE_DISPATCH(device(), adam_update, updates.data(), static_cast<int64_t>(updates.size()), options_, state,
                    context);
 }
 
@@ -142,8 +148,8 @@ Rmsprop::Rmsprop(std::vector<NamedTensor> parameters, double learning_rate, cons
   if (options_.momentum > 0.0f) add_state("momentum");
 }
 
-void Rmsprop::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) {
-  STRIATE_DISPATCH(device(), rmsprop_update, updates.data(), static_cast<int64_t>(updates.size()), options_, &state,
+void Rmsprop::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) {
+  STRIATE_DISPATCH(device(), rmsprop_update, updates.data(), static_cast<int64_t>(updates.size()), options_, state,
                    context);
 }
 

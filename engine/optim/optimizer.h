@@ -31,7 +31,7 @@ class Optimizer {
   /// Gradients whose norm over all parameters, scale included, is above this are shrunk to it; 0: never.
   void set_max_norm(float norm) { max_norm_ = norm; }
   /// The norm of the last step's gradients before clipping; NaN where clipping is off.
-  float last_norm() const { return last_norm_; }
+  float last_norm() const;
 
   const std::vector<NamedTensor>& parameters() const { return parameters_; }
   Device device() const { return device_; }
@@ -48,7 +48,8 @@ class Optimizer {
   Optimizer(std::vector<NamedTensor> parameters, double learning_rate, double weight_decay);
   /// Gives every parameter a zeroed state tensor; the first slot becomes s1, the second s2 of ParameterUpdate.
   void add_state(const std::string& slot_name);
-  virtual void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state,
+  /// `state` lies in the device's memory.
+  virtual void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state,
                       Context& context) = 0;
 
  private:
@@ -60,9 +61,11 @@ class Optimizer {
   Device device_;
   std::vector<Slot> slots_;
   std::vector<ParameterUpdate<float>> updates_;
-  UpdateState update_state_;
+  Tensor update_state_;  // an UpdateState in the device's memory
+  Tensor norm_;          // [1], of the last step's gradients
+  bool norm_measured_ = false;
   float learning_rate_, weight_decay_;
-  float gradient_scale_ = 1.0f, max_norm_ = 0.0f, last_norm_;
+  float gradient_scale_ = 1.0f, max_norm_ = 0.0f;
   int64_t steps_ = 0;
 };
 
@@ -74,7 +77,7 @@ class Sgd : public Optimizer {
   std::string name() const override { return "sgd"; }
 
  private:
-  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) override;
+  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) override;
   SgdOptions options_;
 };
 
@@ -86,7 +89,7 @@ class Adam : public Optimizer {
   std::string name() const override { return options_.decoupled ? "adamw" : "adam"; }
 
  private:
-  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) override;
+  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) override;
   AdamOptions options_;
 };
 
@@ -97,7 +100,7 @@ class Rmsprop : public Optimizer {
   std::string name() const override { return "rmsprop"; }
 
  private:
-  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState& state, Context& context) override;
+  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) override;
   RmspropOptions options_;
 };
 

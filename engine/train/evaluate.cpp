@@ -39,13 +39,12 @@ Evaluation evaluate(nn::Module& model, BatchSource& source, Device device, const
   Batch batch;
   source.start(0);
   while (source.next(batch)) {
-    const Tensor labels = batch.labels.to(device);
     const Tensor logits = model(batch.images.to(device));
-    const ops::CrossEntropy result = ops::softmax_cross_entropy(logits, labels);
+    const ops::CrossEntropy result = ops::softmax_cross_entropy(logits, batch.labels);
     if (!metrics) metrics.emplace(logits.dim(1));
-    metrics->add(logits, labels, result.sample_loss, result.rank);
+    metrics->add(logits, batch.labels, result.sample_loss, result.rank);
     if (options.on_batch) options.on_batch(batch, logits);
-    done += labels.size();
+    done += batch.labels.size();
     if (options.progress && !options.progress(done, source.samples())) break;
   }
   require<Error>(metrics.has_value(), "evaluate: the data have no images");

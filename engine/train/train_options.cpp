@@ -23,9 +23,7 @@ TrainOptions TrainOptions::parse(ConfigReader train) {
   o.max_steps = at_least<int64_t>(train, "max_steps", o.max_steps, 0);
   o.batch_size = at_least<int64_t>(train, "batch_size", o.batch_size, 1);
   o.accumulate = at_least<int64_t>(train, "accumulate", o.accumulate, 1);
-  const std::string precision = train.choice("precision", "fp32", {"fp32", "tf32", "bf16"});
-  require<ConfigError>(precision == "fp32", "{}: the devices of this build compute in fp32 alone, found {}",
-                       train.where("precision"), precision);
+  o.precision = parse_precision(train.choice("precision", "fp32", {"fp32", "tf32", "bf16"}));
   o.learning_rate = at_least<double>(train, "learning_rate", o.learning_rate, 0.0);
   o.optimizer = OptimizerConfig::parse(train.section("optimizer"));
   o.schedule = ScheduleConfig::parse(train.section("schedule"));
@@ -51,6 +49,7 @@ std::string TrainOptions::fixed_by_resume() const {
   add("model", model_name);
   add("train.batch_size", batch_size);
   add("train.accumulate", accumulate);
+  if (precision != Precision::fp32) add("train.precision", to_string(precision));
   add("train.learning_rate", learning_rate);
   add("train.label_smoothing", label_smoothing);
   add("train.clip_grad_norm", clip_grad_norm);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/device.h"
 #include "engine/optim/optimizer_config.h"
 #include "engine/optim/schedule.h"
 
@@ -13,9 +14,10 @@ class ConfigReader;
 /// The `train:` section of a configuration, and what the trainer needs from elsewhere.
 struct TrainOptions {
   int64_t epochs = 10;
-  int64_t max_steps = 0;     ///< > 0: stop after that many optimizer steps in all
-  int64_t batch_size = 128;  ///< of the BatchSource that is made
-  int64_t accumulate = 1;    ///< batches an optimizer step; the loss is the mean over all of them
+  int64_t max_steps = 0;                  ///< > 0: stop after that many optimizer steps in all
+  int64_t batch_size = 128;               ///< of the BatchSource that is made
+  int64_t accumulate = 1;                 ///< batches an optimizer step; the loss is the mean over all of them
+  Precision precision = Precision::fp32;  ///< of the matrix products; the network's device must have it
   double learning_rate = 0.01;
   OptimizerConfig optimizer;
   ScheduleConfig schedule;

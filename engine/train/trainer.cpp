@@ -46,6 +46,7 @@ Trainer::Run::Run(nn::Module& model, const TrainData& data, const TrainOptions& 
   optimizer_->set_max_norm(static_cast<float>(options_.clip_grad_norm));
   schedule_ = make_schedule(options_.schedule, options_.learning_rate, options_.epochs);
   device_ = optimizer_->device();
+  set_precision(device_, options_.precision);
   steps_per_epoch_ = (data_.train->batches() + options_.accumulate - 1) / options_.accumulate;
 }
 
@@ -175,8 +176,8 @@ bool Trainer::Run::train_step() {
     record.data_seconds += clock.seconds() - before;
     if (!more) break;
     const int64_t images = batch_.labels.size();
-    const ops::CrossEntropy result = ops::softmax_cross_entropy(
-        model_(batch_.images.to(device_)), batch_.labels.to(device_), static_cast<float>(options_.label_smoothing));
+    const ops::CrossEntropy result = ops::softmax_cross_entropy(model_(batch_.images.to(device_)), batch_.labels,
+                                                                static_cast<float>(options_.label_smoothing));
     const double loss = result.loss.item();
     require_finite(loss, "the loss", state_.step + 1, learning_rate);
     // Batches of an accumulated step weigh as their images do; the nominal size is divided out with the sum below.

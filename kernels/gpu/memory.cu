@@ -8,7 +8,7 @@
 
 namespace striate::gpu {
 
-void* allocate(size_t bytes, MemoryKind kind) {
+void* allocate_or_null(size_t bytes, MemoryKind kind) {
   void* memory = nullptr;
   cudaError_t status = cudaSuccess;
   switch (kind) {
@@ -24,7 +24,7 @@ void* allocate(size_t bytes, MemoryKind kind) {
   }
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();  // the failure is answered for: it must not come up again at the next check
-    throw_out_of_memory(bytes);
+    return nullptr;
   }
   CUDA_CHECK(status);
   return memory;
@@ -55,11 +55,14 @@ void set(void* destination, unsigned char value, size_t bytes, Stream& stream) {
 
 #include <cstring>
 
+#include "kernels/gpu/check.h"
 #include "kernels/gpu/host/memory.h"
 
 namespace striate::gpu {
 
-void* allocate(size_t bytes, MemoryKind kind) { return host::allocate(bytes, kind == MemoryKind::device); }
+void* allocate_or_null(size_t bytes, MemoryKind kind) {
+  return host::allocate_or_null(bytes, kind == MemoryKind::device);
+}
 void release(void* memory, MemoryKind kind) noexcept { host::release(memory, kind == MemoryKind::device); }
 
 void copy(void* destination, const void* source, size_t bytes, Stream&) {
@@ -79,6 +82,12 @@ void set(void* destination, unsigned char value, size_t bytes, Stream&) {
 #endif
 
 namespace striate::gpu {
+
+void* allocate(size_t bytes, MemoryKind kind) {
+  void* memory = allocate_or_null(bytes, kind);
+  if (!memory) throw_out_of_memory(bytes);
+  return memory;
+}
 
 GpuWorkspace::~GpuWorkspace() {
   if (memory_) release(memory_, kind_);

@@ -17,6 +17,8 @@ enum class MemoryKind { device, pinned, managed };
 /// At least `bytes` bytes, 256-byte aligned, contents unspecified. Throws CudaError, naming the size, when there is no
 /// room. Slow, and waits for the GPU: the engine's allocator keeps and reuses what it gets from here.
 void* allocate(size_t bytes, MemoryKind kind);
+/// The same; null when there is no room.
+void* allocate_or_null(size_t bytes, MemoryKind kind);
 /// Frees what allocate() gave. Waits for the work that may still use it.
 void release(void* memory, MemoryKind kind) noexcept;
 

@@ -40,7 +40,7 @@ class Recorder : public ForwardObserver {
   std::vector<std::pair<std::string, Tensor>> seen;
 };
 
-class ModuleOn : public testing::TestWithParam<Device> {};
+class ModuleOn : public test::DeviceTest {};
 INSTANTIATE_TEST_SUITE_P(, ModuleOn, testing::ValuesIn(devices()), device_name);
 
 TEST_P(ModuleOn, FusedAndObservedForwardsAgree) {
@@ -57,7 +57,8 @@ TEST_P(ModuleOn, FusedAndObservedForwardsAgree) {
     seen = (*network)(x);
   }
   // The reference rounds a fused output once, an unfused one twice.
-  for (int64_t i = 0; i < fused.size(); ++i) EXPECT_FLOAT_EQ(fused.data<float>()[i], seen.data<float>()[i]);
+  const std::vector<float> at_once = fused.to_vector<float>(), step_by_step = seen.to_vector<float>();
+  for (size_t i = 0; i < at_once.size(); ++i) EXPECT_FLOAT_EQ(at_once[i], step_by_step[i]);
   ASSERT_EQ(recorder.seen.size(), 10u);
   EXPECT_EQ(recorder.seen[0].first, "Conv2d");
   EXPECT_EQ(recorder.seen[1].first, "ReLU");
@@ -120,9 +121,10 @@ TEST(Module, DropoutLayersDifferWhereTheOuterModuleIsBuiltFirst) {
   EXPECT_EQ(first->children().size(), 2u);
 }
 
-TEST(Module, BatchNormMovesItsBuffersInTrainingOnly) {
+TEST_P(ModuleOn, BatchNormMovesItsBuffersInTrainingOnly) {
   BatchNorm2d norm(3);
-  const Tensor x = random_tensor({4, 2, 2, 3}, 1, Device::cpu, 2, 4);
+  norm.to(GetParam());
+  const Tensor x = random_tensor({4, 2, 2, 3}, 1, GetParam(), 2, 4);
   norm(x);
   const std::vector<float> mean = norm.named_buffers()[0].tensor.to_vector<float>();
   EXPECT_NEAR(mean[0], 0.3f, 0.05f);  // a tenth of a batch mean of about 3
@@ -185,6 +187,18 @@ TEST_P(Scheme, HasItsDeviation) {
     EXPECT_GT(moments(parameters[1].tensor).largest, 0.8 / std::sqrt(576.0));
   } else {
     EXPECT_EQ(moments(parameters[1].tensor).largest, 0);
+  }
+}
+
+TEST_P(ModuleOn, StartsFromTheSameValuesOnEveryDevice) {
+  const ModulePtr here = small_network(), there = small_network();
+  there->to(GetParam());
+  initialize(*here, {InitScheme::kaiming_normal}, 5);
+  initialize(*there, {InitScheme::kaiming_normal}, 5);
+  const auto expected = here->named_parameters(), found = there->named_parameters();
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(found[i].tensor.device(), GetParam());
+    EXPECT_EQ(found[i].tensor.to_vector<float>(), expected[i].tensor.to_vector<float>()) << expected[i].name;
   }
 }
 

@@ -8,6 +8,7 @@
 #include "engine/optim/optimizer_config.h"
 #include "engine/random.h"
 #include "kernels/error.h"
+#include "tests/engine/devices.h"
 #include "tests/support/compare.h"
 
 namespace striate {
@@ -27,6 +28,7 @@ const auto case_name = [](const auto& info) { return std::string(info.param.name
 
 class OptimizerTest : public testing::TestWithParam<OptimCase> {
  protected:
+  void SetUp() override { test::skip_unless_runnable(GetParam().device); }
   Tensor make_weight(const std::vector<float>& values) {
     Tensor w = Tensor::from<float>(values, {1, static_cast<int64_t>(values.size())}, GetParam().device);
     w.set_requires_grad(true);
@@ -218,7 +220,8 @@ TEST_P(OptimizerTest, StateGoesOverToAnotherOptimizer) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, OptimizerTest,
-                         testing::Values(OptimCase{"reference", Device::reference}, OptimCase{"cpu", Device::cpu}),
+                         testing::Values(OptimCase{"reference", Device::reference}, OptimCase{"cpu", Device::cpu},
+                                         OptimCase{"cuda", Device::cuda}),
                          case_name);
 
 TEST(OptimizerConfig, ReadsEveryKey) {

@@ -114,13 +114,14 @@ TEST(Evaluate, GivesEveryModuleItsOwnModeBack) {
 
 TEST(TrainOptions, ReadsEveryKey) {
   const TrainOptions o = TrainOptions::parse(ConfigReader::parse(
-      "{epochs: 7, max_steps: 100, batch_size: 32, accumulate: 2, precision: fp32, learning_rate: 0.1, "
+      "{epochs: 7, max_steps: 100, batch_size: 32, accumulate: 2, precision: tf32, learning_rate: 0.1, "
       "optimizer: {name: adam}, schedule: {name: step, size: 3}, label_smoothing: 0.1, clip_grad_norm: 1.5, "
       "best_by: val_top1, early_stop_patience: 4, print_every: 5, save_every: 2, save_every_steps: 9}"));
   EXPECT_EQ(o.epochs, 7);
   EXPECT_EQ(o.max_steps, 100);
   EXPECT_EQ(o.batch_size, 32);
   EXPECT_EQ(o.accumulate, 2);
+  EXPECT_EQ(o.precision, Precision::tf32);
   EXPECT_EQ(o.learning_rate, 0.1);
   EXPECT_EQ(o.optimizer.name, "adam");
   EXPECT_EQ(o.schedule.size, 3);
@@ -137,7 +138,7 @@ TEST(TrainOptions, ReadsEveryKey) {
 }
 
 TEST(TrainOptions, RefusesNonsense) {
-  for (const char* text : {"epoch: 3", "epochs: -1", "batch_size: 0", "accumulate: 0", "precision: bf16",
+  for (const char* text : {"epoch: 3", "epochs: -1", "batch_size: 0", "accumulate: 0", "precision: half",
                            "precision: fp16", "label_smoothing: 1", "best_by: loss", "save_every: 0", "epochs: ten",
                            "optimizer: {lr: 0.1}", "learning_rate: -1"}) {
     EXPECT_THROW(TrainOptions::parse(ConfigReader::parse(text)), ConfigError) << text;

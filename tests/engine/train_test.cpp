@@ -3,10 +3,13 @@
 #include <cmath>
 
 #include "engine/allocator.h"
+#include "engine/ops/ops.h"
 #include "engine/train/checkpoint.h"
 #include "kernels/error.h"
+#include "tests/engine/devices.h"
 #include "tests/engine/train_toy.h"
 #include "tests/support/compare.h"
+#include "tests/support/error.h"
 #include "tests/support/temp_dir.h"
 
 namespace striate {
@@ -29,20 +32,21 @@ TrainOptions quick_options() {
   return options;
 }
 
-TEST(Train, OverfitsAToyProblem) {
-  for (const Device device : {Device::reference, Device::cpu}) {
-    const auto network = toy_network(1, 0.0f);
-    network->to(device);
-    ToySource train(8, 8, 1), val(8, 8, 1);
-    TrainOptions options = quick_options();
-    options.epochs = 60;
-    Trainer trainer(*network, {&train, &val, nullptr}, options);
-    const TrainResult result = trainer.run();
-    EXPECT_EQ(result.status, TrainStatus::finished);
-    EXPECT_EQ(result.steps, 60);
-    EXPECT_LT(result.last.train_loss, 0.01) << to_string(device);
-    EXPECT_EQ(result.last.val_top1, 1.0);
-  }
+class TrainOn : public test::DeviceTest {};
+INSTANTIATE_TEST_SUITE_P(, TrainOn, testing::ValuesIn(test::devices()), test::device_name);
+
+TEST_P(TrainOn, OverfitsAToyProblem) {
+  const auto network = toy_network(1, 0.0f);
+  network->to(GetParam());
+  ToySource train(8, 8, 1), val(8, 8, 1);
+  TrainOptions options = quick_options();
+  options.epochs = 60;
+  Trainer trainer(*network, {&train, &val, nullptr}, options);
+  const TrainResult result = trainer.run();
+  EXPECT_EQ(result.status, TrainStatus::finished);
+  EXPECT_EQ(result.steps, 60);
+  EXPECT_LT(result.last.train_loss, 0.01);
+  EXPECT_EQ(result.last.val_top1, 1.0);
 }
 
 TEST(Train, WritesTheRunsFolder) {
@@ -353,8 +357,9 @@ TEST(Train, ClipsAndReportsTheGradientNorm) {
   trainer.run();
 }
 
-TEST(Train, SteadyStateAsksTheSystemForNothing) {
+TEST_P(TrainOn, SteadyStateAsksTheSystemForNothing) {
   const auto network = toy_network();
+  network->to(GetParam());
   ToySource train(50, 16, 1), val(20, 16, 2);
   TrainOptions options = quick_options();
   options.accumulate = 2;
@@ -362,13 +367,24 @@ TEST(Train, SteadyStateAsksTheSystemForNothing) {
   options.epochs = 5;
   CallbackObserver seen;
   std::vector<int64_t> requests;
-  seen.on_step = [&](const StepRecord&) { requests.push_back(allocator(Device::cpu).stats().system_allocations); };
+  seen.on_step = [&](const StepRecord&) { requests.push_back(allocator(GetParam()).stats().system_allocations); };
   Trainer trainer(*network, {&train, &val, nullptr}, options);
   trainer.add_observer(seen);
   trainer.run();
   ASSERT_EQ(requests.size(), 10u);
   // The first epoch has met every size: full and last batch, training and evaluation.
   for (size_t i = 3; i < requests.size(); ++i) EXPECT_EQ(requests[i], requests[2]) << "step " << i + 1;
+}
+
+TEST_P(TrainOn, NamesALabelThatTheNetworkHasNoClassFor) {
+  const auto network = toy_network();
+  network->to(GetParam());
+  const Tensor logits = (*network)(Tensor::zeros({2, 4, 4, 1}, DType::float32, GetParam()));
+  EXPECT_TRUE(test::throws_with<ShapeError>(
+      [&] {
+        ops::softmax_cross_entropy(logits, Tensor::from<int32_t>({1, 4}, {2}));
+      },
+      {"sample 1", "label 4", "4 classes"}));
 }
 
 TEST(Train, RefusesWhatCannotWork) {
@@ -378,6 +394,9 @@ TEST(Train, RefusesWhatCannotWork) {
   EXPECT_THROW(Trainer(*network, {&nothing, nullptr, nullptr}, quick_options()), ConfigError);
   TrainOptions options = quick_options();
   options.best_by = "loss";
+  EXPECT_THROW(Trainer(*network, {&train, nullptr, nullptr}, options), ConfigError);
+  options = quick_options();
+  options.precision = Precision::bf16;
   EXPECT_THROW(Trainer(*network, {&train, nullptr, nullptr}, options), ConfigError);
 }
 

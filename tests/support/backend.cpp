@@ -18,6 +18,13 @@ std::vector<Backend> backends() { return {Backend::cpu, Backend::cuda}; }
 
 bool can_run(Backend backend) { return backend != Backend::cuda || (launch_blocking == 0 && gpu::available()); }
 
+void skip_unless_runnable(Backend backend) {
+  if (can_run(backend)) return;
+  const char* required = std::getenv("STRIATE_REQUIRE_GPU");
+  if (required && std::string(required) == "1") FAIL() << "STRIATE_REQUIRE_GPU=1, and there is no GPU here";
+  GTEST_SKIP() << "no GPU here";
+}
+
 std::string to_string(Backend backend) { return backend == Backend::cuda ? "cuda" : "cpu"; }
 
 void* VisibleWorkspace::reserve(size_t bytes) {

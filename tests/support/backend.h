@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -36,17 +35,14 @@ struct BackendTable {
 /// Whether this machine can run the backend's kernels.
 bool can_run(Backend backend);
 
-/// A suite over backends (Parameter: Backend or OnBackend<Case>). Without the GPU that a test needs it says SKIPPED,
-/// and fails where STRIATE_REQUIRE_GPU=1.
+/// For SetUp(): where the GPU that a test needs is missing it says SKIPPED, or fails where STRIATE_REQUIRE_GPU=1.
+void skip_unless_runnable(Backend backend);
+
+/// A suite over backends (Parameter: Backend or OnBackend<Case>).
 template <typename Parameter>
 class BackendTest : public testing::TestWithParam<Parameter> {
  protected:
-  void SetUp() override {
-    if (can_run(backend())) return;
-    const char* required = std::getenv("STRIATE_REQUIRE_GPU");
-    if (required && std::string(required) == "1") FAIL() << "STRIATE_REQUIRE_GPU=1, and there is no GPU here";
-    GTEST_SKIP() << "no GPU here";
-  }
+  void SetUp() override { skip_unless_runnable(backend()); }
   Backend backend() const {
     if constexpr (std::is_same_v<Parameter, Backend>) {
       return this->GetParam();

@@ -106,7 +106,7 @@ INSTANTIATE_TEST_SUITE_P(
              {"alexnet", "24"},
              true},
         Case{"unknown_transform", "train", {"--set", "data.train_transforms=[flip]"}, 2, {"flip"}, true},
-        Case{"device", "train", {"--device", "cuda"}, 2, {"cuda"}, true},
+        Case{"device", "train", {"--device", "gpu"}, 2, {"gpu", "auto, cpu, reference or cuda"}, true},
         Case{"unknown_weight_format", "train", {"--init", "@/notes.txt"}, 1, {"@/notes.txt"}, true},
         Case{"missing_weights", "train", {"--init", "@/none.safetensors"}, 1, {"@/none.safetensors"}, true}),
     [](const auto& tested) { return tested.param.name; });

@@ -62,7 +62,8 @@ TEST(Configs, E4InheritedByFashionMnist) {
 TEST(RunConfig, DefaultsAreTheDocumentedOnes) {
   const RunConfig config = RunConfig::load("", {"model.name=lenet", "data.dataset=synthetic"});
   EXPECT_EQ(config.seed, 0u);
-  EXPECT_EQ(config.device, Device::cpu);
+  EXPECT_EQ(config.device, parse_device("auto"));
+  EXPECT_EQ(config.train.precision, Precision::fp32);
   EXPECT_EQ(config.threads, 0);
   EXPECT_FLOAT_EQ(config.model.dropout, 0.5f);
   EXPECT_EQ(config.model.activation, Activation::relu);
@@ -109,16 +110,17 @@ TEST_P(RunConfigRefuses, AndSaysWhy) {
 
 INSTANTIATE_TEST_SUITE_P(
     Overrides, RunConfigRefuses,
-    testing::Values(
-        Refused{"top_level_key", "sede=1", "seed"}, Refused{"model_key", "model.dropuot=0.1", "dropout"},
-        Refused{"data_key", "data.wrokers=1", "workers"}, Refused{"train_key", "train.learning_rat=1", "learning_rate"},
-        Refused{"model_name", "model.name=alexnett", "alexnet"}, Refused{"dataset", "data.dataset=cifar", "cifar10"},
-        Refused{"type", "train.epochs=many", "train.epochs"}, Refused{"negative_seed", "seed=-1", "seed"},
-        Refused{"threads", "threads=-2", "threads"}, Refused{"device", "device=gpu", "device"},
-        Refused{"cuda", "device=cuda", "cuda"}, Refused{"analysis", "analysis.tuning=true", "analysis.tuning"},
-        Refused{"submission", "train.submission=x.csv", "train.submission"},
-        Refused{"distributed", "distributed.scheme=data", "distributed.scheme"},
-        Refused{"distributed_key", "distributed.sheme=none", "scheme"}),
+    testing::Values(Refused{"top_level_key", "sede=1", "seed"}, Refused{"model_key", "model.dropuot=0.1", "dropout"},
+                    Refused{"data_key", "data.wrokers=1", "workers"},
+                    Refused{"train_key", "train.learning_rat=1", "learning_rate"},
+                    Refused{"model_name", "model.name=alexnett", "alexnet"},
+                    Refused{"dataset", "data.dataset=cifar", "cifar10"},
+                    Refused{"type", "train.epochs=many", "train.epochs"}, Refused{"negative_seed", "seed=-1", "seed"},
+                    Refused{"threads", "threads=-2", "threads"}, Refused{"device", "device=gpu", "device"},
+                    Refused{"analysis", "analysis.tuning=true", "analysis.tuning"},
+                    Refused{"submission", "train.submission=x.csv", "train.submission"},
+                    Refused{"distributed", "distributed.scheme=data", "distributed.scheme"},
+                    Refused{"distributed_key", "distributed.sheme=none", "scheme"}),
     [](const auto& tested) { return tested.param.name; });
 
 TEST(RunConfig, TextReadsBackTheSame) {

@@ -9,7 +9,6 @@
 #include <mutex>
 
 #include "kernels/error.h"
-#include "kernels/gpu/check.h"
 #include "kernels/gpu/host/checker.h"
 
 namespace striate::gpu::host {
@@ -32,6 +31,7 @@ class Arena {
   }
 
   void* allocate(size_t bytes) {
+    if (bytes > kReserved) return nullptr;
     // A page of its own start and an unused one after: an overrun of a page or less stays harmless and shows.
     const size_t size = round_up(bytes > 0 ? bytes : 1, kPage) + kPage;
     std::lock_guard lock(mutex_);
@@ -40,7 +40,7 @@ class Arena {
       if (start - offset >= size) break;
       offset = start + used;
     }
-    if (offset + size > kReserved) throw_out_of_memory(bytes);
+    if (offset + size > kReserved) return nullptr;
     blocks_[offset] = size;
     if (offset + size > end_) {
       end_ = offset + size;
@@ -97,14 +97,14 @@ Registry& registry() {
 
 }  // namespace
 
-void* allocate(size_t bytes, bool guarded) {
+void* allocate_or_null(size_t bytes, bool guarded) {
   void* memory = nullptr;
   if (guarded) {
     memory = arena().allocate(bytes);
   } else if (bytes <= SIZE_MAX - kAlignment) {
     memory = std::aligned_alloc(kAlignment, round_up(bytes > 0 ? bytes : 1, kAlignment));
   }
-  if (!memory) throw_out_of_memory(bytes);
+  if (!memory) return nullptr;
   Registry& r = registry();
   std::lock_guard lock(r.mutex);
   r.allocations[reinterpret_cast<uintptr_t>(memory)] = bytes;

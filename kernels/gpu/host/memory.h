@@ -5,9 +5,8 @@
 /// The GPU's memory in a process that has no GPU.
 namespace striate::gpu::host {
 
-/// 256-byte aligned memory; where it is `guarded`, unreadable outside any DeviceAccess. Throws CudaError, naming the
-/// size, when there is no room.
-void* allocate(size_t bytes, bool guarded);
+/// 256-byte aligned memory; where it is `guarded`, unreadable outside any DeviceAccess. Null when there is no room.
+void* allocate_or_null(size_t bytes, bool guarded);
 void release(void* memory, bool guarded) noexcept;
 
 /// While one lives, guarded memory may be read and written: around every launch and copy.

@@ -1,0 +1,72 @@
+// Whole networks trained side by side on cpu and cuda: same start, same images, same dropout masks.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/ops/ops.h"
+#include "engine/optim/optimizer.h"
+#include "engine/random.h"
+#include "models/registry.h"
+#include "tests/models/random_tensor.h"
+#include "tests/support/backend.h"
+
+namespace striate::models {
+namespace {
+
+struct Followed {
+  const char* model;
+  Shape input;
+  double width;
+  int64_t batch;
+
+  friend void PrintTo(const Followed& f, std::ostream* out) { *out << f.model; }
+};
+
+class DeviceTraining : public testing::TestWithParam<Followed> {
+ protected:
+  void SetUp() override { test::skip_unless_runnable(test::Backend::cuda); }
+};
+
+std::vector<float> losses(const Followed& followed, Device device, int steps) {
+  constexpr int64_t kClasses = 5;
+  ModelConfig config;
+  config.name = followed.model;
+  config.width = followed.width;
+  const auto model = build_model(config, followed.input, kClasses, 3);
+  model->to(device);
+  Sgd optimizer(model->named_parameters(), 0.01, {0.9f, false, false}, 5e-4);
+  dropout_state(device) = {17, 0, 0};
+  std::vector<float> all;
+  for (int step = 0; step < steps; ++step) {
+    const auto seed = static_cast<uint32_t>(step % 4);
+    const Tensor x =
+        test::random_tensor({followed.batch, followed.input[0], followed.input[1], followed.input[2]}, 100 + seed);
+    std::vector<int32_t> labels;
+    for (int64_t i = 0; i < followed.batch; ++i) labels.push_back(static_cast<int32_t>((seed * 3 + i) % kClasses));
+    optimizer.clear_grad();
+    const Tensor loss = ops::softmax_cross_entropy((*model)(x.to(device)), Tensor::from(labels, {followed.batch})).loss;
+    all.push_back(loss.item());
+    loss.backward();
+    optimizer.step();
+  }
+  return all;
+}
+
+TEST_P(DeviceTraining, CudaFollowsCpuForTwentySteps) {
+  const std::vector<float> cpu = losses(GetParam(), Device::cpu, 20);
+  const std::vector<float> cuda = losses(GetParam(), Device::cuda, 20);
+  for (size_t step = 0; step < cpu.size(); ++step) {
+    EXPECT_NEAR(cuda[step], cpu[step], 1e-4f * cpu[step]) << "step " << step + 1;
+  }
+  EXPECT_NE(cpu.front(), cpu[4]) << "the same images gave the same loss: nothing was trained";
+}
+
+INSTANTIATE_TEST_SUITE_P(, DeviceTraining,
+                         testing::Values(Followed{"alexnet_mini", {32, 32, 3}, 1.0, 4},
+                                         Followed{"alexnet", {63, 63, 3}, 0.125, 2}),
+                         [](const auto& test) { return std::string(test.param.model); });
+
+}  // namespace
+}  // namespace striate::models
