@@ -28,7 +28,7 @@ tools/install_packages.sh --tests
 # quickstart.sh may have configured the same folder without tests. Nothing is timed under the sanitizers.
 tools=ON
 benchmarks=ON
-[ "$preset" = host ] || benchmarks=OFF
+[ "$preset" != host-asan ] || benchmarks=OFF
 [ "$preset" != host-race ] || tools=OFF
 cmake --preset "$preset" -DSTRIATE_BUILD_TOOLS=$tools -DSTRIATE_BUILD_TESTS=ON -DSTRIATE_BUILD_BENCHMARKS=$benchmarks
 cmake --build --preset "$preset" --parallel "$jobs"

@@ -47,7 +47,8 @@ __global__ void __launch_bounds__(kThreads)
 template <int kWidth>
 __global__ void __launch_bounds__(kThreads)
     sum_columns_kernel(const float* x, float* sums, int64_t rows, int64_t rows_per_part, int columns, bool accumulate) {
-  STRIATE_SHARED(float, of_line, [kThreads * kWidth]);
+  STRIATE_SHARED(float4, quads_of_line, [kThreads * kWidth / 4]);
+  float* const of_line = reinterpret_cast<float*>(quads_of_line);  // [line][column]
   const int n = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x) * kWidth;
   const int64_t begin = blockIdx.y * rows_per_part;
   const int64_t end = min(static_cast<long long>(rows), static_cast<long long>(begin + rows_per_part));
@@ -62,19 +63,21 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
   }
-  // of_line[line][i][run]: neighbouring threads in neighbouring banks.
-  for (unsigned i = 0; i < kWidth; ++i) {
-    of_line[(threadIdx.y * kWidth + i) * blockDim.x + threadIdx.x] = sum[i];
+  const unsigned thread = threadIdx.y * blockDim.x + threadIdx.x;
+  if constexpr (kWidth == 4) {
+    gpu::store_16(quads_of_line + thread, make_float4(sum[0], sum[1], sum[2], sum[3]));
+  } else {
+    of_line[thread] = sum[0];
   }
   __syncthreads();
   // The first threads of the block, in order, write the block's columns in order.
   const unsigned block_columns = blockDim.x * kWidth;
   const int first = static_cast<int>(blockIdx.x * block_columns);
-  for (unsigned c = threadIdx.y * blockDim.x + threadIdx.x; c < block_columns; c += blockDim.x * blockDim.y) {
+  for (unsigned c = thread; c < block_columns; c += blockDim.x * blockDim.y) {
     if (first + static_cast<int>(c) >= columns) continue;
     float total = 0.0f;
     for (unsigned line = 0; line < blockDim.y; ++line) {
-      total += of_line[(line * kWidth + c % kWidth) * blockDim.x + c / kWidth];
+      total += of_line[line * block_columns + c];
     }
     float* const to = sums + static_cast<int64_t>(blockIdx.y) * columns + first + static_cast<int>(c);
     *to = accumulate ? *to + total : total;

@@ -11,7 +11,8 @@ namespace striate::gpu {
 /// launch(kernel, grid, block, shared_bytes, stream, args…): `kernel` on grid × block threads with that much dynamic
 /// shared memory, in the stream's order. Throws CudaError where the launch is refused. A macro only so that a report
 /// can name the kernel as it stands at the launch.
-#define launch(...) launch_kernel({#__VA_ARGS__, __FILE__, __LINE__, STRIATE_INSTRUMENTED}, __VA_ARGS__)
+#define launch(...) \
+  launch_kernel({#__VA_ARGS__, __FILE__, __LINE__, STRIATE_INSTRUMENTED, __PRETTY_FUNCTION__}, __VA_ARGS__)
 
 // Whether this file's accesses are seen by the checking build. (Not asked in a function: the linker keeps one of all
 // copies, from whatever file.)
@@ -26,6 +27,7 @@ struct LaunchSite {
   const char* file;
   int line;
   bool instrumented;
+  const char* function;  ///< that launches, with its template arguments
 };
 
 }  // namespace striate::gpu
@@ -66,7 +68,7 @@ void launch_kernel(const LaunchSite& site, void (*kernel)(Params...), dim3 grid,
     void (*kernel)(Params...);
     std::tuple<Params...> args;
   } call{kernel, {args...}};
-  host::run_grid({site.text, site.file, site.line, site.instrumented, grid, block, shared_bytes,
+  host::run_grid({site.text, site.file, site.line, site.instrumented, site.function, grid, block, shared_bytes,
                   [](const void* c) {
                     const Call& target = *static_cast<const Call*>(c);
                     std::apply(target.kernel, target.args);

@@ -396,8 +396,9 @@ void run_grid(const Launch& launch) {
   const DeviceAccess access;
   static ThreadPool pool(events::kSerial ? 1 : 0);
   events::launch_begins(launch, kernel_name(launch.text).c_str());
-  pool.run(static_cast<int64_t>(grid.count()), [&](int64_t b) {
-    const auto i = static_cast<uint64_t>(b);
+  const uint64_t blocks = events::blocks_to_run(grid.count());
+  pool.run(static_cast<int64_t>(blocks), [&](int64_t b) {
+    const uint64_t i = events::block_to_run(static_cast<uint64_t>(b), blocks, grid.count());
     block_of_this_thread().run(launch,
                                Dim3(static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                                     static_cast<unsigned>(i / grid.x / grid.y)));

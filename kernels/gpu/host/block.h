@@ -31,7 +31,8 @@ struct Launch {
   const char* text;  ///< the launch's arguments as written; the kernel's name comes first
   const char* file;
   int line;
-  bool instrumented;  ///< the kernel's accesses are seen, so that a checking build can judge them
+  bool instrumented;     ///< the kernel's accesses are seen, so that a checking build can judge them
+  const char* function;  ///< that launches, with its template arguments
   Dim3 grid, block;
   size_t shared_bytes;
   void (*body)(const void* call);  ///< the kernel for the thread that is current

@@ -15,6 +15,9 @@ constexpr bool kSerial = true;
 
 void launch_begins(const Launch& launch, const char* kernel);
 void launch_ends();
+/// How many of a launch's blocks run, and the n-th of them: all, but while a checked::BlockSample lives.
+uint64_t blocks_to_run(uint64_t blocks);
+uint64_t block_to_run(uint64_t n, uint64_t of, uint64_t blocks);
 void block_begins(const Dim3& index);
 void block_ends();
 /// The addresses set apart for the block's shared memory, and the parts of them that the kernel may use.
@@ -50,6 +53,8 @@ constexpr bool kSerial = false;
 
 inline void launch_begins(const Launch&, const char*) {}
 inline void launch_ends() {}
+inline uint64_t blocks_to_run(uint64_t blocks) { return blocks; }
+inline uint64_t block_to_run(uint64_t n, uint64_t, uint64_t) { return n; }
 inline void block_begins(const Dim3&) {}
 inline void block_ends() {}
 inline void shared_window(const void*, size_t) {}

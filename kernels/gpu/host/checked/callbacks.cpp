@@ -95,6 +95,15 @@ void launch_ends() {
   launching.unlock();
 }
 
+uint64_t blocks_to_run(uint64_t blocks) {
+  const uint64_t most = checker().counters().most_blocks;
+  return most == 0 || most > blocks ? blocks : most;
+}
+
+uint64_t block_to_run(uint64_t n, uint64_t of, uint64_t blocks) {
+  return of == blocks ? n : (2 * n + 1) * blocks / (2 * of);
+}
+
 void block_begins(const Dim3& index) { checker().block_begins(index); }
 void block_ends() { checker().block_ends(); }
 

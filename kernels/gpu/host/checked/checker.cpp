@@ -23,7 +23,7 @@ void Checker::launch_begins(const Launch& launch, const char* kernel) {
   shadow_.trim();
   arguments_begin = reinterpret_cast<uintptr_t>(launch.call);
   arguments_bytes = launch.call_bytes;
-  if (counters_.on) counters_.launch_begins(kernel_, static_cast<unsigned>(launch.block.count()));
+  if (counters_.on) counters_.launch_begins(launch, kernel_);
 }
 
 void Checker::launch_ends() { ++interval_; }

@@ -67,11 +67,13 @@ void add(SharedCounters& sum, const SharedCounters& part) {
 
 }  // namespace
 
-void Counters::launch_begins(const std::string& kernel, unsigned threads) {
+void Counters::launch_begins(const Launch& launch, const std::string& kernel) {
   kernel_ = &kernels_[kernel];
   ++kernel_->totals.launches;
-  threads_ = threads;
-  warps_.resize((threads + 31) / 32);
+  kernel_->totals.grid_blocks += launch.grid.count();
+  threads_ = static_cast<unsigned>(launch.block.count());
+  launches_.push_back({kernel, launch.function, launch.grid, threads_, launch.shared_bytes});
+  warps_.resize((threads_ + 31) / 32);
   for (Warp& warp : warps_) {
     warp = {};
     warp.executions.resize(kernel_->instructions.size());
@@ -252,6 +254,7 @@ std::vector<std::string> Counters::kernels() const {
 
 void Counters::clear() {
   kernels_.clear();
+  launches_.clear();
   kernel_ = nullptr;
 }
 
@@ -262,7 +265,11 @@ Counting::Counting() {
 
 Counting::~Counting() { checker().counters().on = false; }
 
+BlockSample::BlockSample(uint64_t blocks) { checker().counters().most_blocks = blocks; }
+BlockSample::~BlockSample() { checker().counters().most_blocks = 0; }
+
 KernelCounters counters(const std::string& kernel) { return checker().counters().kernel(kernel); }
 std::vector<std::string> counted_kernels() { return checker().counters().kernels(); }
+const std::vector<LaunchRecord>& counted_launches() { return checker().counters().launches(); }
 
 }  // namespace striate::gpu::host::checked

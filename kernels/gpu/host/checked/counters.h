@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "kernels/gpu/host/block.h"
 #include "kernels/gpu/host/checked/faults.h"
 
 namespace striate::gpu::host::checked {
@@ -40,6 +41,7 @@ struct LineCounters {
 
 struct KernelCounters {
   uint64_t launches = 0, blocks = 0;
+  uint64_t grid_blocks = 0;                  ///< of the launches' grids; more than `blocks` under a BlockSample
   uint64_t barriers = 0;                     ///< __syncthreads(), once for all threads of a block
   uint64_t flops = 0;                        ///< as the kernel's wrappers count them
   GlobalCounters global_read, global_write;  ///< an atomic operation is a write
@@ -47,13 +49,23 @@ struct KernelCounters {
   std::vector<LineCounters> lines;  ///< by file and line
 };
 
+/// A launch as it was asked for.
+struct LaunchRecord {
+  std::string kernel;
+  std::string function;  ///< that launched it, with its template arguments
+  Dim3 grid;
+  unsigned threads = 0;
+  size_t shared_bytes = 0;  ///< dynamic
+};
+
 /// Groups the accesses of a warp's lanes into requests: the same instruction, for the same time in each lane since the
 /// warp last came together. (The lanes run one after another.)
 class Counters {
  public:
   bool on = false;
+  uint64_t most_blocks = 0;  ///< of a launch that are run; 0: all
 
-  void launch_begins(const std::string& kernel, unsigned threads);
+  void launch_begins(const Launch& launch, const std::string& kernel);
   void block_begins();
   void barrier();
   void block_synchronises();
@@ -66,6 +78,7 @@ class Counters {
 
   KernelCounters kernel(const std::string& name) const;
   std::vector<std::string> kernels() const;
+  const std::vector<LaunchRecord>& launches() const { return launches_; }
   void clear();
 
  private:
@@ -105,6 +118,7 @@ class Counters {
   void finish(Warp& warp);
 
   std::map<std::string, Kernel> kernels_;
+  std::vector<LaunchRecord> launches_;
   Kernel* kernel_ = nullptr;
   std::vector<Warp> warps_;
   unsigned threads_ = 0;
@@ -119,9 +133,21 @@ class Counting {
   Counting& operator=(const Counting&) = delete;
 };
 
+/// While it lives, at most `blocks` of each launch's blocks are run, evenly spread: to count a launch that is too large
+/// to be executed. What the kernels leave behind is then no result. One at a time.
+class BlockSample {
+ public:
+  explicit BlockSample(uint64_t blocks);
+  ~BlockSample();
+  BlockSample(const BlockSample&) = delete;
+  BlockSample& operator=(const BlockSample&) = delete;
+};
+
 /// What the last Counting saw of a kernel, named as in launch(). Throws Error for one that was not launched.
 KernelCounters counters(const std::string& kernel);
 /// The kernels that it saw, by name.
 std::vector<std::string> counted_kernels();
+/// The launches that it saw, in order.
+const std::vector<LaunchRecord>& counted_launches();
 
 }  // namespace striate::gpu::host::checked

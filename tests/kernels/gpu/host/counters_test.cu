@@ -246,6 +246,27 @@ TEST_F(CheckedCounters, TurnsOfALoopThatLanesLeave) {
   EXPECT_EQ(k.global_read.sectors, 8u * (1 + 2 + 3 + 4));  // of the lanes from i on: ceil((32 − i) / 8)
 }
 
+TEST_F(CheckedCounters, RunASampleOfTheBlocks) {
+  const Counting counting;
+  {
+    const host::checked::BlockSample sample(3);
+    launch(strided_load_kernel, dim3(5, 4), 32, 0, stream_, data(), data(), 1, 0);
+    launch(strided_load_kernel, 2, 64, 128, stream_, data(), data(), 1, 0);
+  }
+  launch(shared_stride_kernel, 7, 32, 33 * 32 * sizeof(float), stream_, 1, data());
+  const KernelCounters k = counters("strided_load_kernel");
+  EXPECT_EQ(k.blocks, 5u);
+  EXPECT_EQ(k.grid_blocks, 22u);
+  EXPECT_EQ(counters("shared_stride_kernel").blocks, 7u);
+  const auto& launches = host::checked::counted_launches();
+  ASSERT_EQ(launches.size(), 3u);
+  EXPECT_EQ(launches[0].kernel, "strided_load_kernel");
+  EXPECT_EQ(launches[0].grid.count(), 20u);
+  EXPECT_EQ(launches[1].threads, 64u);
+  EXPECT_EQ(launches[1].shared_bytes, 128u);
+  EXPECT_NE(launches[0].function.find("RunASampleOfTheBlocks"), std::string::npos);
+}
+
 TEST_F(CheckedCounters, KnowOnlyWhatWasCounted) {
   launch(ragged_kernel, 1, 32, 0, stream_, data(), data() + 4096);
   const Counting counting;

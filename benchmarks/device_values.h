@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "kernels/gpu/memory.h"
+
+namespace striate::bench {
+
+/// `count` values that kernels and the host can reach. Contents are unspecified until they are filled.
+template <typename T>
+class DeviceValues {
+ public:
+  explicit DeviceValues(int64_t count)
+      : count_(count),
+        data_(static_cast<T*>(gpu::allocate(static_cast<size_t>(count) * sizeof(T), gpu::MemoryKind::managed))) {}
+  ~DeviceValues() { gpu::release(data_, gpu::MemoryKind::managed); }
+  DeviceValues(const DeviceValues&) = delete;
+  DeviceValues& operator=(const DeviceValues&) = delete;
+
+  operator T*() { return data_; }
+  T& operator[](int64_t i) { return data_[i]; }
+
+  /// Repeatable values in [0, 1), or small integers.
+  DeviceValues& fill(uint32_t seed) {
+    for (int64_t i = 0; i < count_; ++i) {
+      seed = seed * 1664525u + 1013904223u;
+      if constexpr (std::numeric_limits<T>::is_integer) {
+        data_[i] = static_cast<T>(seed >> 29);
+      } else {
+        data_[i] = static_cast<T>(seed >> 8) / T{16777216};
+      }
+    }
+    return *this;
+  }
+
+ private:
+  int64_t count_;
+  T* data_;
+};
+
+}  // namespace striate::bench

@@ -1,0 +1,248 @@
+#include "benchmarks/kernel_cases.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "benchmarks/device_values.h"
+#include "kernels/activation/activation.h"
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/dropout/dropout.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/local_response_norm/local_response_norm.h"
+#include "kernels/optimizer/optimizer.h"
+#include "kernels/pool2d/pool2d.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+
+namespace striate::bench {
+
+namespace {
+
+using Floats = DeviceValues<float>;
+using Cases = std::vector<KernelCase>;
+
+KernelCase memory_bound(std::string name, std::function<void(Context&)> run, double reads = 1.3) {
+  return {std::move(name), std::move(run), 0, 0, reads, true};
+}
+
+void add_maps(Cases& cases, int64_t n) {
+  const std::string of = fmt::format("/{}", n);
+  cases.push_back(memory_bound("relu forward" + of, [n](Context& context) {
+    Floats x(n), y(n);
+    cuda::activation_forward(Activation::relu, x.fill(1), y, n, context);
+  }));
+  cases.push_back(memory_bound("gelu backward" + of, [n](Context& context) {
+    Floats x(n), dy(n), dx(n);
+    cuda::activation_backward(Activation::gelu, x.fill(1), dy.fill(2), dx, n, context);
+  }));
+  cases.push_back(memory_bound("fill" + of, [n](Context& context) {
+    Floats y(n);
+    cuda::fill(y, 1.0f, n, context);
+  }));
+  cases.push_back(memory_bound("scale" + of, [n](Context& context) {
+    Floats x(n), y(n);
+    cuda::scale(x.fill(1), y, 2.0f, n, context);
+  }));
+  cases.push_back(memory_bound("residual add" + of, [n](Context& context) {
+    Floats a(n), b(n), y(n);
+    cuda::add(a.fill(1), b.fill(2), y, n, Activation::relu, context);
+  }));
+  cases.push_back(memory_bound("accumulate" + of, [n](Context& context) {
+    Floats x(n), y(n);
+    cuda::accumulate(x.fill(1), y.fill(2), n, context);
+  }));
+  cases.push_back(memory_bound(
+      "uint8 to float" + of,
+      [n](Context& context) {
+        DeviceValues<uint8_t> x(n);
+        Floats y(n), scale(3), shift(3);
+        cuda::normalize_u8(x.fill(1), y, scale.fill(2), shift.fill(3), n / 3, 3, context);
+      },
+      2.0));
+  for (const bool backward : {false, true}) {
+    const std::string name = backward ? "dropout backward" : "dropout forward";
+    cases.push_back(memory_bound(name + of, [n, backward](Context& context) {
+      Floats x(n), y(n);
+      DeviceValues<DropoutState> state(1);
+      state[0] = {};
+      const DropoutShape shape{1, n, 0.5f, 0};
+      (backward ? cuda::dropout_backward : cuda::dropout_forward)(x.fill(1), y, shape, state, context);
+    }));
+  }
+}
+
+// Three parameters, of which the middle one is no multiple of 4.
+void add_updates(Cases& cases) {
+  enum class Update { sgd, adam, rmsprop, norm };
+  for (const auto& [name, update] : {std::pair{"sgd", Update::sgd}, std::pair{"adam", Update::adam},
+                                     std::pair{"rmsprop", Update::rmsprop}, std::pair{"global norm", Update::norm}}) {
+    cases.push_back(memory_bound(name, [update = update](Context& context) {
+      constexpr int64_t kSizes[] = {30000, 1001, 12288}, kAll = 30000 + 1004 + 12288;
+      Floats w(kAll), g(kAll), s1(kAll), s2(kAll), norm(1);
+      w.fill(1), g.fill(2), s1.fill(3), s2.fill(4);
+      DeviceValues<UpdateState> state(1);
+      state[0] = {0.01f, 1.0f, 3};
+      ParameterUpdate<float> parameters[3];
+      int64_t offset = 0;
+      for (int i = 0; i < 3; ++i) {
+        parameters[i] = {w + offset, g + offset, s1 + offset, s2 + offset, kSizes[i], 5e-4f};
+        offset += (kSizes[i] + 3) / 4 * 4;
+      }
+      switch (update) {
+        case Update::sgd:
+          return cuda::sgd_update(parameters, 3, {0.9f, false, false}, state, context);
+        case Update::adam:
+          return cuda::adam_update(parameters, 3, {}, state, context);
+        case Update::rmsprop:
+          return cuda::rmsprop_update(parameters, 3, {0.99f, 1e-8f, 0.9f}, state, context);
+        case Update::norm:
+          return cuda::global_norm(parameters, 3, 1.0f, state, norm, context);
+      }
+    }));
+  }
+}
+
+void add_normalizations(Cases& cases, int64_t rows, int64_t C) {
+  const std::string of = fmt::format("/{}x{}", rows, C);
+  const BatchNormShape batch{rows, C};
+  enum class Mode { train, eval, backward };
+  for (const auto& [name, mode] : {std::pair{"batch norm train", Mode::train}, std::pair{"batch norm eval", Mode::eval},
+                                   std::pair{"batch norm backward", Mode::backward}}) {
+    cases.push_back(memory_bound(name + of, [batch, mode = mode](Context& context) {
+      Floats x(batch.size()), y(batch.size()), dx(batch.size()), gamma(batch.C), beta(batch.C), mean(batch.C),
+          inv_std(batch.C), running_mean(batch.C), running_var(batch.C);
+      x.fill(1), y.fill(2), gamma.fill(3), beta.fill(4), mean.fill(5), inv_std.fill(6);
+      running_mean.fill(7), running_var.fill(8);
+      if (mode == Mode::train) {
+        cuda::batch_norm_forward_train(x, gamma, beta, y, mean, inv_std, running_mean, running_var, batch, context);
+      } else if (mode == Mode::eval) {
+        cuda::batch_norm_forward_eval(x, gamma, beta, running_mean, running_var, y, inv_std, batch, context);
+      } else {
+        cuda::batch_norm_backward(x, y, gamma, mean, inv_std, dx, gamma, beta, batch, true, Accumulate::no, context);
+      }
+    }));
+  }
+  const LocalResponseNormShape local{rows, C};
+  cases.push_back(memory_bound("lrn forward" + of, [local](Context& context) {
+    Floats x(local.rows * local.C), y(local.rows * local.C);
+    cuda::local_response_norm_forward(x.fill(1), y, local, context);
+  }));
+  cases.push_back(memory_bound("lrn backward" + of, [local](Context& context) {
+    Floats x(local.rows * local.C), dy(local.rows * local.C), dx(local.rows * local.C);
+    cuda::local_response_norm_backward(x.fill(1), dy.fill(2), dx, local, context);
+  }));
+}
+
+void add_losses(Cases& cases, int64_t N, int64_t classes) {
+  const std::string of = fmt::format("/{}x{}", N, classes);
+  cases.push_back(memory_bound("softmax" + of, [N, classes](Context& context) {
+    Floats x(N * classes), y(N * classes);
+    cuda::softmax_forward(x.fill(1), y, N, classes, context);
+  }));
+  const SoftmaxCrossEntropyShape shape{N, classes};
+  for (const bool backward : {false, true}) {
+    const std::string name = backward ? "loss backward" : "loss forward";
+    cases.push_back(memory_bound(name + of, [shape, backward](Context& context) {
+      Floats logits(shape.N * shape.classes), dlogits(shape.N * shape.classes), loss(1), sample_loss(shape.N),
+          row_max(shape.N), log_sum(shape.N);
+      DeviceValues<int32_t> labels(shape.N), rank(shape.N);
+      logits.fill(1), labels.fill(2), loss.fill(3), row_max.fill(4), log_sum.fill(5);
+      if (backward) {
+        cuda::softmax_cross_entropy_backward(logits, labels, row_max, log_sum, loss, dlogits, shape, context);
+      } else {
+        cuda::softmax_cross_entropy_forward(logits, labels, loss, sample_loss, row_max, log_sum, rank, shape, context);
+      }
+    }));
+  }
+}
+
+void add_pools(Cases& cases, const std::string& name, const Pool2dShape& s) {
+  cases.push_back(max_pool("max pool " + name + " forward", s, Pass::forward));
+  cases.push_back(max_pool("max pool " + name + " backward", s, Pass::backward_data));
+  // Windows that overlap ask for a pixel up to this many times.
+  const double again = static_cast<double>((s.R + s.stride_h - 1) / s.stride_h * ((s.S + s.stride_w - 1) / s.stride_w));
+  cases.push_back(memory_bound(
+      "avg pool " + name + " forward",
+      [s](Context& context) {
+        Floats x(s.x_size()), y(s.y_size());
+        cuda::avg_pool2d_forward(x.fill(1), y, s, context);
+      },
+      again));
+  cases.push_back(memory_bound(
+      "avg pool " + name + " backward",
+      [s](Context& context) {
+        Floats dy(s.y_size()), dx(s.x_size());
+        cuda::avg_pool2d_backward(dy.fill(1), dx, s, context);
+      },
+      static_cast<double>(s.R * s.S)));
+}
+
+}  // namespace
+
+KernelCase max_pool(const std::string& name, const Pool2dShape& s, Pass pass) {
+  if (pass == Pass::forward) {
+    const auto again = static_cast<double>((s.R + s.stride_h - 1) / s.stride_h * ((s.S + s.stride_w - 1) / s.stride_w));
+    return memory_bound(
+        name,
+        [s](Context& context) {
+          Floats x(s.x_size()), y(s.y_size());
+          DeviceValues<uint8_t> index(s.y_size());
+          cuda::max_pool2d_forward(x.fill(1), y, index, s, context);
+        },
+        again);
+  }
+  return memory_bound(
+      name,
+      [s](Context& context) {
+        Floats dy(s.y_size()), dx(s.x_size());
+        DeviceValues<uint8_t> index(s.y_size());
+        cuda::max_pool2d_backward(dy.fill(1), index.fill(2), dx, s, context);
+      },
+      static_cast<double>(s.R * s.S));
+}
+
+std::vector<KernelCase> memory_bound_cases() {
+  Cases cases;
+  for (const int64_t n : {64 * 1024, 4099}) add_maps(cases, n);
+  add_updates(cases);
+  add_normalizations(cases, 300, 64);
+  add_normalizations(cases, 98, 256);
+  add_normalizations(cases, 37, 10);
+  add_losses(cases, 24, 1000);
+  add_losses(cases, 33, 10);
+  add_pools(cases, "3/2 c64", {2, 15, 15, 64, 3, 3, 2, 2});
+  add_pools(cases, "3/2 c192", {1, 13, 13, 192, 3, 3, 2, 2});
+  const size_t first_odd = cases.size();
+  add_pools(cases, "2/2 c7", {2, 8, 9, 7, 2, 2, 2, 2});
+  for (size_t i = first_odd; i < cases.size(); ++i) cases[i].whole_sectors = false;
+  for (const bool backward : {false, true}) {
+    const std::string name = backward ? "adaptive pool backward" : "adaptive pool forward";
+    cases.push_back(memory_bound(
+        name,
+        [backward](Context& context) {
+          const AdaptivePool2dShape s{2, 13, 13, 256, 6, 6};
+          Floats x(s.x_size()), y(s.y_size());
+          if (backward) {
+            cuda::adaptive_avg_pool2d_backward(y.fill(1), x, s, context);
+          } else {
+            cuda::adaptive_avg_pool2d_forward(x.fill(1), y, s, context);
+          }
+        },
+        backward ? 10.0 : 2.0));
+  }
+  return cases;
+}
+
+AlexNetLayers alexnet_layers(int64_t batch) {
+  return {{{"conv1", {batch, 224, 224, 3, 64, 11, 11, 4, 4, 2, 2}},
+           {"conv2", {batch, 27, 27, 64, 192, 5, 5, 1, 1, 2, 2}},
+           {"conv3", {batch, 13, 13, 192, 384, 3, 3, 1, 1, 1, 1}},
+           {"conv4", {batch, 13, 13, 384, 256, 3, 3, 1, 1, 1, 1}},
+           {"conv5", {batch, 13, 13, 256, 256, 3, 3, 1, 1, 1, 1}}},
+          {{"fc6", {batch, 9216, 4096}}, {"fc7", {batch, 4096, 4096}}, {"fc8", {batch, 4096, 1000}}},
+          {{"pool1", {batch, 55, 55, 64, 3, 3, 2, 2}},
+           {"pool2", {batch, 27, 27, 192, 3, 3, 2, 2}},
+           {"pool5", {batch, 13, 13, 256, 3, 3, 2, 2}}}};
+}
+
+}  // namespace striate::bench

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/context.h"
+#include "kernels/shapes.h"
+
+namespace striate::bench {
+
+/// A call of one op's CUDA kernels. run() allocates and fills what it needs, each time.
+struct KernelCase {
+  std::string name;
+  std::function<void(Context&)> run;
+  /// 0: bound by memory. Else the multiply–adds of a product, without those on padding.
+  int64_t macs = 0;
+  int64_t depth = 0;  ///< of a product: multiply–adds in one sum
+  /// Memory-bound ops: how often a launch asks for a byte that it reads, on average and at most: windows overlap, and
+  /// channels' parameters are read by every block.
+  double reads = 1.3;
+  bool whole_sectors = true;  ///< false: runs of memory begin and end within sectors, which no kernel could help
+};
+
+enum class Pass { forward, backward_data, backward_weight };
+
+KernelCase convolution(const std::string& name, const Conv2dShape& shape, Pass pass);
+KernelCase linear(const std::string& name, const LinearShape& shape, Pass pass);
+KernelCase max_pool(const std::string& name, const Pool2dShape& shape, Pass pass);
+
+/// Every kernel that is bound by memory, on AlexNet's channels with few pixels and on shapes that no tile divides.
+std::vector<KernelCase> memory_bound_cases();
+
+/// The layers of AlexNet (torchvision's), by name, at a batch: conv1 … conv5, fc6 … fc8, pool1, pool2, pool5.
+struct AlexNetLayers {
+  std::vector<std::pair<std::string, Conv2dShape>> convolutions;
+  std::vector<std::pair<std::string, LinearShape>> linears;
+  std::vector<std::pair<std::string, Pool2dShape>> pools;
+};
+AlexNetLayers alexnet_layers(int64_t batch);
+
+}  // namespace striate::bench
