@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -35,7 +36,8 @@ std::vector<SourceLine> inlined_lines(Code code) {
     char* colon = std::strrchr(line, ':');
     if (!colon || line[0] == '?') continue;
     *colon = '\0';
-    lines.push_back({line, std::atoi(colon + 1)});
+    // With ccache the compiler is given paths such as <build>/../tests.
+    lines.push_back({std::filesystem::path(line).lexically_normal().string(), std::atoi(colon + 1)});
   }
   pclose(pipe);
   return lines;
