@@ -49,7 +49,7 @@ std::string TrainOptions::fixed_by_resume() const {
   add("model", model_name);
   add("train.batch_size", batch_size);
   add("train.accumulate", accumulate);
-  if (precision != Precision::fp32) add("train.precision", to_string(precision));
+  add("train.precision", to_string(precision));
   add("train.learning_rate", learning_rate);
   add("train.label_smoothing", label_smoothing);
   add("train.clip_grad_norm", clip_grad_norm);
@@ -100,6 +100,8 @@ std::string differing_options(const std::string& in_the_run, const std::string& 
     return values;
   };
   auto old_values = parse(in_the_run), new_values = parse(now);
+  // The first runs knew no other precision, and did not name it.
+  for (auto* values : {&old_values, &new_values}) values->try_emplace("train.precision", "fp32");
   for (const auto& [key, value] : new_values) {
     // A run knows every key of its network and data: what it lacks is younger than the run, and at its default then.
     const bool is_younger = key.starts_with("model.") || key.starts_with("data.");

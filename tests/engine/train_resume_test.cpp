@@ -260,6 +260,18 @@ TEST(TrainResumeErrors, OtherOptionsAreNamed) {
   EXPECT_THROW(train(options_of(c, dir / "absent"), true, seen), IoError);
 }
 
+TEST(TrainResumeErrors, PrecisionIsPartOfARunAndWasFp32BeforeItWasNamed) {
+  TrainOptions options;
+  const std::string fp32 = options.fixed_by_resume();
+  options.precision = Precision::tf32;
+  const std::string tf32 = options.fixed_by_resume(), line = "train.precision=fp32\n";
+  EXPECT_EQ(differing_options(fp32, tf32), "\n  train.precision: fp32 in the run, tf32 now");
+  std::string before = fp32;
+  before.erase(before.find(line), line.size());
+  EXPECT_EQ(differing_options(before, fp32), "");
+  EXPECT_EQ(differing_options(before, tf32), "\n  train.precision: fp32 in the run, tf32 now");
+}
+
 TEST(TrainResumeErrors, ACosineRunIsNotMadeLonger) {
   const TempDir dir;
   TrainOptions options = options_of({"", "sgd", "cosine", 1, 0}, dir / "run");

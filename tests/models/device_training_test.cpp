@@ -65,7 +65,7 @@ TEST_P(DeviceTraining, CudaFollowsCpuForTwentySteps) {
 
 INSTANTIATE_TEST_SUITE_P(, DeviceTraining,
                          testing::Values(Followed{"alexnet_mini", {32, 32, 3}, 1.0, 4},
-                                         Followed{"alexnet", {63, 63, 3}, 0.125, 2}),
+                                         Followed{"alexnet", {63, 63, 3}, 0.25, 2}),
                          [](const auto& test) { return std::string(test.param.model); });
 
 }  // namespace
