@@ -22,7 +22,7 @@ using Floats = DeviceValues<float>;
 using Cases = std::vector<KernelCase>;
 
 KernelCase memory_bound(std::string name, std::function<void(Context&)> run, double reads = 1.3) {
-  return {std::move(name), std::move(run), 0, 0, reads, true};
+  return {std::move(name), std::move(run), 0, 0, reads, 0, 0, true};
 }
 
 void add_maps(Cases& cases, int64_t n) {
@@ -156,11 +156,14 @@ void add_losses(Cases& cases, int64_t N, int64_t classes) {
   }
 }
 
+double windows_of_a_pixel(const Pool2dShape& s) {
+  return static_cast<double>((s.R + s.stride_h - 1) / s.stride_h * ((s.S + s.stride_w - 1) / s.stride_w));
+}
+
 void add_pools(Cases& cases, const std::string& name, const Pool2dShape& s) {
   cases.push_back(max_pool("max pool " + name + " forward", s, Pass::forward));
   cases.push_back(max_pool("max pool " + name + " backward", s, Pass::backward_data));
-  // Windows that overlap ask for a pixel up to this many times.
-  const double again = static_cast<double>((s.R + s.stride_h - 1) / s.stride_h * ((s.S + s.stride_w - 1) / s.stride_w));
+  const double again = windows_of_a_pixel(s);
   cases.push_back(memory_bound(
       "avg pool " + name + " forward",
       [s](Context& context) {
@@ -180,25 +183,31 @@ void add_pools(Cases& cases, const std::string& name, const Pool2dShape& s) {
 }  // namespace
 
 KernelCase max_pool(const std::string& name, const Pool2dShape& s, Pass pass) {
+  const auto x_bytes = 4.0 * static_cast<double>(s.x_size()), y_bytes = 5.0 * static_cast<double>(s.y_size());
   if (pass == Pass::forward) {
-    const auto again = static_cast<double>((s.R + s.stride_h - 1) / s.stride_h * ((s.S + s.stride_w - 1) / s.stride_w));
-    return memory_bound(
-        name,
-        [s](Context& context) {
-          Floats x(s.x_size()), y(s.y_size());
-          DeviceValues<uint8_t> index(s.y_size());
-          cuda::max_pool2d_forward(x.fill(1), y, index, s, context);
-        },
-        again);
+    return {name,
+            [s](Context& context) {
+              Floats x(s.x_size()), y(s.y_size());
+              DeviceValues<uint8_t> index(s.y_size());
+              cuda::max_pool2d_forward(x.fill(1), y, index, s, context);
+            },
+            0,
+            0,
+            windows_of_a_pixel(s),
+            x_bytes,
+            y_bytes};
   }
-  return memory_bound(
-      name,
-      [s](Context& context) {
-        Floats dy(s.y_size()), dx(s.x_size());
-        DeviceValues<uint8_t> index(s.y_size());
-        cuda::max_pool2d_backward(dy.fill(1), index.fill(2), dx, s, context);
-      },
-      static_cast<double>(s.R * s.S));
+  return {name,
+          [s](Context& context) {
+            Floats dy(s.y_size()), dx(s.x_size());
+            DeviceValues<uint8_t> index(s.y_size());
+            cuda::max_pool2d_backward(dy.fill(1), index.fill(2), dx, s, context);
+          },
+          0,
+          0,
+          static_cast<double>(s.R * s.S),
+          y_bytes,
+          x_bytes};
 }
 
 std::vector<KernelCase> memory_bound_cases() {

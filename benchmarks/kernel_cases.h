@@ -20,6 +20,7 @@ struct KernelCase {
   /// Memory-bound ops: how often a launch asks for a byte that it reads, on average and at most: windows overlap, and
   /// channels' parameters are read by every block.
   double reads = 1.3;
+  double read_bytes = 0, written_bytes = 0;  ///< of the tensors, each once; for products and max pool
   bool whole_sectors = true;  ///< false: runs of memory begin and end within sectors, which no kernel could help
 };
 

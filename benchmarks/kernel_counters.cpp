@@ -1,5 +1,5 @@
 // Runs the CUDA kernels in the checking build and prints what they asked of memory against the least that would do.
-//   build-race/benchmarks/kernel_counters [--quick] [--filter TEXT] [--csv FILE]
+//   build-race/benchmarks/kernel_counters [--quick] [--filter TEXT] [--csv FILE] [--launches FILE]
 // Ends with 1 where a kernel passes its limits (docs/kernels.md explains the columns), with 2 for a wrong command line.
 #include <fmt/format.h>
 
@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <fstream>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -64,7 +65,7 @@ void judge(Row& row, const KernelCase& c) {
 
 /// What a case's kernels did; nothing where a product's tile is `last`.
 std::vector<Row> count(const KernelCase& c, Precision precision, const char* precision_name,
-                       std::optional<LaunchTile>* last) {
+                       std::optional<LaunchTile>* last, std::set<std::string>& launches) {
   gpu::GpuWorkspace workspace(gpu::MemoryKind::device);
   gpu::Stream stream;
   Context context{nullptr, &workspace, precision, &stream};
@@ -72,6 +73,7 @@ std::vector<Row> count(const KernelCase& c, Precision precision, const char* pre
   c.run(context);
   std::optional<LaunchTile> tile;
   for (const auto& launch : gpu::host::checked::counted_launches()) {
+    launches.insert(fmt::format("{}\t{}\t{}", resource_name(launch), launch.threads, launch.shared_bytes));
     if (!tile) tile = tile_of(launch);
   }
   if (last) {
@@ -134,15 +136,16 @@ void write_csv(const std::string& path, const std::vector<Row>& rows) {
 
 struct Options {
   bool quick = false;
-  std::string filter, csv;
+  std::string filter, csv, launches;
 };
 
 int usage(std::FILE* to) {
   std::fputs(
-      "usage: kernel_counters [--quick] [--filter TEXT] [--csv FILE]\n"
+      "usage: kernel_counters [--quick] [--filter TEXT] [--csv FILE] [--launches FILE]\n"
       "  --quick        a few blocks of each launch of the products\n"
       "  --filter TEXT  only cases whose name has TEXT in it\n"
-      "  --csv FILE     the table as a file, with everything that was counted\n",
+      "  --csv FILE     the table as a file, with everything that was counted\n"
+      "  --launches FILE  block sizes and dynamic shared memory, for benchmarks/kernel_resources.sh\n",
       to);
   return to == stdout ? 0 : 2;
 }
@@ -179,11 +182,12 @@ void run_products(const Options& options, Run&& run) {
 
 int main_of(const Options& options) {
   std::vector<Row> all;
+  std::set<std::string> launches;
   std::puts(kHeader);
   const auto run = [&](const KernelCase& c, Precision precision, const char* precision_name,
                        std::optional<LaunchTile>* last) {
     if (c.name.find(options.filter) == std::string::npos) return false;
-    std::vector<Row> rows = count(c, precision, precision_name, last);
+    std::vector<Row> rows = count(c, precision, precision_name, last, launches);
     for (Row& row : rows) {
       std::puts(text(row).c_str());
       std::fflush(stdout);
@@ -198,6 +202,12 @@ int main_of(const Options& options) {
   fmt::print("{} rows; {} over the limit (memory-bound: {}x sectors, products: {}x sectors, all: {}x wavefronts)\n",
              all.size(), over, kMemoryBound.sectors, kProduct.sectors, kProduct.wavefronts);
   if (!options.csv.empty()) write_csv(options.csv, all);
+  if (!options.launches.empty()) {
+    std::ofstream out(options.launches);
+    for (const std::string& line : launches) out << line << '\n';
+    out.close();
+    require<IoError>(out.good(), "{}: could not be written", options.launches);
+  }
   return over == 0 ? 0 : 1;
 }
 
@@ -216,6 +226,8 @@ int main(int argc, char** argv) {
       options.filter = argv[++i];
     } else if (argument == "--csv" && i + 1 < argc) {
       options.csv = argv[++i];
+    } else if (argument == "--launches" && i + 1 < argc) {
+      options.launches = argv[++i];
     } else {
       fmt::print(stderr, "kernel_counters: unknown or incomplete option '{}'\n", argument);
       return usage(stderr);

@@ -13,6 +13,8 @@ using Floats = DeviceValues<float>;
 // The sums over shares and over pixels that come with a product read the bias, too.
 constexpr double kReads = 2.0;
 
+double bytes(int64_t floats) { return 4.0 * static_cast<double>(floats); }
+
 }  // namespace
 
 KernelCase convolution(const std::string& name, const Conv2dShape& s, Pass pass) {
@@ -28,6 +30,8 @@ KernelCase convolution(const std::string& name, const Conv2dShape& s, Pass pass)
               s.macs(),
               s.taps(),
               kReads,
+              bytes(s.x_size() + s.w_size() + s.K),
+              bytes(s.y_size()),
               whole};
     case Pass::backward_data:
       return {name + " backward data",
@@ -38,6 +42,8 @@ KernelCase convolution(const std::string& name, const Conv2dShape& s, Pass pass)
               s.macs(),
               s.R * s.S * s.group_kernels(),
               kReads,
+              bytes(s.y_size() + s.w_size()),
+              bytes(s.x_size()),
               whole};
     case Pass::backward_weight:
       break;
@@ -50,6 +56,8 @@ KernelCase convolution(const std::string& name, const Conv2dShape& s, Pass pass)
           s.macs(),
           s.N * s.P() * s.Q(),
           kReads,
+          bytes(s.x_size() + s.y_size()),
+          bytes(s.w_size() + s.K),
           whole};
 }
 
@@ -61,14 +69,22 @@ KernelCase linear(const std::string& name, const LinearShape& s, Pass pass) {
                 Floats x(s.N * s.C), w(s.K * s.C), b(s.K), y(s.N * s.K);
                 cuda::linear_forward(x, w, b, y, s, Activation::relu, context);
               },
-              s.macs(), s.C, kReads};
+              s.macs(),
+              s.C,
+              kReads,
+              bytes(s.N * s.C + s.K * s.C + s.K),
+              bytes(s.N * s.K)};
     case Pass::backward_data:
       return {name + " backward data",
               [s](Context& context) {
                 Floats dy(s.N * s.K), w(s.K * s.C), dx(s.N * s.C);
                 cuda::linear_backward_data(dy, w, dx, s, context);
               },
-              s.macs(), s.K, kReads};
+              s.macs(),
+              s.K,
+              kReads,
+              bytes(s.N * s.K + s.K * s.C),
+              bytes(s.N * s.C)};
     case Pass::backward_weight:
       break;
   }
@@ -77,7 +93,11 @@ KernelCase linear(const std::string& name, const LinearShape& s, Pass pass) {
             Floats x(s.N * s.C), dy(s.N * s.K), dw(s.K * s.C), db(s.K);
             cuda::linear_backward_weight(x, dy, dw, db, s, Accumulate::no, context);
           },
-          s.macs(), s.N, kReads};
+          s.macs(),
+          s.N,
+          kReads,
+          bytes(s.N * s.C + s.N * s.K),
+          bytes(s.K * s.C + s.K)};
 }
 
 }  // namespace striate::bench

@@ -11,11 +11,16 @@ namespace striate::bench {
 struct LaunchTile {
   int m = 0, n = 0, k = 0;
   int stages = 0;
-  int blocks = 0;  ///< that are to fit on a multiprocessor
+  int blocks = 0;                   ///< that are to fit on a multiprocessor
+  std::string precision, operands;  ///< "tf32", "4, 4, WindowRows, MatrixRows" (floats in a copy, where from)
 
   std::string to_string() const;
   friend bool operator==(const LaunchTile&, const LaunchTile&) = default;
 };
+
+/// The kernel's name with the template arguments that benchmarks/kernel_resources.sh prints; that of the launch where
+/// it is no matrix product.
+std::string resource_name(const gpu::host::checked::LaunchRecord& launch);
 
 /// From the template arguments of the function that launched; none for other kernels.
 std::optional<LaunchTile> tile_of(const gpu::host::checked::LaunchRecord& launch);

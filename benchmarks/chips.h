@@ -1,0 +1,57 @@
+#pragma once
+
+#include <string>
+
+namespace striate::bench {
+
+/// A GPU's published limits; what is not published says so.
+struct Chip {
+  std::string name;
+  int arch;  ///< 80: sm_80
+  int multiprocessors;
+  double clock;                               ///< Hz, at which the tensor cores' peak is stated
+  double fp32_flops, tf32_flops, bf16_flops;  ///< per second, dense
+  double mma_share;                           ///< of the tensor cores' peak that mma.sync can reach
+  double memory_bytes;                        ///< per second
+  double cache_bytes_per_clock;               ///< from the L2 to all multiprocessors
+  double wavefronts_per_clock = 1.0;          ///< of a multiprocessor's shared memory: 128 bytes
+  double issues_per_clock = 4.0;              ///< warp instructions of a multiprocessor
+  double conversions_per_clock = 2.0;         ///< warp instructions of a multiprocessor: 64 results
+  double memory_latency;                      ///< clocks
+};
+
+// NVIDIA A100 Tensor Core GPU Architecture, tables 1 and 4 (SXM4, 40 GB), and its "5120 bytes per clock" for the L2.
+// CUDA C++ Programming Guide, throughput of native arithmetic instructions: conversions. Latencies: Luo et al. 2025,
+// "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking and Multiple Level Analysis".
+inline const Chip kA100{
+    .name = "A100 SXM4 40 GB",
+    .arch = 80,
+    .multiprocessors = 108,
+    .clock = 1.41e9,
+    .fp32_flops = 19.5e12,
+    .tf32_flops = 156e12,
+    .bf16_flops = 312e12,
+    .mma_share = 1.0,
+    .memory_bytes = 1555e9,
+    .cache_bytes_per_clock = 5120,
+    .memory_latency = 466,
+};
+
+// NVIDIA H100 Tensor Core GPU Architecture, table 2 (SXM5). mma.sync: on average 62.9% of the peak, where wgmma reaches
+// more than 95% (Luo et al. 2025, section 6.2, an H800 PCIe). Assumed: an L2 as wide as the A100's, since NVIDIA gives
+// no figure.
+inline const Chip kH100{
+    .name = "H100 SXM5 80 GB",
+    .arch = 90,
+    .multiprocessors = 132,
+    .clock = 1.83e9,
+    .fp32_flops = 66.9e12,
+    .tf32_flops = 494.7e12,
+    .bf16_flops = 989.4e12,
+    .mma_share = 0.629,
+    .memory_bytes = 3352e9,
+    .cache_bytes_per_clock = 5120,
+    .memory_latency = 656,
+};
+
+}  // namespace striate::bench
