@@ -36,8 +36,8 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mapfile -t sources < <(grep -rl --include='*.cu' '__global__' "${places[@]}" | sort)
-[ ${#sources[@]} -gt 0 ] || { echo "kernel_resources.sh: no kernels in ${places[*]}" >&2 && exit 2; }
+mapfile -t sources < <(find "${places[@]}" -name '*.cu' | sort)
+[ ${#sources[@]} -gt 0 ] || { echo "kernel_resources.sh: no .cu files in ${places[*]}" >&2 && exit 2; }
 
 # One compilation for both: --keep leaves the PTX, which has the block sizes; ptxas says the rest.
 compile() {
