@@ -260,10 +260,12 @@ void Checker::record_read(Cell& cell, const Access& access) const {
   if (cell.read_interval == interval_ && cell.read_thread / kWarpSize == access.thread / kWarpSize) {
     // Readers that are ordered before this one need no mention: who is ordered after it is so after them.
     const unsigned first = access.thread / kWarpSize * kWarpSize;
-    uint32_t unordered = 0;
-    for (uint32_t rest = cell.read_lanes & ~own; rest != 0; rest &= rest - 1) {
-      const int lane = __builtin_ctz(rest);
-      if (!ordered(first + static_cast<unsigned>(lane), cell.read_clock, access.thread)) unordered |= 1u << lane;
+    uint32_t unordered = cell.read_lanes & ~own;
+    if (warps_[access.thread / kWarpSize].interval == interval_) {
+      for (uint32_t rest = unordered; rest != 0; rest &= rest - 1) {
+        const int lane = __builtin_ctz(rest);
+        if (ordered(first + static_cast<unsigned>(lane), cell.read_clock, access.thread)) unordered &= ~(1u << lane);
+      }
     }
     if (unordered != 0) {
       lanes |= unordered;

@@ -80,12 +80,15 @@ void Checker::report(Fault fault, const Access& access, Code other, const std::s
   }
   seen_.push_back({fault, access.code, other});
   const SourceLine& line = source_line(access.code);
+  // A kernel's name as it stands in a template says the arguments' names only.
+  const std::string by = launch_.function;
+  const std::string instance = by.find("[with ") == std::string::npos ? "" : " by " + by;
   raise({fault, kernel_, line.file, line.line,
-         fmt::format("kernel {} (launched at {}:{}), block {}, thread {}: at {}:{} it {} {} bytes of {} memory, {}, "
+         fmt::format("kernel {} (launched at {}:{}{}), block {}, thread {}: at {}:{} it {} {} bytes of {} memory, {}, "
                      "which {}",
-                     kernel_, launch_.file, launch_.line, text(blocks_.back().index), thread_text(access.thread),
-                     line.file, line.line, verb(access.kind), access.bytes, access.shared ? "shared" : "global",
-                     place_text(access.address), what)});
+                     kernel_, launch_.file, launch_.line, instance, text(blocks_.back().index),
+                     thread_text(access.thread), line.file, line.line, verb(access.kind), access.bytes,
+                     access.shared ? "shared" : "global", place_text(access.address), what)});
 }
 
 }  // namespace striate::gpu::host::checked

@@ -78,6 +78,17 @@ __global__ void reverse_kernel(float* y) {
   y[threadIdx.x] = tile[63 - threadIdx.x];
 }
 
+template <bool kBarrier>
+void launch_reverse(float* y, Stream& stream) {
+  launch(reverse_kernel<kBarrier>, 1, 64, 0, stream, y);
+}
+
+TEST_F(FaultyKernels, NameTheInstantiationThatWasLaunched) {
+  EXPECT_FAULT(race, "kernel reverse_kernel<kBarrier> \\(launched at .* by .*launch_reverse.*kBarrier = false",
+               launch_reverse<false>(data<float>(), stream_));
+  EXPECT_CLEAN(launch_reverse<true>(data<float>(), stream_));
+}
+
 TEST_F(FaultyKernels, MissingBarrier) {
   EXPECT_FAULT(
       race,
