@@ -44,9 +44,8 @@ class HostWorkspace : public Workspace {
   size_t bytes_ = 0;
 };
 
-/// What a kernel may use besides its operands: threads or a stream, scratch memory (on cuda the GPU's), and the precision
-/// asked for.
-/// One kernel at a time runs on a Context; kernels never allocate otherwise.
+/// What a kernel may use besides its operands: threads or a stream, scratch memory (on cuda the GPU's), and the
+/// precision asked for. One kernel at a time runs on a Context; kernels never allocate otherwise.
 struct Context {
   ThreadPool* threads = nullptr;
   Workspace* workspace = nullptr;
