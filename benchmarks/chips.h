@@ -21,8 +21,9 @@ struct Chip {
 };
 
 // NVIDIA A100 Tensor Core GPU Architecture, tables 1 and 4 (SXM4, 40 GB), and its "5120 bytes per clock" for the L2.
-// CUDA C++ Programming Guide, throughput of native arithmetic instructions: conversions. Latencies: Luo et al. 2025,
-// "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking and Multiple Level Analysis".
+// CUDA C++ Programming Guide, throughput of native arithmetic instructions: conversions. Latencies: Luo et al. 2024
+// and 2025 (arXiv:2402.13499, 2501.12084), "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking and
+// Multiple Level Analysis".
 inline const Chip kA100{
     .name = "A100 SXM4 40 GB",
     .arch = 80,

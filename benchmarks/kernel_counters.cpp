@@ -84,7 +84,7 @@ std::vector<Row> count(const KernelCase& c, Precision precision, const char* pre
   for (const std::string& kernel : gpu::host::checked::counted_kernels()) {
     const bool product = c.macs > 0 && kernel.starts_with("product_kernel");
     Row row{product ? fmt::format("{} {} {}", c.name, precision_name, tile->to_string()) : c.name,
-            kernel.substr(0, kernel.find('<')),
+            kernel.substr(0, kernel.find_first_of("<[")),
             gpu::host::checked::counters(kernel),
             product ? kProduct : kMemoryBound,
             product,
@@ -96,7 +96,8 @@ std::vector<Row> count(const KernelCase& c, Precision precision, const char* pre
 }
 
 constexpr const char* kHeader =
-    "case                              kernel                          launches   load sectors  of ideal  asked/used  "
+    "case                                  kernel                          launches   load sectors  of ideal  "
+    "asked/used  "
     "store sectors  of ideal  asked/used   wavefronts  of ideal  barriers        flops";
 
 std::string text(const Row& row) {
@@ -108,7 +109,7 @@ std::string text(const Row& row) {
   };
   const uint64_t wavefronts = k.shared_read.wavefronts + k.shared_write.wavefronts;
   const uint64_t ideal = k.shared_read.ideal_wavefronts + k.shared_write.ideal_wavefronts;
-  return fmt::format("{:<33} {:<31} {:>8}{}{}  {}  {:>8}  {:>11}{}", row.name, row.kernel, k.launches,
+  return fmt::format("{:<37} {:<31} {:>8}{}{}  {}  {:>8}  {:>11}{}", row.name, row.kernel, k.launches,
                      global(k.global_read), global(k.global_write),
                      ideal == 0 ? fmt::format("{:>11}  {:>8}", "-", "-")
                                 : fmt::format("{:>11}  {:>8.3f}", wavefronts, ratio(wavefronts, ideal)),

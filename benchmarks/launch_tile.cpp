@@ -25,7 +25,7 @@ std::string LaunchTile::to_string() const { return fmt::format("{}x{}x{}", m, n,
 
 std::string resource_name(const gpu::host::checked::LaunchRecord& launch) {
   const auto tile = tile_of(launch);
-  if (!tile) return launch.kernel.substr(0, launch.kernel.find('<'));
+  if (!tile) return launch.kernel.substr(0, launch.kernel.find_first_of("<["));
   return fmt::format("product_kernel<{}, {}, {}>", tile->to_string(), tile->precision, tile->operands);
 }
 

@@ -63,7 +63,6 @@ Work work_of(const std::string& kernel, const KernelCase& c, Precision precision
   const KernelCounters k = gpu::host::checked::counters(kernel);
   const double all = static_cast<double>(k.grid_blocks) / static_cast<double>(k.blocks);
   Work w;
-  w.kernel = kernel.substr(0, kernel.find('<'));
   w.blocks = static_cast<double>(k.grid_blocks);
   w.launches = static_cast<int>(k.launches);
   w.flops = all * static_cast<double>(k.flops);
