@@ -23,7 +23,7 @@ struct Chip {
 // NVIDIA A100 Tensor Core GPU Architecture, tables 1 and 4 (SXM4, 40 GB), and its "5120 bytes per clock" for the L2.
 // CUDA C++ Programming Guide, throughput of native arithmetic instructions: conversions. Latencies: Luo et al. 2024
 // and 2025 (arXiv:2402.13499, 2501.12084), "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking and
-// Multiple Level Analysis".
+// Multiple Level Analysis", as others quote them.
 inline const Chip kA100{
     .name = "A100 SXM4 40 GB",
     .arch = 80,
@@ -39,8 +39,8 @@ inline const Chip kA100{
 };
 
 // NVIDIA H100 Tensor Core GPU Architecture, table 2 (SXM5). mma.sync: on average 62.9% of the peak, where wgmma reaches
-// more than 95% (Luo et al. 2025, section 6.2, an H800 PCIe). Assumed: an L2 as wide as the A100's, since NVIDIA gives
-// no figure.
+// more than 95% (Luo et al. 2025, section 6.2, an H800 PCIe, as others quote it). Assumed: an L2 as wide as the A100's,
+// since NVIDIA gives no figure.
 inline const Chip kH100{
     .name = "H100 SXM5 80 GB",
     .arch = 90,
