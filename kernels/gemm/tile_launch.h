@@ -20,8 +20,9 @@ struct ShapeList {};
 using FmaShapes = ShapeList<Shape<128, 128, 16, 4, 2, 3, 2>, Shape<64, 64, 16, 2, 2, 3, 4>>;
 using MmaShapes =
     ShapeList<Shape<256, 128, 32, 4, 2, 3, 1>, Shape<128, 128, 16, 2, 2, 4, 2>, Shape<64, 64, 32, 2, 2, 3, 3>>;
-// A single one where runs are odd: 4-byte copies bound it more than its shape does.
-using FmaOddShapes = ShapeList<Shape<64, 64, 16, 2, 2, 3, 4>>;
+// A single one where runs are odd: 4-byte copies bound it more than its shape does. 32 deep, so that a warp's copy is
+// one run of a row: fewer of its sectors are touched in part.
+using FmaOddShapes = ShapeList<Shape<64, 64, 32, 2, 2, 3, 3>>;
 using MmaOddShapes = ShapeList<Shape<64, 64, 32, 2, 2, 3, 3>>;
 
 template <Precision kPrecision, int kWidthA, int kWidthB, typename Shape, typename A, typename B>

@@ -173,7 +173,8 @@ TEST_P(Conv2d, gives_the_same_bits_for_any_number_of_threads) {
   const auto x = uniform<float>(s.x_size(), 9), w = uniform<float>(s.w_size(), 10), b = uniform<float>(s.K, 11);
   const auto dy = uniform<float>(s.y_size(), 12);
   Values<float> first;
-  for (const int threads : {1, 1, 2, 3}) {
+  // On cuda the host's threads compute nothing.
+  for (const int threads : backend() == Backend::cpu ? std::vector{1, 1, 2, 3} : std::vector{1, 1}) {
     TestContext context(threads);
     context->precision = precision();
     Values<float> y(s.y_size()), dx(s.x_size()), dw(s.w_size()), db(s.K), all;

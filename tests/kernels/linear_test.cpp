@@ -130,7 +130,8 @@ TEST_P(Linear, gives_the_same_bits_for_any_number_of_threads) {
   const auto x = uniform<float>(s.N * s.C, 9), w = uniform<float>(s.K * s.C, 10), b = uniform<float>(s.K, 11);
   const auto dy = uniform<float>(s.N * s.K, 12);
   Values<float> first;
-  for (const int threads : {1, 1, 2, 3}) {
+  // On cuda the host's threads compute nothing.
+  for (const int threads : backend() == Backend::cpu ? std::vector{1, 1, 2, 3} : std::vector{1, 1}) {
     TestContext context(threads);
     context->precision = precision();
     Values<float> y(s.N * s.K), dx(s.N * s.C), dw(s.K * s.C), db(s.K), all;
