@@ -25,8 +25,9 @@ int64_t positive_or_zero(ConfigReader& reader, const std::string& key) {
 // `conv` and `linear` choose a vendor's kernels on a GPU.
 void require_own_kernels(ConfigReader& reader, const std::string& key, const std::string& vendor) {
   const std::string value = reader.choice(key, "own", {"own", vendor});
-  require<ConfigError>(value == "own", "{}: this build {}, which '{}' needs; use 'own'", reader.where(key),
-                       gpu::built_for_gpu() ? "does not call " + vendor : "is not for GPUs", value);
+  require<ConfigError>(value == "own", "{}: this build {}; use 'own'", reader.where(key),
+                       gpu::built_for_gpu() ? fmt::format("has no kernels by '{}'", value)
+                                            : fmt::format("is not for GPUs, for which '{}' is (preset cuda)", value));
 }
 
 }  // namespace
