@@ -92,14 +92,6 @@ struct OnBackend {
   friend void PrintTo(const OnBackend& c, std::ostream* out) { *out << c.name(); }
 };
 
-/// The product of {cpu} and `cases`, for an op that has no CUDA kernels yet.
-template <typename Case>
-auto on_cpu(const std::vector<Case>& cases) {
-  std::vector<OnBackend<Case>> product;
-  for (const Case& value : cases) product.push_back({Backend::cpu, value});
-  return testing::ValuesIn(product);
-}
-
 /// The product of all backends and `cases`, for INSTANTIATE_TEST_SUITE_P(, Suite, on_every_backend(cases), case_name).
 template <typename Case>
 auto on_every_backend(const std::vector<Case>& cases) {
