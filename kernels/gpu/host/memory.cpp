@@ -32,7 +32,8 @@ class Arena {
 
   void* allocate(size_t bytes) {
     if (bytes > kReserved) return nullptr;
-    // A page of its own start and an unused one after: an overrun of a page or less stays harmless and shows.
+    // An unused page after each, so that an overrun of a page or less changes no other allocation; the checking build
+    // reports it.
     const size_t size = round_up(bytes > 0 ? bytes : 1, kPage) + kPage;
     std::lock_guard lock(mutex_);
     size_t offset = 0;
@@ -85,16 +86,6 @@ Arena& arena() {
   return *instance;
 }
 
-struct Registry {
-  std::mutex mutex;
-  std::map<uintptr_t, size_t> allocations;
-};
-
-Registry& registry() {
-  static auto* instance = new Registry;
-  return *instance;
-}
-
 }  // namespace
 
 void* allocate_or_null(size_t bytes, bool guarded) {
@@ -105,21 +96,13 @@ void* allocate_or_null(size_t bytes, bool guarded) {
     memory = std::aligned_alloc(kAlignment, round_up(bytes > 0 ? bytes : 1, kAlignment));
   }
   if (!memory) return nullptr;
-  Registry& r = registry();
-  std::lock_guard lock(r.mutex);
-  r.allocations[reinterpret_cast<uintptr_t>(memory)] = bytes;
   register_allocation(memory, bytes, guarded ? "device memory" : "managed memory");
   return memory;
 }
 
 void release(void* memory, bool guarded) noexcept {
   if (!memory) return;
-  {
-    Registry& r = registry();
-    std::lock_guard lock(r.mutex);
-    r.allocations.erase(reinterpret_cast<uintptr_t>(memory));
-    unregister_allocation(memory);
-  }
+  unregister_allocation(memory);
   if (guarded) {
     arena().release(memory);
   } else {
@@ -129,16 +112,5 @@ void release(void* memory, bool guarded) noexcept {
 
 DeviceAccess::DeviceAccess() { arena().open(); }
 DeviceAccess::~DeviceAccess() { arena().close(); }
-
-Allocation allocation_of(const void* address) {
-  Registry& r = registry();
-  std::lock_guard lock(r.mutex);
-  const auto wanted = reinterpret_cast<uintptr_t>(address);
-  auto next = r.allocations.upper_bound(wanted);
-  if (next == r.allocations.begin()) return {};
-  --next;
-  if (wanted >= next->first + next->second) return {};
-  return {reinterpret_cast<const std::byte*>(next->first), next->second};
-}
 
 }  // namespace striate::gpu::host

@@ -18,11 +18,4 @@ class DeviceAccess {
   DeviceAccess& operator=(const DeviceAccess&) = delete;
 };
 
-/// The allocation that holds `address`: its start and its size as asked for; {nullptr, 0} where none does.
-struct Allocation {
-  const std::byte* start = nullptr;
-  size_t bytes = 0;
-};
-Allocation allocation_of(const void* address);
-
 }  // namespace striate::gpu::host
