@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
     activation_forward_kernel(const float* x, float* y, int64_t n, bool vectors) {
   gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
     part = part.load(x + i);
-    for (float& v : part.value) v = value<kActivation>(v);
+    for (float& v : part) v = value<kActivation>(v);
     part.store(y + i);
   });
 }
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
   gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
     const auto from = part.load(saved + i);
     part = part.load(dy + i);
-    for (int j = 0; j < part.width; ++j) part.value[j] = gradient<kActivation>(from.value[j], part.value[j]);
+    for (int j = 0; j < part.count; ++j) part[j] = gradient<kActivation>(from[j], part[j]);
     part.store(dx + i);
   });
 }

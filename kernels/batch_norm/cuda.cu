@@ -14,10 +14,7 @@ namespace striate::cuda {
 namespace {
 
 using namespace batch_norm;
-using gpu::all_channels;
-using gpu::Channels;
-using gpu::load_channels;
-using gpu::store_channels;
+using gpu::Floats;
 
 // Rows that share a pivot, the mean of their first batch. If it lies d from their mean, the batch alone has 8·d² of
 // squared deviations, and at most 64·d² cancel: an error of 8 roundings.
@@ -27,9 +24,9 @@ constexpr int kGroup = 8 * kBatch;
 template <int kChannels_>
 struct Statistics {
   static constexpr int kChannels = kChannels_, kFields = 3;
-  Channels<kChannels> pivot, deviation, squares;
+  Floats<kChannels> pivot, deviation, squares;
 
-  __device__ __forceinline__ Channels<kChannels>& field(int i) { return i == 0 ? pivot : i == 1 ? deviation : squares; }
+  __device__ __forceinline__ Floats<kChannels>& field(int i) { return i == 0 ? pivot : i == 1 ? deviation : squares; }
   __device__ __forceinline__ void merge(const Statistics& other, float own_rows, float other_rows) {
     if (other_rows == 0.0f) return;
     const float share = other_rows / (own_rows + other_rows);
@@ -45,12 +42,12 @@ struct Statistics {
 template <int kChannels>
 __device__ __forceinline__ Statistics<kChannels> group_statistics(const float* x, int64_t at, int64_t step, int count) {
   auto result = no_rows<Statistics<kChannels>>();
-  auto sum = all_channels<kChannels>(0.0f);
+  auto sum = Floats<kChannels>::all(0.0f);
   for (int first = 0; first < count; first += kBatch) {
-    Channels<kChannels> batch[kBatch];
+    Floats<kChannels> batch[kBatch];
     for (int r = 0; r < kBatch; ++r) {
       // Rows beyond the last count as none below.
-      batch[r] = first + r < count ? load_channels<kChannels>(x + at + (first + r) * step) : batch[0];
+      batch[r] = first + r < count ? Floats<kChannels>::load_constant(x + at + (first + r) * step) : batch[0];
     }
     const int rows = min(kBatch, count - first);
     for (int i = 0; i < kChannels; ++i) {
@@ -118,14 +115,14 @@ __global__ void __launch_bounds__(kMergeChannels* kMergeRows)
 
 // y = (x − centre)·factor + offset, down a column.
 template <int kChannels>
-__device__ __forceinline__ void normalize(const float* x, float* y, const Channels<kChannels>& centre,
-                                          const Channels<kChannels>& factor, const Channels<kChannels>& offset,
+__device__ __forceinline__ void normalize(const float* x, float* y, const Floats<kChannels>& centre,
+                                          const Floats<kChannels>& factor, const Floats<kChannels>& offset,
                                           const Column& column) {
   int64_t at = column.at;
   for (int row = 0; row < column.count; ++row, at += column.step) {
-    Channels<kChannels> value = load_channels<kChannels>(x + at);
+    Floats<kChannels> value = Floats<kChannels>::load_constant(x + at);
     for (int i = 0; i < kChannels; ++i) value[i] = fmaf(value[i] - centre[i], factor[i], offset[i]);
-    store_channels(y + at, value);
+    value.store(y + at);
   }
 }
 
@@ -134,8 +131,9 @@ __global__ void normalize_kernel(const float* __restrict__ x, float* __restrict_
                                  const float* __restrict__ factor, const float* __restrict__ offset, Slices s) {
   const Column column = column_of<kChannels>(s, block_from_the_end());
   if (column.count == 0) return;
-  normalize(x, y, load_channels<kChannels>(mean + column.c), load_channels<kChannels>(factor + column.c),
-            load_channels<kChannels>(offset + column.c), column);
+  normalize(x, y, Floats<kChannels>::load_constant(mean + column.c),
+            Floats<kChannels>::load_constant(factor + column.c), Floats<kChannels>::load_constant(offset + column.c),
+            column);
 }
 
 template <int kChannels>
@@ -144,10 +142,11 @@ __global__ void eval_kernel(const float* __restrict__ x, const float* __restrict
                             const float* __restrict__ var, float* __restrict__ y, float epsilon, Slices s) {
   const Column column = column_of<kChannels>(s, blockIdx.x);
   if (column.count == 0) return;
-  auto factor = load_channels<kChannels>(gamma + column.c);
-  const auto variance = load_channels<kChannels>(var + column.c);
+  auto factor = Floats<kChannels>::load_constant(gamma + column.c);
+  const auto variance = Floats<kChannels>::load_constant(var + column.c);
   for (int i = 0; i < kChannels; ++i) factor[i] *= 1.0f / sqrtf(variance[i] + epsilon);
-  normalize(x, y, load_channels<kChannels>(mean + column.c), factor, load_channels<kChannels>(beta + column.c), column);
+  normalize(x, y, Floats<kChannels>::load_constant(mean + column.c), factor,
+            Floats<kChannels>::load_constant(beta + column.c), column);
 }
 
 __global__ void inverse_deviation_kernel(const float* __restrict__ var, float* __restrict__ inv_std, float epsilon,

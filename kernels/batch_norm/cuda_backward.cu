@@ -9,18 +9,15 @@ namespace striate::cuda {
 namespace {
 
 using namespace batch_norm;
-using gpu::all_channels;
-using gpu::Channels;
-using gpu::load_channels;
-using gpu::store_channels;
+using gpu::Floats;
 
 // Σ dy and Σ dy·(x − mean).
 template <int kChannels_>
 struct GradientSums {
   static constexpr int kChannels = kChannels_, kFields = 2;
-  Channels<kChannels> dy, dy_away;
+  Floats<kChannels> dy, dy_away;
 
-  __device__ __forceinline__ Channels<kChannels>& field(int i) { return i == 0 ? dy : dy_away; }
+  __device__ __forceinline__ Floats<kChannels>& field(int i) { return i == 0 ? dy : dy_away; }
   __device__ __forceinline__ void merge(const GradientSums& other, float, float) {
     for (int i = 0; i < kChannels; ++i) {
       dy[i] += other.dy[i];
@@ -35,10 +32,10 @@ __global__ void gradient_sums_kernel(const float* __restrict__ x, const float* _
   const Column column = column_of<kChannels>(s, blockIdx.x);
   auto mine = no_rows<GradientSums<kChannels>>();
   if (column.count > 0) {
-    const auto centre = load_channels<kChannels>(mean + column.c);
+    const auto centre = Floats<kChannels>::load_constant(mean + column.c);
     int64_t at = column.at;
     for (int row = 0; row < column.count; ++row, at += column.step) {
-      const auto value = load_channels<kChannels>(x + at), gradient = load_channels<kChannels>(dy + at);
+      const auto value = Floats<kChannels>::load_constant(x + at), gradient = Floats<kChannels>::load_constant(dy + at);
       for (int i = 0; i < kChannels; ++i) {
         mine.dy[i] += gradient[i];
         mine.dy_away[i] = fmaf(gradient[i], value[i] - centre[i], mine.dy_away[i]);
@@ -76,18 +73,18 @@ __global__ void input_gradient_kernel(const float* __restrict__ x, const float* 
                                       float* __restrict__ dx, Slices s) {
   const Column column = column_of<kChannels>(s, block_from_the_end());
   if (column.count == 0) return;
-  const auto centre = load_channels<kChannels>(mean + column.c),
-             of_dy = load_channels<kChannels>(through_dy + column.c),
-             of_x = load_channels<kChannels>(through_x + column.c),
-             rest = load_channels<kChannels>(constant + column.c);
+  const auto centre = Floats<kChannels>::load_constant(mean + column.c),
+             of_dy = Floats<kChannels>::load_constant(through_dy + column.c),
+             of_x = Floats<kChannels>::load_constant(through_x + column.c),
+             rest = Floats<kChannels>::load_constant(constant + column.c);
   int64_t at = column.at;
   for (int row = 0; row < column.count; ++row, at += column.step) {
-    const auto value = load_channels<kChannels>(x + at);
-    auto gradient = load_channels<kChannels>(dy + at);
+    const auto value = Floats<kChannels>::load_constant(x + at);
+    auto gradient = Floats<kChannels>::load_constant(dy + at);
     for (int i = 0; i < kChannels; ++i) {
       gradient[i] = fmaf(gradient[i], of_dy[i], fmaf(value[i] - centre[i], of_x[i], rest[i]));
     }
-    store_channels(dx + at, gradient);
+    gradient.store(dx + at);
   }
 }
 
@@ -97,12 +94,13 @@ __global__ void scale_gradient_kernel(const float* __restrict__ dy, const float*
                                       const float* __restrict__ inv_std, float* __restrict__ dx, Slices s) {
   const Column column = column_of<kChannels>(s, block_from_the_end());
   if (column.count == 0) return;
-  const auto scale = load_channels<kChannels>(gamma + column.c), inverse = load_channels<kChannels>(inv_std + column.c);
+  const auto scale = Floats<kChannels>::load_constant(gamma + column.c),
+             inverse = Floats<kChannels>::load_constant(inv_std + column.c);
   int64_t at = column.at;
   for (int row = 0; row < column.count; ++row, at += column.step) {
-    auto gradient = load_channels<kChannels>(dy + at);
+    auto gradient = Floats<kChannels>::load_constant(dy + at);
     for (int i = 0; i < kChannels; ++i) gradient[i] *= scale[i] * inverse[i];
-    store_channels(dx + at, gradient);
+    gradient.store(dx + at);
   }
 }
 

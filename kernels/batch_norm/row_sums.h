@@ -95,7 +95,7 @@ struct Parts {
 template <typename Partial>
 __device__ __forceinline__ Partial no_rows() {
   Partial result;
-  for (int i = 0; i < Partial::kFields; ++i) result.field(i) = gpu::all_channels<Partial::kChannels>(0.0f);
+  for (int i = 0; i < Partial::kFields; ++i) result.field(i) = gpu::Floats<Partial::kChannels>::all(0.0f);
   return result;
 }
 
@@ -104,18 +104,18 @@ __device__ __forceinline__ Partial no_rows() {
 template <int kBlockThreads, typename Partial>
 __device__ __forceinline__ void merge_over_rows(Partial& mine, const Parts& parts) {
   constexpr int kChannels = Partial::kChannels;
-  STRIATE_SHARED(gpu::Channels<kChannels>, places, [Partial::kFields][kBlockThreads]);
+  STRIATE_SHARED(gpu::Floats<kChannels>, places, [Partial::kFields][kBlockThreads]);
   const int y = static_cast<int>(threadIdx.y), width = static_cast<int>(blockDim.x);
   const int place = y * width + static_cast<int>(threadIdx.x);
   for (int stride = static_cast<int>(blockDim.y) / 2; stride > 0; stride /= 2) {
     if (y >= stride && y < 2 * stride) {
-      for (int i = 0; i < Partial::kFields; ++i) gpu::store_channels(places[i][place].at, mine.field(i));
+      for (int i = 0; i < Partial::kFields; ++i) mine.field(i).store(places[i][place].at);
     }
     __syncthreads();
     if (y < stride) {
       Partial other;
       for (int i = 0; i < Partial::kFields; ++i) {
-        other.field(i) = gpu::load_written_channels<kChannels>(places[i][place + stride * width].at);
+        other.field(i) = gpu::Floats<kChannels>::load(places[i][place + stride * width].at);
       }
       mine.merge(other, parts.rows(y, 2 * stride), parts.rows(y + stride, 2 * stride));
     }
@@ -128,7 +128,7 @@ __device__ __forceinline__ void store_partial(Partial& mine, float* partials, co
   merge_over_rows<kSumThreads>(mine, Parts{column.slice_rows, 1, 0});
   if (threadIdx.y != 0 || column.c >= s.C) return;
   for (int i = 0; i < Partial::kFields; ++i) {
-    gpu::store_channels(partials + (static_cast<int64_t>(i) * s.count + column.slice) * s.C + column.c, mine.field(i));
+    mine.field(i).store(partials + (static_cast<int64_t>(i) * s.count + column.slice) * s.C + column.c);
   }
 }
 
@@ -144,7 +144,7 @@ __device__ __forceinline__ Partial merged_slices(const float* partials, const Sl
   for (int slice = c < s.C ? y : count; slice < count; slice += step) {
     Partial other;
     for (int i = 0; i < Partial::kFields; ++i) {
-      other.field(i) = gpu::load_channels<1>(partials + (static_cast<int64_t>(i) * count + slice) * s.C + c);
+      other.field(i) = gpu::Floats<1>::load_constant(partials + (static_cast<int64_t>(i) * count + slice) * s.C + c);
     }
     const float other_rows = parts.rows(slice, count);
     if (slice == y) {

@@ -31,8 +31,8 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
     const uint64_t element = base + static_cast<uint64_t>(i);
     const unsigned first = static_cast<unsigned>(element % 4);
     const uint4 words = draw(state, layer, element / 4);
-    uint32_t own[part.width];
-    if constexpr (part.width == 1) {
+    uint32_t own[part.count];
+    if constexpr (part.count == 1) {
       own[0] = word_of(words, first);
     } else if (first == 0) {
       own[0] = words.x, own[1] = words.y, own[2] = words.z, own[3] = words.w;
@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
         own[j] = first + j < 4 ? word_of(words, first + j) : word_of(next, first + j - 4);
     }
     part = part.load(x + i);
-    for (int j = 0; j < part.width; ++j) {
-      part.value[j] = uniform_from_word(own[j]) >= p ? factor * part.value[j] : 0.0f;
+    for (int j = 0; j < part.count; ++j) {
+      part[j] = uniform_from_word(own[j]) >= p ? factor * part[j] : 0.0f;
     }
     part.store(y + i);
   });

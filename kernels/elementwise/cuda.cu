@@ -12,7 +12,7 @@ namespace {
 
 __global__ void __launch_bounds__(gpu::kMapThreads) fill_kernel(float* y, float value, int64_t n, bool vectors) {
   gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
-    for (float& v : part.value) v = value;
+    for (float& v : part) v = value;
     part.store(y + i);
   });
 }
@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
     scale_kernel(const float* x, float* y, float factor, int64_t n, bool vectors) {
   gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
     part = part.load(x + i);
-    for (float& v : part.value) v = factor * v;
+    for (float& v : part) v = factor * v;
     part.store(y + i);
   });
 }
@@ -33,10 +33,10 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
   gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
     const auto other = part.load(b + i);
     part = part.load(a + i);
-    for (int j = 0; j < part.width; ++j) {
-      const float sum = part.value[j] + other.value[j];
+    for (int j = 0; j < part.count; ++j) {
+      const float sum = part[j] + other[j];
       const float below = slope == 0.0f ? 0.0f : slope * sum;  // not 0·sum, which is NaN for −∞
-      part.value[j] = sum <= 0.0f ? below : sum;
+      part[j] = sum <= 0.0f ? below : sum;
     }
     part.store(y + i);
   });
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
   gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
     const auto more = part.load(x + i);
     part = part.load(y + i);
-    for (int j = 0; j < part.width; ++j) part.value[j] += more.value[j];
+    for (int j = 0; j < part.count; ++j) part[j] += more[j];
     part.store(y + i);
   });
 }
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
   const unsigned channel_step = width * threads % channels;
   gpu::map_elements(n, vectors, [&](int64_t i, auto part) {
     unsigned bytes;
-    if constexpr (part.width == 4) {
+    if constexpr (part.count == 4) {
       bytes = *reinterpret_cast<const unsigned*>(x + i);
     } else {
       bytes = x[i];
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
       if (vectors) channel = static_cast<unsigned>(static_cast<uint64_t>(i) % channels);
     }
     unsigned c = channel;
-    for (float& v : part.value) {
+    for (float& v : part) {
       v = fmaf(static_cast<float>(bytes & 0xFFu), __ldg(scale + c), __ldg(shift + c));
       bytes >>= 8;
       c = c + 1 == channels ? 0 : c + 1;

@@ -7,6 +7,7 @@
 #include "kernels/gemm/split_sum.h"
 #include "kernels/gemm/tile.h"
 #include "kernels/gemm/tile_choice.h"
+#include "kernels/gpu/floats.h"
 #include "kernels/gpu/launch.h"
 
 namespace striate::tile {
@@ -86,7 +87,7 @@ void multiply(const A& a, const B& b, const Output& out, int64_t depth, int grou
 
 /// Whether runs of `floats` floats from p on all begin at multiples of 16 bytes.
 inline bool in_quads(const float* p, int64_t floats) {
-  return floats % 4 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0;
+  return gpu::in_quads(floats, {p});
 }
 
 /// A plain matrix [rows, columns] as output.

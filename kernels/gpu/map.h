@@ -4,42 +4,12 @@
 #include <cstdint>
 
 #include "kernels/gpu/device.h"
+#include "kernels/gpu/floats.h"
 #include "kernels/gpu/platform.h"
-#include "kernels/gpu/vector.h"
 
 // Maps over arrays of floats, bound by memory: every element is read and written once, four neighbours at a time.
 
 namespace striate::gpu {
-
-/// kWidth neighbours, and how they go to and from memory: 4 in one access of 16 bytes, or one by itself.
-template <int kWidth>
-struct Floats {
-  static_assert(kWidth == 1 || kWidth == 4);
-  static constexpr int width = kWidth;
-  float value[kWidth];
-
-  static __device__ __forceinline__ Floats load(const float* p) {
-    if constexpr (kWidth == 4) {
-      const float4 v = load_16(p);
-      return {{v.x, v.y, v.z, v.w}};
-    } else {
-      return {{*p}};
-    }
-  }
-  __device__ __forceinline__ void store(float* p) const {
-    if constexpr (kWidth == 4) {
-      store_16(p, make_float4(value[0], value[1], value[2], value[3]));
-    } else {
-      *p = value[0];
-    }
-  }
-};
-
-/// Whether all of them can be reached by accesses of 16 bytes.
-template <typename... Pointers>
-__host__ __device__ __forceinline__ bool aligned_16(const Pointers*... p) {
-  return ((reinterpret_cast<uintptr_t>(p) | ...) & 15u) == 0;
-}
 
 constexpr int kMapThreads = 256;
 

@@ -15,6 +15,8 @@
 
 /// Last parameter of a function that kernels call: on the host, where in the kernel's source that call stands.
 #define STRIATE_CALLER
+/// Last argument of a call to such a function from another: the place in the kernel, handed on.
+#define STRIATE_FOR_CALLER
 
 #else
 
@@ -43,6 +45,7 @@ using dim3 = striate::gpu::host::Dim3;
 #define gridDim (::striate::gpu::host::grid_dim())
 
 #define STRIATE_CALLER , ::striate::gpu::host::Site caller = ::striate::gpu::host::Site::here()
+#define STRIATE_FOR_CALLER , caller
 
 #define __syncthreads() ::striate::gpu::host::sync_threads({__FILE__, __LINE__})
 

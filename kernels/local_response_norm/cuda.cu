@@ -14,11 +14,7 @@ namespace striate::cuda {
 
 namespace {
 
-using gpu::all_channels;
-using gpu::Channels;
-using gpu::load_channels;
-using gpu::load_written_channels;
-using gpu::store_channels;
+using gpu::Floats;
 
 constexpr int kMaxThreads = 1024;
 constexpr int kReach = 4;  // channels on each side that a thread of four channels sees
@@ -43,13 +39,13 @@ __device__ __forceinline__ float inverse_power(float s, float beta) {
 // Σ of the channels c − before … c + after that the row has, for each c of the thread. `values` is where its first
 // channel lies among the block's rows in shared memory, `own` what lies there.
 template <int kChannels>
-__device__ __forceinline__ Channels<kChannels> window_sums(const float* values, const Channels<kChannels>& own, int c,
-                                                           int C, int before, int after) {
-  auto sum = all_channels<kChannels>(0.0f);
+__device__ __forceinline__ Floats<kChannels> window_sums(const float* values, const Floats<kChannels>& own, int c,
+                                                         int C, int before, int after) {
+  auto sum = Floats<kChannels>::all(0.0f);
   if constexpr (kChannels == 4) {
-    const auto none = all_channels<4>(0.0f);
-    const auto low = c > 0 ? load_written_channels<4>(values - 4) : none;
-    const auto high = c + 4 < C ? load_written_channels<4>(values + 4) : none;
+    const auto none = Floats<4>::all(0.0f);
+    const auto low = c > 0 ? Floats<4>::load(values - 4) : none;
+    const auto high = c + 4 < C ? Floats<4>::load(values + 4) : none;
     float near[12];
     for (int i = 0; i < 4; ++i) {
       near[i] = low[i];
@@ -86,16 +82,16 @@ template <int kChannels>
 __global__ void __launch_bounds__(kMaxThreads)
     forward_kernel(const float* __restrict__ x, float* __restrict__ y, Norm norm) {
   const Place place = place_of<kChannels>(norm);
-  auto value = place.inside ? load_channels<kChannels>(x + place.at) : all_channels<kChannels>(0.0f);
-  Channels<kChannels> square;
+  auto value = place.inside ? Floats<kChannels>::load_constant(x + place.at) : Floats<kChannels>::all(0.0f);
+  Floats<kChannels> square;
   for (int i = 0; i < kChannels; ++i) square[i] = value[i] * value[i];
   float* own = gpu::dynamic_shared<float>() + static_cast<int>(threadIdx.y) * norm.C + place.c;
-  store_channels(own, square);
+  square.store(own);
   __syncthreads();
   if (!place.inside) return;
   const auto sum = window_sums(own, square, place.c, norm.C, norm.before, norm.after);
   for (int i = 0; i < kChannels; ++i) value[i] *= inverse_power(fmaf(norm.alpha, sum[i], norm.k), norm.beta);
-  store_channels(y + place.at, value);
+  value.store(y + place.at);
 }
 
 // dx_c = dy_c·s_c^−β − 2αβ·x_c·Σ dy_c'·x_c'·s_c'^(−β−1) over the channels c' whose window holds c.
@@ -103,13 +99,13 @@ template <int kChannels>
 __global__ void __launch_bounds__(kMaxThreads)
     backward_kernel(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dx, Norm norm) {
   const Place place = place_of<kChannels>(norm);
-  const auto none = all_channels<kChannels>(0.0f);
-  const auto value = place.inside ? load_channels<kChannels>(x + place.at) : none;
-  auto gradient = place.inside ? load_channels<kChannels>(dy + place.at) : none;
-  Channels<kChannels> term;
+  const auto none = Floats<kChannels>::all(0.0f);
+  const auto value = place.inside ? Floats<kChannels>::load_constant(x + place.at) : none;
+  auto gradient = place.inside ? Floats<kChannels>::load_constant(dy + place.at) : none;
+  Floats<kChannels> term;
   for (int i = 0; i < kChannels; ++i) term[i] = value[i] * value[i];
   float* own = gpu::dynamic_shared<float>() + static_cast<int>(threadIdx.y) * norm.C + place.c;
-  store_channels(own, term);
+  term.store(own);
   __syncthreads();
   auto sum = window_sums(own, term, place.c, norm.C, norm.before, norm.after);
   for (int i = 0; i < kChannels; ++i) {
@@ -118,13 +114,13 @@ __global__ void __launch_bounds__(kMaxThreads)
     term[i] = gradient[i] * value[i] / scale;
   }
   __syncthreads();
-  store_channels(own, term);
+  term.store(own);
   __syncthreads();
   if (!place.inside) return;
   sum = window_sums(own, term, place.c, norm.C, norm.after, norm.before);
   const float slope = -2.0f * norm.alpha * norm.beta;
   for (int i = 0; i < kChannels; ++i) gradient[i] = fmaf(slope * value[i], sum[i], gradient[i]);
-  store_channels(dx + place.at, gradient);
+  gradient.store(dx + place.at);
 }
 
 // ---- rows longer than a block, which no known network has: windows are read from x as they come ----

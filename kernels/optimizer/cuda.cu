@@ -86,16 +86,16 @@ __global__ void __launch_bounds__(kThreads)
     auto w = part.load(chunk.w + i), v = part;
     const auto gradient = part.load(chunk.g + i);
     if (chunk.s1 != nullptr) v = part.load(chunk.s1 + i);
-    for (int j = 0; j < part.width; ++j) {
-      const float g = chunk.weight_decay * w.value[j] + gradient_scale * gradient.value[j];
-      const float carried = chunk.s1 != nullptr ? options.momentum * v.value[j] : 0.0f;
+    for (int j = 0; j < part.count; ++j) {
+      const float g = chunk.weight_decay * w[j] + gradient_scale * gradient[j];
+      const float carried = chunk.s1 != nullptr ? options.momentum * v[j] : 0.0f;
       if (options.paper_update) {
         // µv − λεw − εg = µv − ε(g + λw)
-        v.value[j] = carried - rate * g;
-        w.value[j] += v.value[j];
+        v[j] = carried - rate * g;
+        w[j] += v[j];
       } else {
-        v.value[j] = carried + g;
-        w.value[j] -= rate * (options.nesterov ? options.momentum * v.value[j] + g : v.value[j]);
+        v[j] = carried + g;
+        w[j] -= rate * (options.nesterov ? options.momentum * v[j] + g : v[j]);
       }
     }
     if (chunk.s1 != nullptr) v.store(chunk.s1 + i);
@@ -120,12 +120,12 @@ __global__ void __launch_bounds__(kThreads) adam_kernel(const __grid_constant__ 
   chunk.for_each([=](int i, auto part) {
     auto w = part.load(chunk.w + i), m = part.load(chunk.s1 + i), v = part.load(chunk.s2 + i);
     const auto gradient = part.load(chunk.g + i);
-    for (int j = 0; j < part.width; ++j) {
-      const float g = decay * w.value[j] + gradient_scale * gradient.value[j];
-      m.value[j] = options.beta1 * m.value[j] + (1.0f - options.beta1) * g;
-      v.value[j] = options.beta2 * v.value[j] + (1.0f - options.beta2) * (g * g);
-      const float divisor = sqrtf(v.value[j]) * root_factor + options.eps;
-      w.value[j] = (w.value[j] - shrink * w.value[j]) - rate * (m.value[j] / divisor);
+    for (int j = 0; j < part.count; ++j) {
+      const float g = decay * w[j] + gradient_scale * gradient[j];
+      m[j] = options.beta1 * m[j] + (1.0f - options.beta1) * g;
+      v[j] = options.beta2 * v[j] + (1.0f - options.beta2) * (g * g);
+      const float divisor = sqrtf(v[j]) * root_factor + options.eps;
+      w[j] = (w[j] - shrink * w[j]) - rate * (m[j] / divisor);
     }
     m.store(chunk.s1 + i);
     v.store(chunk.s2 + i);
@@ -142,12 +142,12 @@ __global__ void __launch_bounds__(kThreads)
     auto w = part.load(chunk.w + i), s = part.load(chunk.s1 + i), b = part;
     const auto gradient = part.load(chunk.g + i);
     if (heavy) b = part.load(chunk.s2 + i);
-    for (int j = 0; j < part.width; ++j) {
-      const float g = chunk.weight_decay * w.value[j] + gradient_scale * gradient.value[j];
-      s.value[j] = options.alpha * s.value[j] + (1.0f - options.alpha) * (g * g);
-      const float step = g / (sqrtf(s.value[j]) + options.eps);
-      b.value[j] = heavy ? options.momentum * b.value[j] + step : step;
-      w.value[j] -= rate * b.value[j];
+    for (int j = 0; j < part.count; ++j) {
+      const float g = chunk.weight_decay * w[j] + gradient_scale * gradient[j];
+      s[j] = options.alpha * s[j] + (1.0f - options.alpha) * (g * g);
+      const float step = g / (sqrtf(s[j]) + options.eps);
+      b[j] = heavy ? options.momentum * b[j] + step : step;
+      w[j] -= rate * b[j];
     }
     s.store(chunk.s1 + i);
     if (heavy) b.store(chunk.s2 + i);
@@ -166,7 +166,7 @@ __global__ void __launch_bounds__(kThreads)
   double sum = 0.0;
   gpu::for_each_part<int>(static_cast<int>(threadIdx.x), kThreads, n, gpu::aligned_16(g), [&](int i, auto part) {
     part = part.load(g + i);
-    for (const float v : part.value) sum += static_cast<double>(v) * static_cast<double>(v);
+    for (const float v : part) sum += static_cast<double>(v) * static_cast<double>(v);
   });
   sum = gpu::block_sum(sum);
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;

@@ -13,9 +13,7 @@ namespace striate::cuda {
 
 namespace {
 
-using gpu::Channels;
-using gpu::load_channels;
-using gpu::store_channels;
+using gpu::Floats;
 
 // The pixels that threads are laid over: [images · rows, columns, C].
 struct PixelGrid {
@@ -63,13 +61,13 @@ struct Windows {
 // Where the maximum of the pixels seen so far is. NaN is greater than all, and of equals the first stays.
 template <int kChannels>
 struct Maximum {
-  Channels<kChannels> value;
+  Floats<kChannels> value;
   int position[kChannels];
 
-  __device__ __forceinline__ explicit Maximum(int first_position) : value(gpu::all_channels<kChannels>(-INFINITY)) {
+  __device__ __forceinline__ explicit Maximum(int first_position) : value(Floats<kChannels>::all(-INFINITY)) {
     for (int i = 0; i < kChannels; ++i) position[i] = first_position;
   }
-  __device__ __forceinline__ void see(const Channels<kChannels>& other, int at) {
+  __device__ __forceinline__ void see(const Floats<kChannels>& other, int at) {
     for (int i = 0; i < kChannels; ++i) {
       if (!(other[i] <= value[i]) && value[i] == value[i]) {
         value[i] = other[i];
@@ -105,27 +103,28 @@ __global__ void max_forward_kernel(const float* __restrict__ x, float* __restric
     if (kSide > 0 && rows.end - rows.begin == kSide && columns.end - columns.begin == kSide) {
       for (int r = 0; r < kSide; ++r) {
         for (int s = 0; s < kSide; ++s) {
-          best.see(load_channels<kChannels>(pixel + r * row_stride + s * grid.C), r * kSide + s);
+          best.see(Floats<kChannels>::load_constant(pixel + r * row_stride + s * grid.C), r * kSide + s);
         }
       }
     } else {
       for (int h = rows.begin; h < rows.end; ++h, pixel += row_stride) {
         for (int w = columns.begin; w < columns.end; ++w) {
-          best.see(load_channels<kChannels>(pixel + (w - columns.begin) * grid.C), (h - h_first) * S + w - w_first);
+          best.see(Floats<kChannels>::load_constant(pixel + (w - columns.begin) * grid.C),
+                   (h - h_first) * S + w - w_first);
         }
       }
     }
     const int64_t out =
         ((static_cast<int64_t>(n) * windows.rows.outputs + p) * windows.columns.outputs + q) * grid.C + c;
-    store_channels(y + out, best.value);
+    best.value.store(y + out);
     store_index(index + out, best.position);
   });
 }
 
 template <int kChannels>
-__device__ __forceinline__ void add_where_named(Channels<kChannels>& sum, const float* dy, const uint8_t* index,
+__device__ __forceinline__ void add_where_named(Floats<kChannels>& sum, const float* dy, const uint8_t* index,
                                                 int position) {
-  const Channels<kChannels> gradient = load_channels<kChannels>(dy);
+  const Floats<kChannels> gradient = Floats<kChannels>::load_constant(dy);
   if constexpr (kChannels == 4) {
     const uchar4 named = __ldg(reinterpret_cast<const uchar4*>(index));
     sum[0] += named.x == position ? gradient[0] : 0.0f;
@@ -150,7 +149,7 @@ __global__ void max_backward_kernel(const float* __restrict__ dy, const uint8_t*
     // Where the pixel lies in its first window; a window further on it lies a stride further back.
     const int r = h - windows.rows.first(ps.begin), s = w - windows.columns.first(qs.begin);
     const int S = windows.columns.extent;
-    Channels<kChannels> sum = gpu::all_channels<kChannels>(0.0f);
+    Floats<kChannels> sum = Floats<kChannels>::all(0.0f);
     const auto add = [&](int i, int j) {
       const int64_t at = first + i * row_stride + j * grid.C;
       add_where_named(sum, dy + at, index + at, (r - i * windows.rows.stride) * S + s - j * windows.columns.stride);
@@ -167,8 +166,7 @@ __global__ void max_backward_kernel(const float* __restrict__ dy, const uint8_t*
         for (int j = 0; j < q_count; ++j) add(i, j);
       }
     }
-    store_channels(dx + ((static_cast<int64_t>(n) * windows.rows.size + h) * windows.columns.size + w) * grid.C + c,
-                   sum);
+    sum.store(dx + ((static_cast<int64_t>(n) * windows.rows.size + h) * windows.columns.size + w) * grid.C + c);
   });
 }
 
@@ -215,16 +213,16 @@ __global__ void average_kernel(const float* __restrict__ from, float* __restrict
     const Range rows = average.rows(p), columns = average.columns(q);
     const int64_t row_stride = static_cast<int64_t>(from_columns) * grid.C;
     const float* row = from + (static_cast<int64_t>(n) * from_rows + rows.begin) * row_stride + c;
-    Channels<kChannels> sum = gpu::all_channels<kChannels>(0.0f);
+    Floats<kChannels> sum = Floats<kChannels>::all(0.0f);
     for (int h = rows.begin; h < rows.end; ++h, row += row_stride) {
       for (int w = columns.begin; w < columns.end; ++w) {
-        const Channels<kChannels> value = load_channels<kChannels>(row + w * grid.C);
+        const Floats<kChannels> value = Floats<kChannels>::load_constant(row + w * grid.C);
         for (int i = 0; i < kChannels; ++i) sum[i] += value[i];
       }
     }
     const float factor = average.factor(rows, columns);
     for (int i = 0; i < kChannels; ++i) sum[i] *= factor;
-    store_channels(result + ((static_cast<int64_t>(n) * grid.rows + p) * grid.columns + q) * grid.C + c, sum);
+    sum.store(result + ((static_cast<int64_t>(n) * grid.rows + p) * grid.columns + q) * grid.C + c);
   });
 }
 
@@ -234,16 +232,16 @@ __global__ void adaptive_backward_kernel(const float* __restrict__ dy, float* __
                                          PixelGrid grid) {
   for_each_pixel<kChannels>(grid, [&](int n, int h, int w, int c) {
     const Range ps = adaptive_range(h, cells.H, cells.P), qs = adaptive_range(w, cells.W, cells.Q);
-    Channels<kChannels> sum = gpu::all_channels<kChannels>(0.0f);
+    Floats<kChannels> sum = Floats<kChannels>::all(0.0f);
     for (int p = ps.begin; p < ps.end; ++p) {
       const float* row = dy + (static_cast<int64_t>(n) * cells.P + p) * cells.Q * grid.C + c;
       for (int q = qs.begin; q < qs.end; ++q) {
         const float share = cells.factor(cells.rows(p), cells.columns(q));
-        const Channels<kChannels> value = load_channels<kChannels>(row + q * grid.C);
+        const Floats<kChannels> value = Floats<kChannels>::load_constant(row + q * grid.C);
         for (int i = 0; i < kChannels; ++i) sum[i] = fmaf(value[i], share, sum[i]);
       }
     }
-    store_channels(dx + ((static_cast<int64_t>(n) * cells.H + h) * cells.W + w) * grid.C + c, sum);
+    sum.store(dx + ((static_cast<int64_t>(n) * cells.H + h) * cells.W + w) * grid.C + c);
   });
 }
 

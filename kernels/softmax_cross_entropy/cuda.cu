@@ -169,13 +169,13 @@ struct RunningSum {
   float max = -INFINITY;
   float sum = 0.0f;
 
-  template <int kWidth>
-  __device__ __forceinline__ void add(const gpu::Floats<kWidth>& part) {
+  template <int kCount>
+  __device__ __forceinline__ void add(const gpu::Floats<kCount>& part) {
     float next = max;
-    for (const float v : part.value) next = max_or_nan(next, v);
+    for (const float v : part) next = max_or_nan(next, v);
     if (next == -INFINITY) return;
     if (next != max) sum *= expf(max - next);
-    for (const float v : part.value) sum += expf(v - next);
+    for (const float v : part) sum += expf(v - next);
     max = next;
   }
 
@@ -203,8 +203,8 @@ __global__ void __launch_bounds__(kBlock)
   gpu::for_each_part<int>(static_cast<int>(threadIdx.x), kBlock, classes, vectors, [&](int c, auto part) {
     part = part.load(row + c);
     running.add(part);
-    for (int j = 0; j < part.width; ++j) {
-      const float v = part.value[j];
+    for (int j = 0; j < part.count; ++j) {
+      const float v = part[j];
       before += v > own || (v == own && c + j < label) ? 1 : 0;
       from_anchor += v - anchor;
     }
@@ -250,7 +250,7 @@ __global__ void __launch_bounds__(kBlock)
   const float factor = 1.0f / whole.sum;
   gpu::for_each_part<int>(thread, kBlock, classes, vectors, [&](int c, auto part) {
     part = part.load(row + c);
-    for (float& v : part.value) v = expf(v - whole.max) * factor;
+    for (float& v : part) v = expf(v - whole.max) * factor;
     part.store(out + c);
   });
 }
@@ -270,10 +270,10 @@ __global__ void __launch_bounds__(kBlock)
   const float uniform = smoothing / static_cast<float>(classes);
   gpu::for_each_part<int>(thread_in_group<kGroup>(), kGroup, classes, vectors, [&](int c, auto part) {
     part = part.load(row + c);
-    for (int j = 0; j < part.width; ++j) {
-      const float p = expf((part.value[j] - max) - log_of_sum);
+    for (int j = 0; j < part.count; ++j) {
+      const float p = expf((part[j] - max) - log_of_sum);
       const float target = c + j == label ? 1.0f - smoothing + uniform : uniform;
-      part.value[j] = (p - target) * scale;
+      part[j] = (p - target) * scale;
     }
     part.store(out + c);
   });
@@ -285,12 +285,6 @@ unsigned blocks_for(int64_t rows) {
 }
 template <int kGroup>
 constexpr unsigned kThreads = kGroup == kWarp ? kWarp* kWarpsPerBlock : kBlock;
-
-/// Every row starts at a multiple of 16 bytes.
-template <typename... Pointers>
-bool rows_aligned_16(int64_t classes, const Pointers*... p) {
-  return classes % 4 == 0 && gpu::aligned_16(p...);
-}
 
 template <int kGroup_, int kVectors_, bool kAligned_>
 struct Shape {
@@ -320,7 +314,7 @@ bool with_row_in_registers(int64_t classes, bool aligned, Fn&& fn) {
 void softmax_forward(const float* logits, float* probabilities, int64_t N, int64_t classes, Context& context) {
   SoftmaxCrossEntropyShape{N, classes}.check();
   if (N == 0) return;
-  const bool aligned = rows_aligned_16(classes, logits, probabilities);
+  const bool aligned = gpu::in_quads(classes, {logits, probabilities});
   const int count = static_cast<int>(classes);
   const bool launched = with_row_in_registers(classes, aligned, [&](auto s) {
     constexpr auto softmax = softmax_kernel<s.kGroup, s.kVectors, s.kAligned>;
@@ -337,7 +331,7 @@ void softmax_cross_entropy_forward(const float* logits, const int32_t* labels, f
                                    Context& context) {
   shape.check();
   const LossOutputs out{sample_loss, row_max, log_sum, rank};
-  const bool aligned = rows_aligned_16(shape.classes, logits);
+  const bool aligned = gpu::in_quads(shape.classes, {logits});
   const int classes = static_cast<int>(shape.classes);
   if (shape.N > 0 && !with_row_in_registers(classes, aligned, [&](auto s) {
         constexpr auto loss_forward = loss_forward_kernel<s.kGroup, s.kVectors, s.kAligned>;
@@ -355,7 +349,7 @@ void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, 
                                     const SoftmaxCrossEntropyShape& shape, Context& context) {
   shape.check();
   if (shape.N == 0) return;
-  const bool aligned = rows_aligned_16(shape.classes, logits, dlogits);
+  const bool aligned = gpu::in_quads(shape.classes, {logits, dlogits});
   const int classes = static_cast<int>(shape.classes);
   if (shape.classes <= 1024) {
     gpu::launch(loss_backward_kernel<kWarp>, blocks_for<kWarp>(shape.N), kThreads<kWarp>, 0, *context.stream, logits,
