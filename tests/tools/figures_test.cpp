@@ -188,6 +188,23 @@ TEST(Figure, SaysWhyItCannotBeDrawn) {
   EXPECT_EQ(Picture::read(folder / "it's a name.png").width, 200);
 }
 
+TEST(Figure, IsAPngOrAnSvgByItsName) {
+  TempDir folder;
+  Figure figure(400, 300);
+  figure.line("set label 'a label' at screen 0.5,0.5 font ',18'").line("plot x");
+  figure.save(folder / "figure.SVG");
+  const std::string svg = text_of(folder / "figure.SVG");
+  EXPECT_NE(svg.find("viewBox=\"0 0 400 300\""), std::string::npos) << svg.substr(0, 400);
+  EXPECT_NE(svg.find("a label"), std::string::npos);
+  // 18 points are 24 pixels, as in the PNG.
+  EXPECT_NE(svg.find("font-size=\"24.00\""), std::string::npos);
+  EXPECT_NE(svg.find("font-family=\"DejaVu Sans, Verdana, sans-serif\""), std::string::npos);
+  EXPECT_THROW(figure.save(folder / "figure.jpg"), ConfigError);
+  EXPECT_THROW(figure.save(folder / "figure"), ConfigError);
+  figure.save(folder / "figure.png");
+  EXPECT_EQ(Picture::read(folder / "figure.png").height, 300);
+}
+
 TEST(Figure, NamesThePackageWhereGnuplotIsMissing) {
   TempDir folder;
   const std::string path = std::getenv("PATH");

@@ -1,10 +1,10 @@
 #include "tools/experiments/figure.h"
 
-#include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -13,6 +13,7 @@
 #include <memory>
 #include <sstream>
 
+#include "engine/train/atomic_file.h"
 #include "kernels/error.h"
 
 extern char** environ;
@@ -42,10 +43,10 @@ std::string contents(std::FILE* file) {
   return text;
 }
 
-/// Feeds the script to gnuplot's standard input; true when it exits with 0. Standard input and error are files, so
-/// that neither side can block on a full pipe.
-bool run_gnuplot(const std::string& script, std::string& said) {
-  const File in = temporary_file(), err = temporary_file();
+/// Feeds the script to gnuplot's standard input; true when it exits with 0. `drawn` is what it wrote, `said` its
+/// complaints. All three streams are files, so that neither side can block on a full pipe.
+bool run_gnuplot(const std::string& script, std::string& drawn, std::string& said) {
+  const File in = temporary_file(), out = temporary_file(), err = temporary_file();
   require<IoError>(std::fwrite(script.data(), 1, script.size(), in.get()) == script.size() && !std::fflush(in.get()),
                    "figure: the script for gnuplot could not be written to a temporary file");
   std::rewind(in.get());
@@ -53,7 +54,7 @@ bool run_gnuplot(const std::string& script, std::string& said) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, fileno(in.get()), STDIN_FILENO);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, fileno(out.get()), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, fileno(err.get()), STDERR_FILENO);
   // A process group of its own: Ctrl-C is for the tool, which finishes its files before it stops.
   posix_spawnattr_t attributes;
@@ -77,6 +78,7 @@ bool run_gnuplot(const std::string& script, std::string& said) {
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
+  drawn = contents(out.get());
   said = contents(err.get());
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
@@ -108,9 +110,14 @@ std::string plain_text(const std::string& text) {
   return quoted + '"';
 }
 
-Figure::Figure(int width, int height, int font_size) {
-  line(fmt::format("set terminal pngcairo size {},{} font 'DejaVu Sans,{}' background '#FFFFFF' linewidth 2 enhanced",
-                   width, height, font_size));
+FigureFormat figure_format(const std::filesystem::path& file) {
+  std::string ending = file.extension().string();
+  for (char& c : ending) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  require<ConfigError>(ending == ".png" || ending == ".svg", "{}: a figure's name ends in .png or .svg", file.string());
+  return ending == ".svg" ? FigureFormat::svg : FigureFormat::png;
+}
+
+Figure::Figure(int width, int height, int font_size) : width_(width), height_(height), font_size_(font_size) {
   line("set encoding utf8");
   line("set datafile missing '?'");
   line(fmt::format("set border 3 linecolor '{}' linewidth 0.7", colour::kMuted));
@@ -136,32 +143,34 @@ Figure& Figure::data(const std::string& name, const std::vector<std::vector<std:
   return *this;
 }
 
-void Figure::save(const std::filesystem::path& png) const {
-  std::filesystem::path beside = png;
-  beside += ".partial";
-  std::error_code ignored;
-  // gnuplot says nothing useful about a file that it cannot open; the tool's own message is better.
-  {
-    const File probe(std::fopen(beside.c_str(), "wb"));
-    require<IoError>(probe != nullptr, "{}: the figure cannot be written: {}", png.string(), std::strerror(errno));
+std::string Figure::render(FigureFormat format) const {
+  const bool svg = format == FigureFormat::svg;
+  // pngcairo's points are 1/72 of 96 pixels, those of the svg terminal are pixels.
+  const std::string terminal =
+      fmt::format("set terminal {} size {},{} font 'DejaVu Sans,{}' {} background '#FFFFFF' linewidth 2 enhanced\n",
+                  svg ? "svg" : "pngcairo", width_, height_, font_size_, svg ? "fontscale 1.3333" : "");
+  std::string drawn, said;
+  const bool done = run_gnuplot(terminal + script_ + "unset output\n", drawn, said);
+  require<Error>(done && !drawn.empty(), "gnuplot could not draw the figure: {}", said);
+  if (!svg) return drawn;
+  // Verdana has the widths of DejaVu Sans, where a viewer has not got that.
+  const std::string font = "font-family=\"DejaVu Sans\"";
+  for (size_t at = 0; (at = drawn.find(font, at)) != std::string::npos;) {
+    drawn.insert(at + font.size() - 1, ", Verdana, sans-serif");
+    at += font.size();
   }
-  std::string output = beside.string();
-  for (size_t at = 0; (at = output.find('\'', at)) != std::string::npos; at += 2) output.insert(at, 1, '\'');
+  return drawn;
+}
 
-  std::string said;
-  bool drawn = false;
+void Figure::save(const std::filesystem::path& file) const {
+  const FigureFormat format = figure_format(file);
+  std::string drawn;
   try {
-    drawn = run_gnuplot("set output '" + output + "'\n" + script_ + "\nunset output\n", said);
-  } catch (...) {
-    std::filesystem::remove(beside, ignored);
-    throw;
+    drawn = render(format);
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: {}", file.string(), error.what()));
   }
-  const bool empty = !drawn || std::filesystem::file_size(beside, ignored) == 0;
-  if (empty) std::filesystem::remove(beside, ignored);
-  require<Error>(!empty, "{}: gnuplot could not draw the figure: {}", png.string(), said);
-  std::error_code error;
-  std::filesystem::rename(beside, png, error);
-  require<IoError>(!error, "{}: the figure cannot be written: {}", png.string(), error.message());
+  write_file_atomically(file.string(), drawn);
 }
 
 }  // namespace striate

@@ -18,6 +18,10 @@ inline constexpr const char* kMuted = "#777777";
 inline constexpr const char* kGrid = "#E3E3E3";
 }  // namespace colour
 
+enum class FigureFormat { png, svg };
+/// By the ending of a file's name; throws ConfigError for any but .png and .svg.
+FigureFormat figure_format(const std::filesystem::path& file);
+
 /// A figure drawn by gnuplot: the project's look, then lines of gnuplot script, with the data inline.
 class Figure {
  public:
@@ -29,11 +33,15 @@ class Figure {
   /// Appends a data block `$name`, a row a line; an absent value is a gap in a line.
   Figure& data(const std::string& name, const std::vector<std::vector<std::optional<double>>>& rows);
 
-  /// Draws and writes a PNG, beside and then renamed. Throws Error where gnuplot is missing (naming the package) or
-  /// refuses the script (with what it said), IoError where the file cannot be written.
-  void save(const std::filesystem::path& png) const;
+  /// The picture's bytes. Throws Error where gnuplot is missing (naming the package) or refuses the script (with what
+  /// it said).
+  std::string render(FigureFormat format) const;
+  /// Draws and writes a PNG, or an SVG where the name ends so, whole or not at all. Throws as render() does, and
+  /// IoError where the file cannot be written.
+  void save(const std::filesystem::path& file) const;
 
  private:
+  int width_, height_, font_size_;
   std::string script_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <sstream>
 
 namespace striate {
 namespace {
@@ -27,6 +28,41 @@ double text_width(const std::string& text, double points) {
     }
   }
   return 0.01 * hundredths * points * kPixelsPerPoint;
+}
+
+std::string fitted(const std::string& text, double points, double pixels) {
+  if (text_width(text, points) <= pixels) return text;
+  for (size_t comma = text.rfind(", "); comma != std::string::npos && comma > 0; comma = text.rfind(", ", comma - 1)) {
+    std::string synonyms = text.substr(0, comma);
+    if (text_width(synonyms, points) <= pixels) return synonyms;
+  }
+  std::string start = text;
+  while (!start.empty()) {
+    // A whole character, however many bytes it has.
+    while (start.size() > 1 && (static_cast<unsigned char>(start.back()) & 0xC0) == 0x80) start.pop_back();
+    start.pop_back();
+    while (!start.empty() && (start.back() == ' ' || start.back() == ',')) start.pop_back();
+    if (text_width(start + "…", points) <= pixels) break;
+  }
+  return start + "…";
+}
+
+std::vector<std::string> wrapped(const std::string& text, double points, double pixels) {
+  std::vector<std::string> lines;
+  std::string line;
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    const std::string longer = line.empty() ? word : line + " " + word;
+    if (!line.empty() && text_width(longer, points) > pixels) {
+      lines.push_back(line);
+      line = word;
+    } else {
+      line = longer;
+    }
+  }
+  if (!line.empty()) lines.push_back(line);
+  for (std::string& l : lines) l = fitted(l, points, pixels);
+  return lines;
 }
 
 }  // namespace striate
