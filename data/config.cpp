@@ -59,11 +59,38 @@ void read_normalize(ConfigReader& data, DataConfig& config) {
   }
 }
 
+void read_synthetic(ConfigReader& data, DataConfig& config) {
+  ConfigReader synthetic = data.section("synthetic");
+  config.synthetic_train_images = whole(synthetic, "train_images", 10000, 1, 1 << 30);
+  config.synthetic_test_images = whole(synthetic, "test_images", 2000, 1, 1 << 30);
+  config.synthetic_seed = static_cast<uint64_t>(synthetic.get("seed", 0));
+  synthetic.finish();
+}
+
+void read_crops(ConfigReader& data, DataConfig& config) {
+  require<ConfigError>(config.validation_fraction == 0,
+                       "{}: crops holds out a strip of every photograph, crops.held_out, which is measured as val; a "
+                       "fraction of the crops would show what training has seen: leave it at 0",
+                       data.where("validation_fraction"));
+  ConfigReader crops = data.section("crops");
+  const auto scale = crops.get_numbers("scale", {config.crops_scale.first, config.crops_scale.second});
+  require<ConfigError>(scale.size() == 2 && scale[0] >= 1 && scale[0] <= scale[1] && scale[1] <= 1000,
+                       "{}: expected two numbers [low, high], 1 ≤ low ≤ high ≤ 1000", crops.where("scale"));
+  config.crops_scale = {scale[0], scale[1]};
+  config.crops_train = whole(crops, "train_crops", 10000, 1, 1 << 30);
+  config.crops_test = whole(crops, "test_crops", 2000, 1, 1 << 30);
+  config.crops_held_out = crops.get("held_out", config.crops_held_out);
+  require<ConfigError>(config.crops_held_out >= 0 && config.crops_held_out <= 0.5,
+                       "{}: expected a number from 0 to 0.5, found {}", crops.where("held_out"), config.crops_held_out);
+  config.crops_largest_side = whole(crops, "largest_side", config.crops_largest_side, 16, 32768);
+  crops.finish();
+}
+
 }  // namespace
 
 const std::vector<std::string>& known_datasets() {
-  static const std::vector<std::string> names = {"mnist",    "fashion_mnist", "cifar10",
-                                                 "cifar100", "image_folder",  "synthetic"};
+  static const std::vector<std::string> names = {"mnist",        "fashion_mnist", "cifar10",  "cifar100",
+                                                 "image_folder", "crops",         "synthetic"};
   return names;
 }
 
@@ -86,13 +113,8 @@ DataConfig read_data_config(ConfigReader data) {
   config.train_transforms = parse_transforms(data, "train_transforms");
   config.test_transforms = parse_transforms(data, "test_transforms");
   read_normalize(data, config);
-  if (config.dataset == "synthetic") {
-    ConfigReader synthetic = data.section("synthetic");
-    config.synthetic_train_images = whole(synthetic, "train_images", 10000, 1, 1 << 30);
-    config.synthetic_test_images = whole(synthetic, "test_images", 2000, 1, 1 << 30);
-    config.synthetic_seed = static_cast<uint64_t>(synthetic.get("seed", 0));
-    synthetic.finish();
-  }
+  if (config.dataset == "synthetic") read_synthetic(data, config);
+  if (config.dataset == "crops") read_crops(data, config);
   data.finish();
   return config;
 }

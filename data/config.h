@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/normalization.h"
@@ -29,6 +30,12 @@ struct DataConfig {
   /// `synthetic: {train_images: 10000, test_images: 2000, seed: 0}`
   int64_t synthetic_train_images = 10000, synthetic_test_images = 2000;
   uint64_t synthetic_seed = 0;
+  /// `crops: {scale: [1, 3], train_crops: 10000, test_crops: 2000, held_out: 0.2, largest_side: 1600}`, see
+  /// CropsOptions
+  std::pair<double, double> crops_scale{1.0, 3.0};
+  int64_t crops_train = 10000, crops_test = 2000;
+  double crops_held_out = 0.2;
+  int crops_largest_side = 1600;
 };
 
 /// The datasets that this build can read.

@@ -24,6 +24,8 @@ class Dataset {
   virtual int label(int64_t index) const = 0;
   /// Reads a picture into `image`, whose memory is reused. Throws IoError that names the file if it cannot be read.
   virtual void load(int64_t index, Image& image) const = 0;
+  /// The picture as an epoch of training sees it: load() but for datasets that draw their pictures anew every epoch.
+  virtual void load_in_epoch(int64_t index, int64_t /*epoch*/, Image& image) const { load(index, image); }
   /// Where a picture comes from, for messages: its file, or its number in a file of many.
   virtual std::string describe(int64_t index) const = 0;
 

@@ -142,7 +142,7 @@ Loader::Claim Loader::claim() {
 void Loader::fill_row(Slot& slot, int64_t row, Worker& worker) {
   const int64_t sample = order_[static_cast<size_t>(slot.batch * batch_size() + row)];
   Image& image = worker.image;
-  set_.dataset->load(sample, image);
+  set_.dataset->load_in_epoch(sample, epoch_, image);
   try {
     set_.transforms.apply(image, options_.seed, epoch_, sample, worker.scratch);
   } catch (const ShapeError& error) {

@@ -4,9 +4,11 @@
 #include <filesystem>
 #include <numeric>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "data/datasets/cifar.h"
+#include "data/datasets/crops.h"
 #include "data/datasets/file_bytes.h"
 #include "data/datasets/image_folder.h"
 #include "data/datasets/memory_dataset.h"
@@ -26,20 +28,42 @@ struct Size {
   bool operator==(const Size&) const = default;
 };
 
+/// Pictures that are drawn or cut out have the size that is wanted, `size` where nobody says.
+Size wanted_size(const DataConfig& config, const OpenOptions& options, Size size) {
+  if (config.height > 0) return {config.height, config.width};
+  if (options.model_height > 0) return {options.model_height, options.model_width};
+  return size;
+}
+
+DatasetParts open_crops(const DataConfig& config, const OpenOptions& options) {
+  CropsOptions crops;
+  const Size size = wanted_size(config, options, {crops.height, crops.width});
+  crops.height = size.height;
+  crops.width = size.width;
+  std::tie(crops.scale_min, crops.scale_max) = config.crops_scale;
+  crops.train_crops = config.crops_train;
+  crops.test_crops = config.crops_test;
+  crops.held_out = config.crops_held_out;
+  crops.largest_side = config.crops_largest_side;
+  crops.seed = options.seed;
+  crops.threads = config.workers;
+  crops.skip_broken = config.skip_broken;
+  crops.on_broken = options.on_broken;
+  return open_crops(config.path, crops);
+}
+
 DatasetParts open_parts(const DataConfig& config, const OpenOptions& options) {
   if (config.dataset == "mnist") return open_mnist(config.path);
   if (config.dataset == "fashion_mnist") return open_fashion_mnist(config.path);
   if (config.dataset == "cifar10") return open_cifar10(config.path);
   if (config.dataset == "cifar100") return open_cifar100(config.path);
   if (config.dataset == "image_folder") return open_image_folder(config.path);
+  if (config.dataset == "crops") return open_crops(config, options);
   require<ConfigError>(config.dataset == "synthetic", "data.dataset: nothing can open '{}'", config.dataset);
   SyntheticOptions synthetic;
-  // Pictures are drawn at the size that is wanted; 32×32 where nobody says.
-  const bool has_size = config.height > 0;
-  if (has_size || options.model_height > 0) {
-    synthetic.height = has_size ? config.height : options.model_height;
-    synthetic.width = has_size ? config.width : options.model_width;
-  }
+  const Size size = wanted_size(config, options, {synthetic.height, synthetic.width});
+  synthetic.height = size.height;
+  synthetic.width = size.width;
   synthetic.channels = config.channels > 0 ? config.channels : 3;
   synthetic.train_images = config.synthetic_train_images;
   synthetic.test_images = config.synthetic_test_images;

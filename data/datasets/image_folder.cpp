@@ -1,12 +1,11 @@
 #include "data/datasets/image_folder.h"
 
 #include <algorithm>
-#include <array>
-#include <cctype>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "data/datasets/picture_files.h"
 #include "data/image_file.h"
 #include "data/transforms/channels.h"
 #include "kernels/error.h"
@@ -45,13 +44,6 @@ class ImageFolder final : public Dataset {
   std::vector<std::string> class_names_;
 };
 
-bool is_picture(const fs::path& file) {
-  static constexpr std::array<const char*, 7> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".pnm"};
-  std::string ending = file.extension().string();
-  std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
-  return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
-}
-
 std::vector<std::string> class_folders(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code code, ignored;
@@ -67,17 +59,10 @@ std::vector<std::string> class_folders(const fs::path& folder) {
 std::shared_ptr<const Dataset> open_part(const fs::path& folder, std::vector<std::string> class_names) {
   std::vector<ImageFolder::File> files;
   for (size_t c = 0; c < class_names.size(); ++c) {
-    std::vector<std::string> paths;
-    std::error_code code, ignored;
     const fs::path class_folder = folder / class_names[c];
-    for (fs::recursive_directory_iterator it(class_folder, fs::directory_options::follow_directory_symlink, code), end;
-         !code && it != end; it.increment(code)) {
-      if (is_picture(it->path()) && it->is_regular_file(ignored)) paths.push_back(it->path().string());
-    }
-    require<IoError>(!code, "{}: cannot read the folder: {}", class_folder.string(), code.message());
+    std::vector<std::string> paths = picture_files(class_folder);
     require<IoError>(!paths.empty(), "{}: a class folder without a picture (jpg, png, bmp, ppm) in it",
                      class_folder.string());
-    std::sort(paths.begin(), paths.end());
     for (auto& path : paths) files.push_back({std::move(path), static_cast<int>(c)});
   }
   return std::make_shared<ImageFolder>(std::move(files), std::move(class_names));

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace striate {
+
+/// Whether a file's name ends like that of a picture which read_image() knows: jpg jpeg png bmp ppm pgm pnm, in any
+/// case.
+bool is_picture_name(const std::filesystem::path& file);
+
+/// The pictures, by their names, in a folder and all folders below it, links followed, in the order of their sorted
+/// paths. Throws IoError that names the folder if it cannot be read.
+std::vector<std::string> picture_files(const std::filesystem::path& folder);
+
+}  // namespace striate
