@@ -59,6 +59,8 @@ void launch_kernel(const LaunchSite&, void (*kernel)(Params...), dim3 grid, dim3
 
 #include <tuple>
 
+#include "kernels/gpu/host/grid.h"
+
 namespace striate::gpu {
 
 template <typename... Params>

@@ -77,6 +77,16 @@ inline std::shared_ptr<nn::Sequential> toy_network(uint64_t seed = 1, float drop
   return network;
 }
 
+/// Three epochs, which leave the process's signals alone.
+inline TrainOptions quick_options() {
+  TrainOptions options;
+  options.epochs = 3;
+  options.learning_rate = 0.05;
+  options.seed = 3;
+  options.handle_signals = false;
+  return options;
+}
+
 /// Calls what a test gives it.
 class CallbackObserver : public TrainObserver {
  public:

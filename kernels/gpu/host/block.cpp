@@ -8,18 +8,15 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "kernels/error.h"
-#include "kernels/gpu/device.h"
 #include "kernels/gpu/host/async_copy.h"
 #include "kernels/gpu/host/checker_events.h"
 #include "kernels/gpu/host/fiber.h"
-#include "kernels/gpu/host/memory.h"
+#include "kernels/gpu/host/grid.h"
 #include "kernels/gpu/host/shared_memory.h"
-#include "kernels/thread_pool.h"
 
 namespace striate::gpu::host {
 
@@ -50,8 +47,6 @@ struct Warp {
   uint32_t present = 0;  ///< lanes that are in the block and have not left the kernel
   std::vector<Meeting> meetings;
 };
-
-std::string text(const Dim3& d) { return fmt::format("({},{},{})", d.x, d.y, d.z); }
 
 class Block {
  public:
@@ -322,20 +317,8 @@ void* Block::static_shared(const void* tag, const char* name, size_t bytes, size
   return memory;
 }
 
-/// "conv_kernel<64, 32>" out of "conv_kernel<64, 32>, grid, block, …".
-std::string kernel_name(const char* arguments) {
-  int depth = 0;
-  const char* end = arguments;
-  for (; *end != '\0'; ++end) {
-    if (*end == '<' || *end == '(') ++depth;
-    if (*end == '>' || *end == ')') --depth;
-    if (*end == ',' && depth == 0) break;
-  }
-  return {arguments, end};
-}
-
 void Block::fail(const std::string& message) const {
-  std::fprintf(stderr, "kernel %s (launched at %s:%d), block %s, thread %s: %s\n", kernel_name(launch_->text).c_str(),
+  std::fprintf(stderr, "kernel %s (launched at %s:%d), block %s, thread %s: %s\n", kernel_name(*launch_).c_str(),
                launch_->file, launch_->line, text(index_).c_str(), text(current_->index).c_str(), message.c_str());
   std::abort();
 }
@@ -379,31 +362,6 @@ void warp_meet(const char* op, Site site, uint32_t mask, void* operands, WarpCom
 }
 void fail(const char* message) { block().fail(message); }
 
-void run_grid(const Launch& launch) {
-  const Dim3 &grid = launch.grid, &threads = launch.block;
-  // The limits of every GPU since compute capability 3.0 (CUDA C++ Programming Guide, table of technical
-  // specifications).
-  require<CudaError>(
-      threads.count() >= 1 && threads.count() <= 1024 && threads.x <= 1024 && threads.y <= 1024 && threads.z <= 64,
-      "launch of {}: a block of {} threads; 1 to 1024 are possible", kernel_name(launch.text), text(threads));
-  require<CudaError>(grid.x <= 2147483647u && grid.y <= 65535 && grid.z <= 65535,
-                     "launch of {}: a grid of {}; (2^31 − 1, 65535, 65535) is the largest", kernel_name(launch.text),
-                     text(grid));
-  const size_t shared_limit = properties().shared_bytes_per_block;
-  require<CudaError>(launch.shared_bytes <= shared_limit, "launch of {}: {} bytes of shared memory; {} are possible",
-                     kernel_name(launch.text), launch.shared_bytes, shared_limit);
-  if (grid.count() == 0) return;
-  const DeviceAccess access;
-  static ThreadPool pool(events::kSerial ? 1 : 0);
-  events::launch_begins(launch, kernel_name(launch.text).c_str());
-  const uint64_t blocks = events::blocks_to_run(grid.count());
-  pool.run(static_cast<int64_t>(blocks), [&](int64_t b) {
-    const uint64_t i = events::block_to_run(static_cast<uint64_t>(b), blocks, grid.count());
-    block_of_this_thread().run(launch,
-                               Dim3(static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
-                                    static_cast<unsigned>(i / grid.x / grid.y)));
-  });
-  events::launch_ends();
-}
+void run_block(const Launch& launch, const Dim3& index) { block_of_this_thread().run(launch, index); }
 
 }  // namespace striate::gpu::host

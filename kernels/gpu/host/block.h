@@ -27,22 +27,6 @@ struct Site {
   friend bool operator==(const Site& a, const Site& b) { return a.line == b.line && a.file == b.file; }
 };
 
-struct Launch {
-  const char* text;  ///< the launch's arguments as written; the kernel's name comes first
-  const char* file;
-  int line;
-  bool instrumented;     ///< the kernel's accesses are seen, so that a checking build can judge them
-  const char* function;  ///< that launches, with its template arguments
-  Dim3 grid, block;
-  size_t shared_bytes;
-  void (*body)(const void* call);  ///< the kernel for the thread that is current
-  const void* call;                ///< the kernel's arguments
-  size_t call_bytes;
-};
-
-/// Runs every thread of the grid; returns when all are done.
-void run_grid(const Launch& launch);
-
 // What a thread sees of itself, by value: in registers, no access to memory. Only valid inside a kernel.
 Dim3 thread_index();
 Dim3 block_index();

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/gpu/host/block.h"
+#include "kernels/gpu/host/grid.h"
 
 // What the scheduler tells the checking build (preset host-race). Empty in every other build.
 namespace striate::gpu::host::events {

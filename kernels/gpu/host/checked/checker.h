@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/gpu/host/block.h"
 #include "kernels/gpu/host/checked/counters.h"
 #include "kernels/gpu/host/checked/faults.h"
 #include "kernels/gpu/host/checked/shadow.h"
+#include "kernels/gpu/host/grid.h"
 
 namespace striate::gpu::host::checked {
 

@@ -7,8 +7,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "kernels/gpu/host/block.h"
 #include "kernels/gpu/host/checked/faults.h"
+#include "kernels/gpu/host/grid.h"
 
 namespace striate::gpu::host::checked {
 

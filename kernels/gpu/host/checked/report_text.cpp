@@ -9,8 +9,6 @@ namespace striate::gpu::host::checked {
 
 namespace {
 
-std::string text(const Dim3& d) { return fmt::format("({},{},{})", d.x, d.y, d.z); }
-
 std::string line_text(Code code) {
   const SourceLine& line = source_line(code);
   return fmt::format("{}:{}", line.file, line.line);
