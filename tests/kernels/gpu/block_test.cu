@@ -6,8 +6,8 @@
 #include <cmath>
 #include <random>
 
+#include "kernels/gpu/floats.h"
 #include "kernels/gpu/launch.h"
-#include "kernels/gpu/vector.h"
 #include "tests/support/visible_memory.h"
 
 namespace striate::gpu {
@@ -94,6 +94,38 @@ __global__ void vector_kernel(const float* x, float* y) {
   if (threadIdx.x == 0) store_8(y + 4 * blockDim.x, make_float2(pair.y, pair.x));
 }
 
+__global__ void floats_kernel(const float* x, float* y) {
+  Floats<4> sum = Floats<4>::all(0.5f);
+  const Floats<4> four = Floats<4>::load(x + 4 * threadIdx.x), same = Floats<4>::load_constant(x + 4 * threadIdx.x);
+  const Floats<1> one = Floats<1>::load(x + threadIdx.x), same_one = Floats<1>::load_constant(x + threadIdx.x);
+  for (int i = 0; i < sum.count; ++i) sum[i] += four[i] + 10.0f * same[i];
+  for (float& v : sum) v += 100.0f * one[0] + 1000.0f * same_one[0];
+  sum.store(y + 4 * threadIdx.x);
+  one.store(y + 4 * blockDim.x + threadIdx.x);
+}
+
+TEST(VectorAccess, FloatsAreFourOrOne) {
+  test::Values<float> x(64), y(80);
+  for (size_t i = 0; i < 64; ++i) x[i] = static_cast<float>(i);
+  Stream stream;
+  launch(floats_kernel, 1, 16, 0, stream, x.data(), y.data());
+  stream.synchronize();
+  for (size_t i = 0; i < 64; ++i) {
+    EXPECT_EQ(y[i], 0.5f + 11.0f * static_cast<float>(i) + 1100.0f * static_cast<float>(i / 4)) << i;
+  }
+  for (size_t i = 0; i < 16; ++i) EXPECT_EQ(y[64 + i], x[i]) << i;
+}
+
+TEST(VectorAccess, QuadsAreFourFloatsEachAtSixteenBytes) {
+  alignas(16) float x[8] = {};
+  EXPECT_TRUE(in_quads(8, {x, x + 4, nullptr}));
+  EXPECT_FALSE(in_quads(6, {x}));
+  EXPECT_FALSE(in_quads(8, {x, x + 2}));
+  EXPECT_FALSE(in_quads(8, {x + 1, x}));
+  EXPECT_TRUE(aligned_16(x, x + 4));
+  EXPECT_FALSE(aligned_16(x, x + 3));
+}
+
 TEST(VectorAccess, MovesWholeVectors) {
   test::Values<float> x(64), y(66);
   for (size_t i = 0; i < 64; ++i) x[i] = static_cast<float>(i + 1);
@@ -112,6 +144,8 @@ TEST(VectorAccessDeathTest, RefusesAMisalignedAddress) {
   Stream stream;
   EXPECT_DEATH(launch(vector_kernel, 1, 1, 0, stream, x + 2, y),
                "vector_kernel.*thread \\(0,0,0\\): access of 16 bytes at .*block_test.cu:.*misaligned");
+  EXPECT_DEATH(launch(floats_kernel, 1, 1, 0, stream, x + 2, y),
+               "floats_kernel.*thread \\(0,0,0\\): access of 16 bytes at .*block_test.cu:.*misaligned");
 }
 #endif
 

@@ -43,6 +43,16 @@ std::vector<SourceLine> inlined_lines(Code code) {
   return lines;
 }
 
+/// Empty where the file is none of the project's. By the folders that hold kernels and not by where the project lies: a
+/// link to it, or objects from a build cache, give it another name.
+std::string_view from_project_root(std::string_view file) {
+  for (const std::string_view folder : {"/tests/kernels/", "/kernels/"}) {
+    const size_t at = file.rfind(folder);
+    if (at != std::string_view::npos) return file.substr(at + 1);
+  }
+  return {};
+}
+
 }  // namespace
 
 CollectedFaults::CollectedFaults() { collected = this; }
@@ -66,14 +76,13 @@ const SourceLine& source_line(Code code) {
   const auto found = known.find(code);
   if (found != known.end()) return found->second;
   SourceLine best{"(unknown place: addr2line of binutils is missing)", 0};
-  constexpr std::string_view root = STRIATE_SOURCE_DIR "/";
   for (const SourceLine& line : inlined_lines(code)) {
-    const std::string_view file = line.file;
-    if (file.substr(0, root.size()) != root) {
+    const std::string_view file = from_project_root(line.file);
+    if (file.empty()) {
       if (best.line == 0) best = line;
       continue;
     }
-    best = {std::string(file.substr(root.size())), line.line};
+    best = {std::string(file), line.line};
     if (best.file.rfind("kernels/gpu/", 0) != 0) break;
   }
   return known.emplace(code, std::move(best)).first->second;

@@ -2,10 +2,10 @@
 #if defined(STRIATE_CHECKED_HOST)
 
 #include "kernels/gpu/async_copy.h"
+#include "kernels/gpu/floats.h"
 #include "kernels/gpu/launch.h"
 #include "kernels/gpu/matrix.h"
 #include "kernels/gpu/shared.h"
-#include "kernels/gpu/vector.h"
 #include "kernels/gpu/warp.h"
 #include "tests/kernels/gpu/host/faulty_kernel.h"
 
@@ -13,6 +13,41 @@ namespace striate::gpu {
 namespace {
 
 class FaultyWrappedAccesses : public FaultyKernelTest {};
+
+// ---- the line that is named ----
+
+template <typename Access>
+__global__ void one_access_kernel(float* p, float* q, Access access) {
+  access(p, q);
+}
+
+// Each wrapper reads or writes beyond p's end, by itself or within another: the line named is the kernel's own.
+TEST_F(FaultyWrappedAccesses, AreNamedByTheKernelsLine) {
+  auto* p = static_cast<float*>(allocate(64, MemoryKind::device));
+  float* q = data<float>();
+  const auto expect_line = [&](int line, auto access) {
+    CollectedFaults collected;
+    launch(one_access_kernel<decltype(access)>, 1, 1, 0, stream_, p + 16, q, access);
+    ASSERT_EQ(collected.faults().size(), 1u) << "line " << line;
+    const FaultReport& fault = collected.faults()[0];
+    EXPECT_EQ(fault.fault, Fault::out_of_bounds);
+    EXPECT_EQ(fault.file, "tests/kernels/gpu/host/faulty_wrapped_accesses_test.cu");
+    EXPECT_EQ(fault.line, line);
+    const std::string words = "at " + fault.file + ":" + std::to_string(line) + " it ";
+    EXPECT_NE(fault.text.find(words), std::string::npos) << fault.text;
+  };
+  expect_line(__LINE__, [](float* x, float* y) { y[0] = load_16(x).x; });
+  expect_line(__LINE__, [](float* x, float* y) { y[0] = load_16_constant(x).x; });
+  expect_line(__LINE__, [](float* x, float* y) { y[0] = load_8(x).x; });
+  expect_line(__LINE__, [](float* x, float*) { store_16(x, make_float4(1, 2, 3, 4)); });
+  expect_line(__LINE__, [](float* x, float*) { store_8(x, make_float2(1, 2)); });
+  expect_line(__LINE__, [](float* x, float* y) { y[0] = Floats<4>::load(x)[1]; });
+  expect_line(__LINE__, [](float* x, float* y) { y[0] = Floats<4>::load_constant(x)[1]; });
+  expect_line(__LINE__, [](float* x, float* y) { y[0] = Floats<1>::load(x)[0]; });
+  expect_line(__LINE__, [](float* x, float*) { Floats<4>::all(1.0f).store(x); });
+  expect_line(__LINE__, [](float* x, float*) { Floats<1>::all(1.0f).store(x); });
+  release(p, MemoryKind::device);
+}
 
 // ---- cp.async ----
 
