@@ -2,7 +2,7 @@
 # Installs the Debian or Ubuntu packages that Striate needs; the one list of them. What is there already is left alone.
 #   tools/install_packages.sh            to build and run the tools
 #   tools/install_packages.sh --tests    also to build and run the tests and benchmarks
-#   tools/install_packages.sh --ci       also to check the formatting and to build several times over
+#   tools/install_packages.sh --ci       also to check the formatting, to build several times over and to try the report in a browser
 set -eu
 
 packages="
@@ -11,7 +11,7 @@ packages="
   libprotobuf-dev protobuf-compiler zlib1g-dev libjpeg-dev libstb-dev
   gnuplot-nox fonts-dejavu-core dataset-fashion-mnist"
 test_packages="libgtest-dev libbenchmark-dev"
-ci_packages="clang-format ccache"
+ci_packages="clang-format ccache chromium"
 
 for argument in "$@"; do
   case "$argument" in
