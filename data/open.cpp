@@ -16,6 +16,7 @@
 #include "data/datasets/synthetic.h"
 #include "data/sampler.h"
 #include "data/statistics_file.h"
+#include "data/test_view.h"
 #include "data/transforms/channels.h"
 #include "data/transforms/resize.h"
 #include "kernels/error.h"
@@ -140,18 +141,7 @@ void fit_size(SampleSet& set, const Pipeline& listed, const char* key, Size want
 
 Normalization choose_normalization(const DataConfig& config, const OpenOptions& options, const SampleSet& train,
                                    int channels) {
-  switch (config.normalize_by) {
-    case NormalizeBy::none:
-      return {std::vector(channels, 0.0), std::vector(channels, 1.0)};
-    case NormalizeBy::given:
-      return with_channels(config.given, channels);
-    case NormalizeBy::imagenet:
-      return with_channels(published_normalization("imagenet"), channels);
-    case NormalizeBy::dataset:
-      return with_channels(published_normalization(config.dataset), channels);
-    case NormalizeBy::computed:
-      break;
-  }
+  if (const auto known = known_normalization(config, channels)) return *known;
   const auto measure = [&] {
     return compute_normalization(*train.dataset, train.indices, channels, config.workers, config.skip_broken);
   };

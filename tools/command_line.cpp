@@ -60,6 +60,12 @@ CommandLine& CommandLine::repeatable(const std::string& flag, std::vector<std::s
   return *this;
 }
 
+CommandLine& CommandLine::arguments(std::vector<std::string>& bound, const std::string& value,
+                                    const std::string& help) {
+  parser_->app.add_option(value, bound, help)->type_name("");
+  return *this;
+}
+
 bool CommandLine::parse(int argc, const char* const* argv) {
   CLI::App& app = parser_->app;
   parser_->program = argv[0];

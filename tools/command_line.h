@@ -30,6 +30,8 @@ class CommandLine {
   /// May be given more than once.
   CommandLine& repeatable(const std::string& flag, std::vector<std::string>& bound, const std::string& value,
                           const std::string& help);
+  /// What stands on the command line without a flag before it; `value` names it in --help: "FILE…".
+  CommandLine& arguments(std::vector<std::string>& bound, const std::string& value, const std::string& help);
 
   /// False where --help was asked for and printed. Throws ConfigError for an unknown flag (naming the nearest), a
   /// missing value, a value that is not a number.

@@ -20,6 +20,8 @@ class RunFolder {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path config() const { return path_ / "config.yaml"; }
   std::filesystem::path metrics() const { return path_ / "metrics.csv"; }
+  /// A name a line, in the classes' order.
+  std::filesystem::path class_names() const { return path_ / "class_names.txt"; }
   std::filesystem::path figure() const { return path_ / "training_metrics.png"; }
 
   /// The weights that --checkpoint names: "best", "last", or a file of its own. "best" falls back on nothing: throws

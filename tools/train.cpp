@@ -1,6 +1,7 @@
 // Trains a network from a YAML configuration and leaves a run's folder.
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -96,6 +97,7 @@ int train(int argc, char** argv) {
 
   make_folder(folder);
   write_file_atomically(folder.config().string(), experiment.resolved_config());
+  write_file_atomically(folder.class_names().string(), fmt::format("{}\n", fmt::join(experiment.class_names(), "\n")));
   RunLog log(options.output);
   EventFile events(options.output);
   Progress progress(options.print_every);

@@ -82,6 +82,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"input_too_small", "inspect", {"--model", "alexnet", "--input", "16,16,3"}, 2, {"63"}},
                     Case{"odd_split", "evaluate", {"--run", "@/run", "--split", "tests"}, 2, {"train, val or test"}},
                     Case{"no_dataset", "evaluate", {"--model", "lenet"}, 2, {"data.dataset"}},
+                    Case{"predict_nothing", "predict", {"--model", "lenet"}, 2, {"no picture is named"}},
+                    Case{"predict_unknown_flag", "predict", {"--lables", "x"}, 2, {"--labels"}},
                     Case{"threads", "train", {"--threads", "some"}, 2, {"threads"}, true}),
     [](const auto& tested) { return tested.param.name; });
 

@@ -1,0 +1,40 @@
+#include "data/test_view.h"
+
+#include <memory>
+#include <vector>
+
+#include "data/transforms/channels.h"
+#include "data/transforms/resize.h"
+#include "kernels/error.h"
+
+namespace striate {
+
+std::optional<Normalization> known_normalization(const DataConfig& config, int channels) {
+  switch (config.normalize_by) {
+    case NormalizeBy::none:
+      return Normalization{std::vector(channels, 0.0), std::vector(channels, 1.0)};
+    case NormalizeBy::given:
+      return with_channels(config.given, channels);
+    case NormalizeBy::imagenet:
+      return with_channels(published_normalization("imagenet"), channels);
+    case NormalizeBy::dataset:
+      return with_channels(published_normalization(config.dataset), channels);
+    case NormalizeBy::computed:
+      break;
+  }
+  return std::nullopt;
+}
+
+TestView test_view(const DataConfig& config, int height, int width, int channels) {
+  const auto normalization = known_normalization(config, channels);
+  require<ConfigError>(normalization.has_value(),
+                       "data.normalize: computed needs the training images to be measured; give {{mean: [...], std: "
+                       "[...]}}, or name a run, whose config.yaml holds what was measured");
+  TestView view{{}, *normalization, height, width, channels};
+  view.transforms.add(std::make_shared<ConvertChannels>(channels));
+  view.transforms.add(config.test_transforms);
+  if (config.test_transforms.empty()) view.transforms.add(std::make_shared<Resize>(height, width));
+  return view;
+}
+
+}  // namespace striate
