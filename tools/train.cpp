@@ -19,6 +19,7 @@
 #include "tools/experiment.h"
 #include "tools/experiments/figure.h"
 #include "tools/experiments/training_figure.h"
+#include "tools/machine.h"
 #include "tools/run_folder.h"
 
 namespace striate {
@@ -114,6 +115,7 @@ int train(int argc, char** argv) {
   experiment.on_broken(warn);
   say(fmt::format("{}, into {}\n", experiment.description(), options.output));
   log.note(experiment.description());
+  log.note("machine: " + machine_description(config.device));
   if (const std::string notice = device_notice(config.device); !notice.empty()) {
     say(notice + "\n");
     log.note(notice);

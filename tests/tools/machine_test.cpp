@@ -1,0 +1,23 @@
+#include "tools/machine.h"
+
+#include <gtest/gtest.h>
+
+namespace striate::test {
+namespace {
+
+TEST(MachineTest, NamesProcessorCoresAndMemory) {
+  EXPECT_EQ(machine_description("processor\t: 0\nmodel name\t: Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz\n"
+                                "model name\t: another\n",
+                                "MemTotal:       25165824 kB\nMemFree: 1 kB\n", 2),
+            "Intel Xeon E5-2680 v4, 2 cores, 24.0 GiB of memory");
+}
+
+TEST(MachineTest, LeavesOutWhatTheSystemDoesNotTell) {
+  EXPECT_EQ(machine_description("BogoMIPS : 50.00\n", "", 1), "1 core");
+  EXPECT_EQ(machine_description("", "MemTotal: unknown\n", 4), "4 cores");
+}
+
+TEST(MachineTest, ThisMachineHasCores) { EXPECT_NE(machine_description(Device::cpu).find("core"), std::string::npos); }
+
+}  // namespace
+}  // namespace striate::test
