@@ -79,9 +79,8 @@ std::string to_string(Device device) {
 std::string device_notice(Device device) {
   if (device != Device::cuda) return "";
   if (gpu::built_for_gpu()) return fmt::format("Device cuda: {}", gpu::properties().name);
-  return "Device cuda: this build is not for GPUs. The CUDA kernels are executed on the host, thread by thread, to "
-         "check "
-         "them; --device cpu is many times faster.";
+  return "Device cuda: this build is not for GPUs. The CUDA kernels are executed on the host, thread by thread, "
+         "to check them; --device cpu is many times faster.";
 }
 
 Precision parse_precision(const std::string& name) {
