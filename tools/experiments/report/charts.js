@@ -18,7 +18,7 @@ function tickText(values) {
   return (value) => value.toFixed(digits);
 }
 
-/** Draws now and whenever the place has another width. */
+/** Draws now and whenever the place has another width; a print has its own. */
 function drawnToWidth(place, draw) {
   let width = 0;
   const redraw = () => {
@@ -26,6 +26,8 @@ function drawnToWidth(place, draw) {
     if (now !== width) draw(width = now);
   };
   new ResizeObserver(redraw).observe(place);
+  addEventListener('beforeprint', () => draw(width = place.closest('.pair, #kernel-detail') ? 330 : 680));
+  addEventListener('afterprint', redraw);
   redraw();
   return () => draw(width);
 }
