@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "tools/experiments/macaque_v1.h"
+#include "tools/experiments/png.h"
 #include "tools/experiments/report/assets.h"
 
 namespace striate {
@@ -11,18 +12,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
-std::string base64(const void* data, size_t size) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const auto* bytes = static_cast<const uint8_t*>(data);
-  std::string text;
-  text.reserve((size + 2) / 3 * 4);
-  for (size_t i = 0; i < size; i += 3) {
-    const size_t here = size - i < 3 ? size - i : 3;
-    const uint32_t bits =
-        static_cast<uint32_t>(bytes[i]) << 16 | (here > 1 ? bytes[i + 1] << 8 : 0) | (here > 2 ? bytes[i + 2] : 0);
-    for (size_t digit = 0; digit < 4; ++digit) text += digit <= here ? kDigits[bits >> (18 - 6 * digit) & 63] : '=';
-  }
-  return text;
+std::string base64_of(const void* data, size_t size) {
+  return base64(std::string(static_cast<const char*>(data), size));
 }
 
 ordered_json cell(const std::optional<double>& value) { return value ? ordered_json(*value) : ordered_json(); }
@@ -45,7 +36,7 @@ ordered_json to_json(const KernelHistory& history, bool tuned) {
           {"width", history.width},
           {"channels", history.channels},
           {"epochs", history.epochs},
-          {"pixels", base64(history.pixels.data(), history.pixels.size())}};
+          {"pixels", base64_of(history.pixels.data(), history.pixels.size())}};
 }
 
 ordered_json to_json(const TuningHistory& history) {
@@ -63,8 +54,8 @@ ordered_json to_json(const TuningHistory& history) {
           {"frequencies", history.frequencies},
           {"columns", history.columns},
           {"table", table},
-          {"peaks", base64(history.peaks.data(), history.peaks.size() * sizeof(float))},
-          {"curves", base64(history.curves.data(), history.curves.size())}};
+          {"peaks", base64_of(history.peaks.data(), history.peaks.size() * sizeof(float))},
+          {"curves", base64_of(history.curves.data(), history.curves.size())}};
 }
 
 /// The cells that are not 0, for most of many classes are.
@@ -82,12 +73,12 @@ ordered_json to_json(const std::vector<ReportSample>& samples) {
   ordered_json list = ordered_json::array();
   for (const ReportSample& sample : samples) {
     const bool photograph = sample.bytes.starts_with("\xff\xd8");
-    list.push_back({{"src", std::string("data:image/") + (photograph ? "jpeg" : "png") + ";base64," +
-                                base64(sample.bytes.data(), sample.bytes.size())},
-                    {"photograph", photograph},
-                    {"truth", sample.truth},
-                    {"predicted", sample.predicted},
-                    {"probability", sample.probability}});
+    list.push_back(
+        {{"src", std::string("data:image/") + (photograph ? "jpeg" : "png") + ";base64," + base64(sample.bytes)},
+         {"photograph", photograph},
+         {"truth", sample.truth},
+         {"predicted", sample.predicted},
+         {"probability", sample.probability}});
   }
   return list;
 }
