@@ -11,6 +11,7 @@
 #include "data/transforms/color.h"
 #include "data/transforms/crop.h"
 #include "data/transforms/geometry.h"
+#include "data/transforms/local_contrast.h"
 #include "data/transforms/resize.h"
 #include "kernels/error.h"
 
@@ -139,6 +140,11 @@ std::shared_ptr<const Transform> make_pca_color(Options& options) {
   return std::make_shared<PcaColor>(pca);
 }
 
+std::shared_ptr<const Transform> make_local_contrast(Options& options) {
+  const double sigma = options.number("sigma", 3, 0.5, 100);
+  return std::make_shared<LocalContrast>(sigma, options.number("floor", 8, 0.1, 255));
+}
+
 struct Kind {
   std::string first_option;
   std::function<std::shared_ptr<const Transform>(Options&)> make;
@@ -172,6 +178,7 @@ const std::map<std::string, Kind>& kinds() {
       {"rotation", {"degrees", make_rotation}},
       {"color_jitter", {"brightness", make_color_jitter}},
       {"pca_color", {"std", make_pca_color}},
+      {"local_contrast", {"sigma", make_local_contrast}},
   };
   return all;
 }

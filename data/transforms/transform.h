@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -26,6 +27,7 @@ struct TransformScratch {
   Image intermediate;  // between the two passes of a resize
   std::vector<int> sums;
   ResizeAxis horizontal, vertical;
+  std::array<std::vector<float>, 3> planes;  // of a local mean: the picture, its mean, and between the two passes
 };
 
 /// A step between a decoded picture and the network. Stateless, so that all workers share one.
