@@ -53,6 +53,12 @@ CommandLine& CommandLine::option(const std::string& flag, std::array<std::string
   return *this;
 }
 
+CommandLine& CommandLine::flag(const std::string& flag, bool& bound, const std::string& help) {
+  parser_->flags.push_back(flag);
+  parser_->app.add_flag(flag, bound, help);
+  return *this;
+}
+
 CommandLine& CommandLine::repeatable(const std::string& flag, std::vector<std::string>& bound, const std::string& value,
                                      const std::string& help) {
   parser_->remember(flag, value, parser_->app.add_option(flag, bound, help))

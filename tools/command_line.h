@@ -27,6 +27,8 @@ class CommandLine {
   /// A flag with two values behind it; `value` names both: "LAYER F".
   CommandLine& option(const std::string& flag, std::array<std::string, 2>& bound, const std::string& value,
                       const std::string& help);
+  /// A flag without a value; `bound` becomes true where it is given.
+  CommandLine& flag(const std::string& flag, bool& bound, const std::string& help);
   /// May be given more than once.
   CommandLine& repeatable(const std::string& flag, std::vector<std::string>& bound, const std::string& value,
                           const std::string& help);

@@ -54,8 +54,8 @@ void AtomicFile::overwrite(size_t offset, std::string_view bytes) {
   }
 }
 
-void AtomicFile::commit() {
-  if (::fsync(descriptor_) != 0) fail("cannot be written to disk");
+void AtomicFile::commit(Sync sync) {
+  if (sync == Sync::yes && ::fsync(descriptor_) != 0) fail("cannot be written to disk");
   // close() reports what a network file system found out late.
   const int closed = ::close(descriptor_);
   descriptor_ = -1;
@@ -65,6 +65,7 @@ void AtomicFile::commit() {
     errno = error;
     fail("cannot be put in place");
   }
+  if (sync == Sync::no) return;
   const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
   const int directory = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   // A folder that cannot be synced (some network file systems) still holds the renamed file.
@@ -74,10 +75,10 @@ void AtomicFile::commit() {
   }
 }
 
-void write_file_atomically(const std::string& path, std::string_view bytes) {
+void write_file_atomically(const std::string& path, std::string_view bytes, Sync sync) {
   AtomicFile file(path);
   file.write(bytes);
-  file.commit();
+  file.commit(sync);
 }
 
 }  // namespace striate

@@ -6,6 +6,10 @@
 
 namespace striate {
 
+/// Whether a file is waited for until it is on the disk. Without it a loss of power may leave it missing or empty: for
+/// files by the hundred that can be made again.
+enum class Sync { yes, no };
+
 /// A file that appears under its name whole or not at all: written beside as `NAME.partial`, synced, renamed. Whatever
 /// stood there stays until commit(). Errors are IoError with file and reason; the partial file is then removed.
 class AtomicFile {
@@ -20,7 +24,7 @@ class AtomicFile {
   /// Replaces bytes that were written before, at an offset from the file's start.
   void overwrite(size_t offset, std::string_view bytes);
   /// Syncs the file, renames it and syncs its folder.
-  void commit();
+  void commit(Sync sync = Sync::yes);
 
  private:
   [[noreturn]] void fail(const char* what);
@@ -29,6 +33,6 @@ class AtomicFile {
 };
 
 /// The same in one call.
-void write_file_atomically(const std::string& path, std::string_view bytes);
+void write_file_atomically(const std::string& path, std::string_view bytes, Sync sync = Sync::yes);
 
 }  // namespace striate

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <memory>
 #include <sstream>
+#include <string_view>
 
 #include "engine/train/atomic_file.h"
 #include "kernels/error.h"
@@ -83,6 +84,21 @@ bool run_gnuplot(const std::string& script, std::string& drawn, std::string& sai
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+/// Where the PNG that begins at `begin` ends; `begin` where there is no whole one. Chunks are a length, a name, the
+/// bytes and a checksum; IEND is the last.
+size_t end_of_png(const std::string& bytes, size_t begin) {
+  constexpr std::string_view kSignature("\x89PNG\r\n\x1a\n", 8);
+  if (bytes.compare(begin, kSignature.size(), kSignature) != 0) return begin;
+  for (size_t at = begin + kSignature.size(); at + 12 <= bytes.size();) {
+    size_t length = 0;
+    for (size_t i = 0; i < 4; ++i) length = length << 8 | static_cast<unsigned char>(bytes[at + i]);
+    const bool last = bytes.compare(at + 4, 4, "IEND") == 0;
+    at += 12 + length;
+    if (last) return at <= bytes.size() ? at : begin;
+  }
+  return begin;
+}
+
 }  // namespace
 
 bool gnuplot_available() {
@@ -143,14 +159,17 @@ Figure& Figure::data(const std::string& name, const std::vector<std::vector<std:
   return *this;
 }
 
-std::string Figure::render(FigureFormat format) const {
+std::string Figure::terminal(FigureFormat format) const {
   const bool svg = format == FigureFormat::svg;
   // pngcairo's points are 1/72 of 96 pixels, those of the svg terminal are pixels.
-  const std::string terminal =
-      fmt::format("set terminal {} size {},{} font 'DejaVu Sans,{}' {} background '#FFFFFF' linewidth 2 enhanced\n",
-                  svg ? "svg" : "pngcairo", width_, height_, font_size_, svg ? "fontscale 1.3333" : "");
+  return fmt::format("set terminal {} size {},{} font 'DejaVu Sans,{}' {} background '#FFFFFF' linewidth 2 enhanced\n",
+                     svg ? "svg" : "pngcairo", width_, height_, font_size_, svg ? "fontscale 1.3333" : "");
+}
+
+std::string Figure::render(FigureFormat format) const {
+  const bool svg = format == FigureFormat::svg;
   std::string drawn, said;
-  const bool done = run_gnuplot(terminal + script_ + "unset output\n", drawn, said);
+  const bool done = run_gnuplot(terminal(format) + script_ + "unset output\n", drawn, said);
   require<Error>(done && !drawn.empty(), "gnuplot could not draw the figure: {}", said);
   if (!svg) return drawn;
   // Verdana has the widths of DejaVu Sans, where a viewer has not got that.
@@ -171,6 +190,22 @@ void Figure::save(const std::filesystem::path& file) const {
     throw Error(fmt::format("{}: {}", file.string(), error.what()));
   }
   write_file_atomically(file.string(), drawn);
+}
+
+void Figure::save_all(const std::vector<std::pair<std::filesystem::path, Figure>>& figures) {
+  if (figures.empty()) return;
+  std::string script, drawn, said;
+  for (const auto& [file, figure] : figures) {
+    script += figure.terminal(FigureFormat::png) + figure.script_ + "unset output\nreset\n";
+  }
+  const bool done = run_gnuplot(script, drawn, said);
+  size_t begin = 0;
+  for (const auto& [file, figure] : figures) {
+    const size_t end = end_of_png(drawn, begin);
+    require<Error>(done && end > begin, "{}: gnuplot could not draw the figure: {}", file.string(), said);
+    write_file_atomically(file.string(), std::string_view(drawn).substr(begin, end - begin), Sync::no);
+    begin = end;
+  }
 }
 
 }  // namespace striate
