@@ -16,43 +16,35 @@
 
 namespace striate::gpu {
 
-/// 16 bytes by way of the L2 alone; zeros where not `valid`, and then `global` is not read. Both 16-byte aligned.
+/// cp.async of 16 bytes, by way of the L2 alone, or of 8 or 4, through the L1.
+template <int kBytes>
+__device__ __forceinline__ void cp_async(void* shared, const void* global, bool valid STRIATE_CALLER) {
+  static_assert(kBytes == 16 || kBytes == 8 || kBytes == 4);
+#if defined(__CUDACC__)
+  const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  const auto from = __cvta_generic_to_global(global);
+  if constexpr (kBytes == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(from), "n"(kBytes),
+                 "r"(valid ? kBytes : 0)
+                 : "memory");
+  }
+#else
+  host::report_async_issued(shared, kBytes, global, valid ? kBytes : 0);
+  host::cp_async(shared, global, kBytes, valid ? kBytes : 0, caller);
+#endif
+}
+
+/// Zeros where not `valid`, and then `global` is not read. Both addresses are multiples of the size.
 __device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid STRIATE_CALLER) {
-#if defined(__CUDACC__)
-  asm volatile(
-      "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
-      "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0)
-      : "memory");
-#else
-  host::report_async_issued(shared, 16, global, valid ? 16 : 0);
-  host::cp_async(shared, global, 16, valid ? 16 : 0, caller);
-#endif
+  cp_async<16>(shared, global, valid STRIATE_FOR_CALLER);
 }
-
-/// 8 bytes, through the L1. As above.
 __device__ __forceinline__ void cp_async_8(void* shared, const void* global, bool valid STRIATE_CALLER) {
-#if defined(__CUDACC__)
-  asm volatile(
-      "cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
-      "l"(__cvta_generic_to_global(global)), "r"(valid ? 8 : 0)
-      : "memory");
-#else
-  host::report_async_issued(shared, 8, global, valid ? 8 : 0);
-  host::cp_async(shared, global, 8, valid ? 8 : 0, caller);
-#endif
+  cp_async<8>(shared, global, valid STRIATE_FOR_CALLER);
 }
-
-/// 4 bytes, through the L1. As above.
 __device__ __forceinline__ void cp_async_4(void* shared, const void* global, bool valid STRIATE_CALLER) {
-#if defined(__CUDACC__)
-  asm volatile(
-      "cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
-      "l"(__cvta_generic_to_global(global)), "r"(valid ? 4 : 0)
-      : "memory");
-#else
-  host::report_async_issued(shared, 4, global, valid ? 4 : 0);
-  host::cp_async(shared, global, 4, valid ? 4 : 0, caller);
-#endif
+  cp_async<4>(shared, global, valid STRIATE_FOR_CALLER);
 }
 
 /// Closes a group of this thread's copies; an empty one counts too.

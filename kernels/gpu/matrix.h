@@ -25,118 +25,87 @@
 
 namespace striate::gpu {
 
-/// Loads four 8×8 matrices of 16-bit elements from shared memory, r[i] from matrix i. Lane l gives the address of row
-/// l % 8 of matrix l / 8: 16 bytes, 16-byte aligned.
-__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row STRIATE_CALLER) {
+/// ldmatrix of 2 or 4 matrices: the instruction by its name below.
+template <bool kTransposed, int kMatrices>
+__device__ __forceinline__ void load_matrices(uint32_t (&r)[kMatrices], const void* row STRIATE_CALLER) {
+  static_assert(kMatrices == 2 || kMatrices == 4);
 #if defined(__CUDACC__)
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
-               : "memory");
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  if constexpr (kMatrices == 4 && !kTransposed) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+  } else if constexpr (kMatrices == 4) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+  } else if constexpr (!kTransposed) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(address)
+                 : "memory");
+  } else {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(address)
+                 : "memory");
+  }
 #else
-  host::report_ldmatrix(row, 4);
-  host::ldmatrix({"ldmatrix_x4", 4, false}, 1, r, &row, caller);
+  host::report_ldmatrix(row, kMatrices);
+  host::ldmatrix({kMatrices, kTransposed}, 1, r, &row, caller);
 #endif
 }
 
+/// kCount of x4, of whose matrices each fragment of r has kWords.
+template <bool kTransposed, int kFragments, int kWords, int kCount>
+__device__ __forceinline__ void load_matrices(uint32_t (&r)[kFragments][kWords],
+                                              const void* const (&rows)[kCount] STRIATE_CALLER) {
+  static_assert(kFragments * kWords == 4 * kCount);
+#if defined(__CUDACC__)
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    uint32_t words[4];
+    load_matrices<kTransposed>(words, rows[i]);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) r[(4 * i + j) / kWords][(4 * i + j) % kWords] = words[j];
+  }
+#else
+  for (int i = 0; i < kCount; ++i) host::report_ldmatrix(rows[i], 4);
+  host::ldmatrix({4, kTransposed}, kCount, r[0], rows, caller);
+#endif
+}
+
+/// Loads four 8×8 matrices of 16-bit elements from shared memory, r[i] from matrix i. Lane l gives the address of row
+/// l % 8 of matrix l / 8: 16 bytes, 16-byte aligned.
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row STRIATE_CALLER) {
+  load_matrices<false>(r, row STRIATE_FOR_CALLER);
+}
 /// The same with every matrix transposed: lane (g, t) gets elements (2t, g) and (2t + 1, g).
 __device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row STRIATE_CALLER) {
-#if defined(__CUDACC__)
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
-               : "memory");
-#else
-  host::report_ldmatrix(row, 4);
-  host::ldmatrix({"ldmatrix_x4_trans", 4, true}, 1, r, &row, caller);
-#endif
+  load_matrices<true>(r, row STRIATE_FOR_CALLER);
 }
 
 /// Two matrices: lanes 0 to 15 give the addresses, those of the others are ignored.
 __device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* row STRIATE_CALLER) {
-#if defined(__CUDACC__)
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
-               : "memory");
-#else
-  host::report_ldmatrix(row, 2);
-  host::ldmatrix({"ldmatrix_x2", 2, false}, 1, r, &row, caller);
-#endif
+  load_matrices<false>(r, row STRIATE_FOR_CALLER);
 }
 __device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row STRIATE_CALLER) {
-#if defined(__CUDACC__)
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
-               : "memory");
-#else
-  host::report_ldmatrix(row, 2);
-  host::ldmatrix({"ldmatrix_x2_trans", 2, true}, 1, r, &row, caller);
-#endif
+  load_matrices<true>(r, row STRIATE_FOR_CALLER);
 }
 
-/// kCount of them, r[i] from rows[i]: the fragments of a warp's whole tile. The same instructions as one by one; on the
-/// host the lanes meet once for all.
-template <int kCount>
-__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[kCount][4],
+/// kCount of them, matrices 4i to 4i + 3 from rows[i]: the fragments of a warp's whole tile, A's of four words or B's
+/// of two. The same instructions as one by one; on the host the lanes meet once for all.
+template <int kFragments, int kWords, int kCount>
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[kFragments][kWords],
                                             const void* const (&rows)[kCount] STRIATE_CALLER) {
-#if defined(__CUDACC__)
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) ldmatrix_x4(r[i], rows[i]);
-#else
-  for (int i = 0; i < kCount; ++i) host::report_ldmatrix(rows[i], 4);
-  host::ldmatrix({"ldmatrix_x4", 4, false}, kCount, r[0], rows, caller);
-#endif
+  load_matrices<false>(r, rows STRIATE_FOR_CALLER);
 }
-template <int kCount>
-__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[kCount][4],
+template <int kFragments, int kWords, int kCount>
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[kFragments][kWords],
                                                   const void* const (&rows)[kCount] STRIATE_CALLER) {
-#if defined(__CUDACC__)
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) ldmatrix_x4_trans(r[i], rows[i]);
-#else
-  for (int i = 0; i < kCount; ++i) host::report_ldmatrix(rows[i], 4);
-  host::ldmatrix({"ldmatrix_x4_trans", 4, true}, kCount, r[0], rows, caller);
-#endif
-}
-
-/// The same into fragments of B, two words each: matrices 0 and 1 of rows[i] to r[2i], 2 and 3 to r[2i + 1].
-template <int kCount>
-__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[2 * kCount][2],
-                                            const void* const (&rows)[kCount] STRIATE_CALLER) {
-#if defined(__CUDACC__)
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) {
-    uint32_t words[4];
-    ldmatrix_x4(words, rows[i]);
-    r[2 * i][0] = words[0];
-    r[2 * i][1] = words[1];
-    r[2 * i + 1][0] = words[2];
-    r[2 * i + 1][1] = words[3];
-  }
-#else
-  for (int i = 0; i < kCount; ++i) host::report_ldmatrix(rows[i], 4);
-  host::ldmatrix({"ldmatrix_x4", 4, false}, kCount, r[0], rows, caller);
-#endif
-}
-template <int kCount>
-__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[2 * kCount][2],
-                                                  const void* const (&rows)[kCount] STRIATE_CALLER) {
-#if defined(__CUDACC__)
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) {
-    uint32_t words[4];
-    ldmatrix_x4_trans(words, rows[i]);
-    r[2 * i][0] = words[0];
-    r[2 * i][1] = words[1];
-    r[2 * i + 1][0] = words[2];
-    r[2 * i + 1][1] = words[3];
-  }
-#else
-  for (int i = 0; i < kCount; ++i) host::report_ldmatrix(rows[i], 4);
-  host::ldmatrix({"ldmatrix_x4_trans", 4, true}, kCount, r[0], rows, caller);
-#endif
+  load_matrices<true>(r, rows STRIATE_FOR_CALLER);
 }
 
 /// d += a·b for a 16×8 and b 8×8 of tf32, d 16×8 in float. Only the upper 19 bits of each operand count (see to_tf32).

@@ -6,7 +6,6 @@
 #include "kernels/gpu/platform.h"
 
 #if !defined(__CUDACC__)
-#include "kernels/gpu/host/checker.h"
 #include "kernels/gpu/host/vector.h"
 #endif
 
@@ -15,29 +14,35 @@
 
 namespace striate::gpu {
 
-/// 16 bytes of global or shared memory.
-template <typename Vector = float4>
-__device__ __forceinline__ Vector load_16(const void* p STRIATE_CALLER) {
-  static_assert(sizeof(Vector) == 16);
+/// Global or shared memory.
+template <typename Vector>
+__device__ __forceinline__ Vector load_vector(const void* p STRIATE_CALLER) {
 #if defined(__CUDACC__)
   return *static_cast<const Vector*>(p);
 #else
-  host::report_read(p, 16);
-  Vector value;
-  host::copy_vector(&value, p, 16, p, caller);
-  return value;
+  return host::read_vector<Vector>(p, caller);
 #endif
 }
 
 template <typename Vector>
-__device__ __forceinline__ void store_16(void* p, const Vector& value STRIATE_CALLER) {
-  static_assert(sizeof(Vector) == 16);
+__device__ __forceinline__ void store_vector(void* p, const Vector& value STRIATE_CALLER) {
 #if defined(__CUDACC__)
   *static_cast<Vector*>(p) = value;
 #else
-  host::report_write(p, 16);
-  host::copy_vector(p, &value, 16, p, caller);
+  host::write_vector(p, value, caller);
 #endif
+}
+
+/// 16 bytes of global or shared memory.
+template <typename Vector = float4>
+__device__ __forceinline__ Vector load_16(const void* p STRIATE_CALLER) {
+  static_assert(sizeof(Vector) == 16);
+  return load_vector<Vector>(p STRIATE_FOR_CALLER);
+}
+template <typename Vector>
+__device__ __forceinline__ void store_16(void* p, const Vector& value STRIATE_CALLER) {
+  static_assert(sizeof(Vector) == 16);
+  store_vector(p, value STRIATE_FOR_CALLER);
 }
 
 /// 16 bytes of global memory that nobody writes while the kernel runs (ld.global.nc).
@@ -47,10 +52,7 @@ __device__ __forceinline__ Vector load_16_constant(const void* p STRIATE_CALLER)
 #if defined(__CUDACC__)
   return __ldg(static_cast<const Vector*>(p));
 #else
-  host::report_read(p, 16);
-  Vector value;
-  host::copy_vector(&value, p, 16, p, caller);
-  return value;
+  return host::read_vector<Vector>(p, caller);
 #endif
 }
 
@@ -58,25 +60,12 @@ __device__ __forceinline__ Vector load_16_constant(const void* p STRIATE_CALLER)
 template <typename Vector = float2>
 __device__ __forceinline__ Vector load_8(const void* p STRIATE_CALLER) {
   static_assert(sizeof(Vector) == 8);
-#if defined(__CUDACC__)
-  return *static_cast<const Vector*>(p);
-#else
-  host::report_read(p, 8);
-  Vector value;
-  host::copy_vector(&value, p, 8, p, caller);
-  return value;
-#endif
+  return load_vector<Vector>(p STRIATE_FOR_CALLER);
 }
-
 template <typename Vector>
 __device__ __forceinline__ void store_8(void* p, const Vector& value STRIATE_CALLER) {
   static_assert(sizeof(Vector) == 8);
-#if defined(__CUDACC__)
-  *static_cast<Vector*>(p) = value;
-#else
-  host::report_write(p, 8);
-  host::copy_vector(p, &value, 8, p, caller);
-#endif
+  store_vector(p, value STRIATE_FOR_CALLER);
 }
 
 }  // namespace striate::gpu

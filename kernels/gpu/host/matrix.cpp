@@ -120,6 +120,11 @@ void multiply_fragments(uint32_t, WarpLanes lanes) {
   }
 }
 
+const char* name_of(const Ldmatrix& load) {
+  if (load.matrices == 4) return load.transposed ? "ldmatrix_x4_trans" : "ldmatrix_x4";
+  return load.transposed ? "ldmatrix_x2_trans" : "ldmatrix_x2";
+}
+
 }  // namespace
 
 void ldmatrix(const Ldmatrix& load, int count, uint32_t* words, const void* const* rows, Site site) {
@@ -127,13 +132,13 @@ void ldmatrix(const Ldmatrix& load, int count, uint32_t* words, const void* cons
     for (int i = 0; i < count; ++i) {
       const bool aligned = reinterpret_cast<uintptr_t>(rows[i]) % 16 == 0;
       if (aligned && is_shared(rows[i], 16)) continue;
-      fail(fmt::format("{} at {}:{}: the row's address {} is {}", load.op, site.file, site.line, rows[i],
+      fail(fmt::format("{} at {}:{}: the row's address {} is {}", name_of(load), site.file, site.line, rows[i],
                        aligned ? "not in the block's shared memory" : "not a multiple of 16 bytes")
                .c_str());
     }
   }
   Loads mine{&load, count, words, rows};
-  warp_meet(load.op, site, kFullMask, &mine, load.transposed ? load_matrices<true> : load_matrices<false>);
+  warp_meet(name_of(load), site, kFullMask, &mine, load.transposed ? load_matrices<true> : load_matrices<false>);
 }
 
 void mma_tf32(int a_fragments, int b_fragments, float* d, const uint32_t* a, const uint32_t* b, Site site) {

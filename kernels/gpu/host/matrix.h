@@ -8,7 +8,6 @@
 namespace striate::gpu::host {
 
 struct Ldmatrix {
-  const char* op;
   int matrices;  ///< 2 or 4
   bool transposed;
 };
