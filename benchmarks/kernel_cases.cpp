@@ -59,6 +59,16 @@ void add_maps(Cases& cases, int64_t n) {
         cuda::normalize_u8(x.fill(1), y, scale.fill(2), shift.fill(3), n / 3, 3, context);
       },
       2.0));
+  cases.push_back(memory_bound("float to bf16" + of, [n](Context& context) {
+    Floats x(n);
+    DeviceValues<uint16_t> y(n);
+    cuda::float_to_bf16(x.fill(1), y, n, context);
+  }));
+  cases.push_back(memory_bound("bf16 to float" + of, [n](Context& context) {
+    DeviceValues<uint16_t> x(n);
+    Floats y(n);
+    cuda::bf16_to_float(x.fill(1), y, n, context);
+  }));
   for (const bool backward : {false, true}) {
     const std::string name = backward ? "dropout backward" : "dropout forward";
     cases.push_back(memory_bound(name + of, [n, backward](Context& context) {

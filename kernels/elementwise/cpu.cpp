@@ -83,6 +83,28 @@ void NormalizeU8(const uint8_t* x, float* y, const float* scale, const float* sh
   });
 }
 
+// Plain loops over integers, which the compiler vectorises for every instruction set.
+void FloatToBf16(const float* x, uint16_t* y, int64_t n, Context& context) {
+  context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t i = begin; i < end; ++i) {
+      uint32_t bits;
+      std::memcpy(&bits, x + i, sizeof(bits));
+      // Half a unit of the last kept place, a little less where that is even; a carry runs into the exponent.
+      const uint32_t rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
+      y[i] = static_cast<uint16_t>((bits & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FFFu : rounded);
+    }
+  });
+}
+
+void Bf16ToFloat(const uint16_t* x, float* y, int64_t n, Context& context) {
+  context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t i = begin; i < end; ++i) {
+      const uint32_t bits = uint32_t{x[i]} << 16;
+      std::memcpy(y + i, &bits, sizeof(bits));
+    }
+  });
+}
+
 }  // namespace
 }  // namespace striate::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -95,6 +117,8 @@ HWY_EXPORT(Scale);
 HWY_EXPORT(AddActivation);
 HWY_EXPORT(AccumulateInto);
 HWY_EXPORT(NormalizeU8);
+HWY_EXPORT(FloatToBf16);
+HWY_EXPORT(Bf16ToFloat);
 
 void fill(float* y, float value, int64_t n, Context& context) { HWY_DYNAMIC_DISPATCH(Fill)(y, value, n, context); }
 
@@ -115,6 +139,14 @@ void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* s
                   Context& context) {
   if (rows == 0) return;
   HWY_DYNAMIC_DISPATCH(NormalizeU8)(x, y, scale, shift, rows, channels, context);
+}
+
+void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context& context) {
+  HWY_DYNAMIC_DISPATCH(FloatToBf16)(x, y, n, context);
+}
+
+void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context& context) {
+  HWY_DYNAMIC_DISPATCH(Bf16ToFloat)(x, y, n, context);
 }
 
 }  // namespace striate::cpu

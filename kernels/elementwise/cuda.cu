@@ -3,6 +3,7 @@
 #include "kernels/elementwise/elementwise.h"
 
 #include "kernels/elementwise/check.h"
+#include "kernels/gpu/convert.h"
 #include "kernels/gpu/launch.h"
 #include "kernels/gpu/map.h"
 
@@ -82,6 +83,34 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
   });
 }
 
+// Of the float's side accesses of 16 bytes, of the bfloat16's of 8: a warp's neighbours make whole sectors of both.
+__global__ void __launch_bounds__(gpu::kMapThreads)
+    float_to_bf16_kernel(const float* x, uint16_t* y, int64_t n, bool vectors) {
+  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+    part = part.load(x + i);
+    if constexpr (part.count == 4) {
+      gpu::store_8(y + i, make_uint2(gpu::to_bf16x2(part[1], part[0]), gpu::to_bf16x2(part[3], part[2])));
+    } else {
+      y[i] = gpu::to_bf16(part[0]);
+    }
+  });
+}
+
+__global__ void __launch_bounds__(gpu::kMapThreads)
+    bf16_to_float_kernel(const uint16_t* x, float* y, int64_t n, bool vectors) {
+  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+    if constexpr (part.count == 4) {
+      const uint2 pairs = gpu::load_8<uint2>(x + i);
+      const auto low = [](uint32_t pair) { return gpu::from_bf16(static_cast<uint16_t>(pair)); };
+      const auto high = [](uint32_t pair) { return gpu::from_bf16(static_cast<uint16_t>(pair >> 16)); };
+      part = {{low(pairs.x), high(pairs.x), low(pairs.y), high(pairs.y)}};
+    } else {
+      part[0] = gpu::from_bf16(x[i]);
+    }
+    part.store(y + i);
+  });
+}
+
 }  // namespace
 
 void fill(float* y, float value, int64_t n, Context& context) {
@@ -118,6 +147,20 @@ void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* s
   const bool vectors = gpu::aligned_16(x, y);
   gpu::launch(normalize_u8_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, scale,
               shift, n, static_cast<unsigned>(channels), vectors);
+}
+
+void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context& context) {
+  if (n == 0) return;
+  const bool vectors = gpu::aligned_16(x, y);
+  gpu::launch(float_to_bf16_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n,
+              vectors);
+}
+
+void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context& context) {
+  if (n == 0) return;
+  const bool vectors = gpu::aligned_16(x, y);
+  gpu::launch(bf16_to_float_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n,
+              vectors);
 }
 
 }  // namespace striate::cuda

@@ -15,6 +15,9 @@ namespace striate {
 // accumulate:    y += x.
 // normalize_u8:  y[row, c] = x[row, c]·scale[c] + shift[c], one fused multiply-add: images as they lie on disk to what
 //                the network sees (scale = 1/(255·std), shift = −mean/std).
+// float_to_bf16: y = x as bfloat16, the upper half of a float: to nearest, ties to even; beyond the largest an
+//                infinity, subnormals kept, every NaN 0x7FFF (PTX ISA, "cvt.rn.bf16x2").
+// bf16_to_float: y = x, exact: the same bits above sixteen zeros.
 namespace reference {
 template <typename T>
 void fill(T* y, T value, int64_t n, Context& context);
@@ -27,6 +30,8 @@ void accumulate(const T* x, T* y, int64_t n, Context& context);
 template <typename T>
 void normalize_u8(const uint8_t* x, T* y, const T* scale, const T* shift, int64_t rows, int64_t channels,
                   Context& context);
+void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context& context);
+void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context& context);
 }  // namespace reference
 
 namespace cpu {
@@ -36,6 +41,8 @@ void add(const float* a, const float* b, float* y, int64_t n, Activation activat
 void accumulate(const float* x, float* y, int64_t n, Context& context);
 void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
                   Context& context);
+void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context& context);
+void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context& context);
 }  // namespace cpu
 
 namespace cuda {
@@ -45,6 +52,8 @@ void add(const float* a, const float* b, float* y, int64_t n, Activation activat
 void accumulate(const float* x, float* y, int64_t n, Context& context);
 void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
                   Context& context);
+void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context& context);
+void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context& context);
 }  // namespace cuda
 
 }  // namespace striate

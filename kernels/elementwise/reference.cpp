@@ -1,6 +1,9 @@
 #include "kernels/elementwise/elementwise.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
 
 #include "kernels/elementwise/check.h"
 
@@ -35,6 +38,31 @@ void normalize_u8(const uint8_t* x, T* y, const T* scale, const T* shift, int64_
       // In double the product is exact, so the sum rounds once: a fused multiply-add.
       y[row * channels + c] = static_cast<T>(static_cast<double>(x[row * channels + c]) * scale[c] + shift[c]);
     }
+  }
+}
+
+// By the value: a multiple of the unit of the last place that bfloat16 keeps of it.
+void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context&) {
+  for (int64_t i = 0; i < n; ++i) {
+    if (std::isnan(x[i])) {
+      y[i] = 0x7FFF;
+      continue;
+    }
+    float rounded = x[i];
+    if (std::isfinite(x[i]) && x[i] != 0.0f) {
+      constexpr int kFractionBits = 7, kSmallestExponent = -126;
+      const double unit = std::ldexp(1.0, std::max(std::ilogb(x[i]), kSmallestExponent) - kFractionBits);
+      const double value = std::copysign(std::nearbyint(x[i] / unit) * unit, x[i]);  // ties to even
+      rounded = std::abs(value) >= std::ldexp(1.0, 128) ? std::copysign(INFINITY, x[i]) : static_cast<float>(value);
+    }
+    y[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(rounded) >> 16);
+  }
+}
+
+void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context&) {
+  for (int64_t i = 0; i < n; ++i) {
+    const uint32_t bits = uint32_t{x[i]} << 16;
+    std::memcpy(y + i, &bits, sizeof(bits));
   }
 }
 

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -22,11 +24,15 @@ struct ElementwiseFunctions {
   decltype(&cpu::add) add;
   decltype(&cpu::accumulate) accumulate;
   decltype(&cpu::normalize_u8) normalize_u8;
+  decltype(&cpu::float_to_bf16) float_to_bf16;
+  decltype(&cpu::bf16_to_float) bf16_to_float;
 };
 
 constexpr BackendTable<ElementwiseFunctions> kElementwise = {
-    .cpu = {&cpu::fill, &cpu::scale, &cpu::add, &cpu::accumulate, &cpu::normalize_u8},
-    .cuda = {&cuda::fill, &cuda::scale, &cuda::add, &cuda::accumulate, &cuda::normalize_u8}};
+    .cpu = {&cpu::fill, &cpu::scale, &cpu::add, &cpu::accumulate, &cpu::normalize_u8, &cpu::float_to_bf16,
+            &cpu::bf16_to_float},
+    .cuda = {&cuda::fill, &cuda::scale, &cuda::add, &cuda::accumulate, &cuda::normalize_u8, &cuda::float_to_bf16,
+             &cuda::bf16_to_float}};
 
 struct LengthCase {
   std::string name;
@@ -103,6 +109,20 @@ TEST_P(Elementwise, NormalizeImagesOfAnyNumberOfChannels) {
   }
 }
 
+TEST_P(Elementwise, CastsToBf16AndBack) {
+  auto x = uniform<float>(n(), 1, -4.0, 4.0);
+  for (size_t i = 0; i < x.size(); i += 5) x[i] *= 1e-38f;  // bfloat16's subnormals too
+  GuardedBuffer<uint16_t> y(n()), expected(n());
+  reference::float_to_bf16(x.data(), expected.data(), n(), context_);
+  functions().float_to_bf16(x.data(), y.data(), n(), context_);
+  EXPECT_TRUE(all_equal(y, expected));
+  GuardedBuffer<float> back(n()), expected_back(n());
+  reference::bf16_to_float(expected.data(), expected_back.data(), n(), context_);
+  functions().bf16_to_float(expected.data(), back.data(), n(), context_);
+  EXPECT_TRUE(all_equal(back, expected_back));
+  EXPECT_TRUE(y.intact() && back.intact());
+}
+
 INSTANTIATE_TEST_SUITE_P(, Elementwise, on_every_backend(length_cases()), case_name);
 
 // More elements than one wave of threads takes: each thread comes round again, with its place in the channels.
@@ -154,6 +174,84 @@ TEST_P(ElementwiseLong, PointersThatNoVectorFits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, ElementwiseLong, testing::ValuesIn(backends()), backend_name);
+
+class Bf16 : public BackendTest<Backend> {};
+
+// The words by hand, for the reference as for the others.
+TEST_P(Bf16, RoundsToNearestEven) {
+  struct {
+    uint32_t x;
+    uint16_t y;
+  } cases[] = {
+      {0x3F800000, 0x3F80}, {0xBF800000, 0xBF80}, {0x00000000, 0x0000}, {0x80000000, 0x8000},  // exact
+      {0x3F807FFF, 0x3F80}, {0x3F808001, 0x3F81}, {0xBF808001, 0xBF81},                        // nearest
+      {0x3F808000, 0x3F80}, {0x3F818000, 0x3F82}, {0xBF818000, 0xBF82},                        // halfway
+      {0x3FFF8000, 0x4000}, {0x7F7F7FFF, 0x7F7F}, {0x7F7F8000, 0x7F80}, {0xFF7FFFFF, 0xFF80},  // into the exponent
+      {0x7F800000, 0x7F80}, {0xFF800000, 0xFF80},                                              // infinities
+      {0x7FC00000, 0x7FFF}, {0x7F800001, 0x7FFF}, {0xFFC12345, 0x7FFF}, {0xFF80FFFF, 0x7FFF},  // NaNs
+      {0x00000001, 0x0000}, {0x00008000, 0x0000}, {0x00008001, 0x0001}, {0x00018000, 0x0002},  // subnormals
+      {0x80018000, 0x8002}, {0x007F8000, 0x0080}, {0x007F7FFF, 0x007F},
+  };
+  TestContext context;
+  const auto n = static_cast<int64_t>(std::size(cases));
+  Values<float> x(std::size(cases));
+  Values<uint16_t> expected(std::size(cases));
+  for (size_t i = 0; i < x.size(); ++i) {
+    std::memcpy(&x[i], &cases[i].x, sizeof(float));
+    expected[i] = cases[i].y;
+  }
+  GuardedBuffer<uint16_t> y(n), oracle(n);
+  reference::float_to_bf16(x.data(), oracle.data(), n, context);
+  EXPECT_TRUE(all_equal(oracle, expected));
+  kElementwise[backend()].float_to_bf16(x.data(), y.data(), n, context);
+  EXPECT_TRUE(all_equal(y, expected));
+  EXPECT_TRUE(y.intact());
+}
+
+// Every bfloat16: exact as a float, the same again unless it is NaN, and rounded from the floats between its
+// neighbours.
+TEST_P(Bf16, EveryValue) {
+  TestContext context;
+  constexpr int64_t n = 0x10000;
+  const ElementwiseFunctions& functions = kElementwise[backend()];
+  GuardedBuffer<uint16_t> all(n), y(n), expected(n);
+  for (int64_t i = 0; i < n; ++i) all[i] = static_cast<uint16_t>(i);
+  GuardedBuffer<float> x(n);
+  functions.bf16_to_float(all.data(), x.data(), n, context);
+  functions.float_to_bf16(x.data(), y.data(), n, context);
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, &x[i], sizeof(bits));
+    ASSERT_EQ(bits, static_cast<uint32_t>(i) << 16);
+    ASSERT_EQ(y[i], std::isnan(x[i]) ? 0x7FFF : all[i]);
+  }
+  for (const uint32_t rest : {0x7FFFu, 0x8000u, 0x8001u}) {
+    for (int64_t i = 0; i < n; ++i) {
+      const uint32_t bits = static_cast<uint32_t>(i) << 16 | rest;
+      std::memcpy(&x[i], &bits, sizeof(bits));
+    }
+    reference::float_to_bf16(x.data(), expected.data(), n, context);
+    functions.float_to_bf16(x.data(), y.data(), n, context);
+    EXPECT_TRUE(all_equal(y, expected)) << rest;
+  }
+}
+
+TEST_P(Bf16, PointersThatNoVectorFits) {
+  TestContext context;
+  constexpr int64_t n = 4 * 301;
+  const auto x = uniform<float>(n + 1, 1);
+  GuardedBuffer<uint16_t> y(n + 1, 0), expected(n + 1, 0);
+  GuardedBuffer<float> back(n + 1, 0.0f), expected_back(n + 1, 0.0f);
+  reference::float_to_bf16(x.data() + 1, expected.data() + 1, n, context);
+  reference::bf16_to_float(expected.data() + 1, expected_back.data() + 1, n, context);
+  kElementwise[backend()].float_to_bf16(x.data() + 1, y.data() + 1, n, context);
+  kElementwise[backend()].bf16_to_float(y.data() + 1, back.data() + 1, n, context);
+  EXPECT_TRUE(all_equal(y, expected));
+  EXPECT_TRUE(all_equal(back, expected_back));
+  EXPECT_TRUE(y.intact() && back.intact());
+}
+
+INSTANTIATE_TEST_SUITE_P(, Bf16, testing::ValuesIn(backends()), backend_name);
 
 class ElementwiseErrors : public BackendTest<Backend> {};
 

@@ -129,6 +129,14 @@ TEST_P(SimdTarget, maps_element_by_element) {
     EXPECT_TRUE(all_equal(y, expected)) << n;
     cpu::fill(y.data(), 2.5f, n, context);
     EXPECT_TRUE(all_equal(y, Values<float>(static_cast<size_t>(n), 2.5f))) << n;
+    GuardedBuffer<uint16_t> bf16(n), expected_bf16(n);
+    reference::float_to_bf16(a.data(), expected_bf16.data(), n, context);
+    cpu::float_to_bf16(a.data(), bf16.data(), n, context);
+    EXPECT_TRUE(all_equal(bf16, expected_bf16)) << n;
+    reference::bf16_to_float(bf16.data(), expected.data(), n, context);
+    cpu::bf16_to_float(bf16.data(), y.data(), n, context);
+    EXPECT_TRUE(all_equal(y, expected)) << n;
+    EXPECT_TRUE(bf16.intact());
     for (const int64_t channels : {1, 3, 5}) {
       const auto pixels = small_integers<uint8_t>(n * channels, 3, 0, 255);
       GuardedBuffer<float> images(n * channels), expected_images(n * channels);
