@@ -171,9 +171,9 @@ void run_products(const Options& options, Run&& run) {
   for (const KernelCase& c : cases) {
     for (const auto& [name, precision] :
          {std::pair{"fp32", Precision::fp32}, std::pair{"tf32", Precision::tf32}, std::pair{"bf16", Precision::bf16}}) {
-      // Two to four tiles, or one where runs of channels are odd.
+      // Two to five tiles, or one where runs of channels are odd.
       std::optional<LaunchTile> last;
-      for (size_t tile = 0; tile < 4; ++tile) {
+      for (size_t tile = 0; tile < 5; ++tile) {
         const tile::ForcedChoice forced(tile, 2);
         if (!run(c, precision, name, &last)) break;
       }

@@ -38,7 +38,7 @@ using gpu::host::checked::LaunchRecord;
 /// What the launches of one kernel ask for, all their blocks together.
 struct Work {
   std::string kernel, tile;
-  double blocks = 0, threads = 0;
+  double blocks = 0, threads = 0, shared_bytes = 0;
   int launches = 0, launch_bounds = 0;  ///< blocks that the kernel's bounds let reside at least; 0: none given
   double flops = 0, wavefronts = 0, issues = 0, conversions = 0;
   double cache_bytes = 0, memory_bytes = 0;
@@ -77,6 +77,7 @@ Work work_of(const std::string& kernel, const KernelCase& c, Precision precision
     if (launch.kernel != kernel) continue;
     w.kernel = resource_name(launch);
     w.threads = launch.threads;
+    w.shared_bytes = static_cast<double>(launch.shared_bytes);
     if (const auto tile = tile_of(launch)) {
       product = true;
       w.tile = tile->to_string();
@@ -118,7 +119,7 @@ double peak(const Chip& chip, Precision precision) {
 }
 
 /// Blocks of the kernel that reside on a multiprocessor, from the table of benchmarks/kernel_resources.sh --csv; else
-/// what its launch bounds promise, else what its threads allow.
+/// what its launch bounds promise or its threads allow, as far as its shared memory fits.
 int resident_blocks(const Work& w, const Chip& chip, const std::vector<std::string>& resources) {
   int blocks = 0;
   for (const std::string& line : resources) {
@@ -132,7 +133,8 @@ int resident_blocks(const Work& w, const Chip& chip, const std::vector<std::stri
     if (found > 0) blocks = blocks == 0 ? found : std::min(blocks, found);
   }
   if (blocks > 0) return blocks;
-  return w.launch_bounds > 0 ? w.launch_bounds : std::max(1, static_cast<int>(2048 / w.threads));
+  const int fit = static_cast<int>(chip.shared_bytes / (w.shared_bytes + 1024));
+  return std::max(1, std::min(fit, w.launch_bounds > 0 ? w.launch_bounds : static_cast<int>(2048 / w.threads)));
 }
 
 struct Time {

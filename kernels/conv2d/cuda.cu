@@ -9,6 +9,7 @@
 // column mod stride): the pixels of a phase are met by the same taps, so that no product with a zero between dy's
 // strides is computed. Backward-weight splits its long sums into shares.
 #include <algorithm>
+#include <bit>
 #include <numeric>
 
 #include "kernels/conv2d/check.h"
@@ -36,6 +37,11 @@ void in_parts(const Conv2dShape& shape, Part&& part) {
   }
 }
 
+/// Bits that hold the first pixel of every window in a row.
+int bits_of_columns(int64_t windows, int64_t stride) {
+  return std::bit_width(static_cast<uint64_t>(std::max<int64_t>(windows - 1, 0) * stride));
+}
+
 template <typename Windows>
 Windows windows_of_input(const float* x, const Conv2dShape& s) {
   Windows v{};
@@ -47,6 +53,7 @@ Windows windows_of_input(const float* x, const Conv2dShape& s) {
   v.stride_h = static_cast<int>(s.stride_h), v.stride_w = static_cast<int>(s.stride_w);
   v.origin_h = -static_cast<int>(s.pad_h), v.origin_w = -static_cast<int>(s.pad_w);
   v.step_h = static_cast<int>(s.dilation_h), v.step_w = static_cast<int>(s.dilation_w);
+  v.column_bits = bits_of_columns(s.Q(), s.stride_w);
   v.windows = static_cast<int>(s.N * s.P() * s.Q()), v.taps = static_cast<int>(s.taps());
   return v;
 }
@@ -88,6 +95,7 @@ void backward_data_phase(const float* dy, const float* w, float* dx, const Conv2
   a.stride_h = a.stride_w = 1;
   a.origin_h = h.origin, a.origin_w = v.origin;
   a.step_h = -h.output_step, a.step_w = -v.output_step;
+  a.column_bits = bits_of_columns(v.count, 1);
   a.windows = static_cast<int>(s.N * h.count * v.count), a.taps = depth;
   FilterColumns b{};
   b.data = w;
@@ -104,9 +112,9 @@ void backward_data_phase(const float* dy, const float* w, float* dx, const Conv2
   out.group = channels;
   const int groups = static_cast<int>(s.groups);
   if (tile::in_quads(dy, kernels) && tile::in_quads(w, channels)) {
-    tile::multiply<4, 4, tile::FmaShapes, tile::MmaShapes>(a, b, out, depth, groups, context);
+    tile::multiply<4, 4, tile::Tiles>(a, b, out, depth, groups, context);
   } else {
-    tile::multiply<1, 1, tile::FmaOddShapes, tile::MmaOddShapes>(a, b, out, depth, groups, context);
+    tile::multiply<1, 1, tile::Tiles>(a, b, out, depth, groups, context);
   }
 }
 
@@ -124,12 +132,13 @@ void conv2d_forward(const float* x, const float* w, const float* b, float* y, co
     out.image_pitch = static_cast<int>(s.K);
     out.group = kernels;
     out.bias = b;
+    out.bias_quads = tile::in_quads(b, out.columns);
     out.activation = activation;
     const int groups = static_cast<int>(s.groups);
     if (tile::in_quads(x, s.group_channels()) && tile::in_quads(w, s.group_channels())) {
-      tile::multiply<4, 4, tile::FmaShapes, tile::MmaShapes>(a, filters, out, s.taps(), groups, context);
+      tile::multiply<4, 4, tile::Tiles>(a, filters, out, s.taps(), groups, context);
     } else {
-      tile::multiply<1, 1, tile::FmaOddShapes, tile::MmaOddShapes>(a, filters, out, s.taps(), groups, context);
+      tile::multiply<1, 1, tile::Tiles>(a, filters, out, s.taps(), groups, context);
     }
   });
 }
@@ -162,11 +171,11 @@ void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* d
     const int groups = static_cast<int>(s.groups);
     const bool dy_quads = tile::in_quads(dy, kernels), x_quads = tile::in_quads(x, s.group_channels());
     if (dy_quads && x_quads) {
-      tile::multiply<4, 4, tile::FmaShapes, tile::MmaShapes>(a, b, out, pixels, groups, context);
+      tile::multiply<4, 4, tile::GradientTiles>(a, b, out, pixels, groups, context);
     } else if (dy_quads) {
-      tile::multiply<4, 1, tile::FmaOddShapes, tile::MmaOddShapes>(a, b, out, pixels, groups, context);
+      tile::multiply<4, 1, tile::GradientTiles>(a, b, out, pixels, groups, context);
     } else {
-      tile::multiply<1, 1, tile::FmaOddShapes, tile::MmaOddShapes>(a, b, out, pixels, groups, context);
+      tile::multiply<1, 1, tile::GradientTiles>(a, b, out, pixels, groups, context);
     }
     if (db) tile::sum_columns(part_dy, db, pixels, s.K, accumulate_part, *context.workspace, *context.stream);
   };

@@ -1,13 +1,12 @@
 #pragma once
 
+#include <climits>
+
 #include "kernels/gemm/fast_division.h"
 #include "kernels/gemm/tile_copy.h"
 
 // The operands of conv2d's products that are not matrices: pixels under a filter's taps, read where they lie.
 namespace striate::conv2d {
-
-/// Rows or columns that lie outside of every image: no tap leads back from there.
-constexpr int kNowhere = -(1 << 30);
 
 /// NHWC images, a window at every pixel of a grid [n, rows, columns]: tap (r, s) of the window at (n, i, j) is pixel
 /// (i·stride_h + origin_h + r·step_h, j·stride_w + origin_w + s·step_w) of image n. Forward: origin −pad, step the
@@ -19,29 +18,40 @@ struct Windows {
   tile::FastDivision grid_columns, grid_rows;
   tile::FastDivision channels, taps_w;  ///< of a group; of a row of taps
   int stride_h, stride_w, origin_h, origin_w, step_h, step_w;
+  int column_bits;    ///< that hold every j·stride_w
   int windows, taps;  ///< in all; products in a window: rows of taps × taps_w × channels
 
+  /// A tap against the pixel (i·stride_h, j·stride_w) of its window.
   struct Tap {
     int offset, dh, dw;
   };
 
-  /// (offset of its corner, row, column, 0) of a window.
-  __device__ __forceinline__ int4 corner(int window) const {
+  int64_t floats() const {
+    const int64_t grid = int64_t{grid_rows.divisor} * grid_columns.divisor;
+    return windows / grid * H * W * channels.divisor;
+  }
+  /// The window's offset, and its row and column in one word: it is read from shared memory with every copy. A padded
+  /// image has fewer than 2^30 pixels (images_per_launch()), so that rows and columns, each rounded up to whole bits,
+  /// leave the sign to windows that are not there: their rows are so far up that no tap leads back.
+  __device__ __forceinline__ int2 place(int window) const {
+    if (window >= windows) return make_int2(0, INT_MIN);
     int i, j;
     const int n = grid_rows.divide(grid_columns.divide(window, j), i);
-    const int h = i * stride_h + origin_h, w = j * stride_w + origin_w;
-    return make_int4(((n * H + h) * W + w) * pixel_pitch, h, w, 0);
+    const int h = i * stride_h, w = j * stride_w;
+    return make_int2(((n * H + h) * W + w) * pixel_pitch, h << column_bits | w);
   }
   __device__ __forceinline__ Tap tap(int t) const {
+    if (t >= taps) return {0, -(1 << 30), 0};
     int channel, s;
     const int r = taps_w.divide(channels.divide(t, channel), s);
-    const int dh = r * step_h, dw = s * step_w;
+    const int dh = r * step_h + origin_h, dw = s * step_w + origin_w;
     return {(dh * W + dw) * pixel_pitch + channel, dh, dw};
   }
-  __device__ __forceinline__ tile::Source source(const int4& corner, const Tap& tap) const {
-    const bool valid = static_cast<unsigned>(corner.y + tap.dh) < static_cast<unsigned>(H) &&
-                       static_cast<unsigned>(corner.z + tap.dw) < static_cast<unsigned>(W);
-    return {valid ? data + (corner.x + tap.offset) : data, valid};
+  __device__ __forceinline__ tile::Source source(const int2& place, const Tap& tap) const {
+    const int h = place.y >> column_bits, w = place.y & ((1 << column_bits) - 1);
+    const bool valid = static_cast<unsigned>(h) + static_cast<unsigned>(tap.dh) < static_cast<unsigned>(H) &&
+                       static_cast<unsigned>(w + tap.dw) < static_cast<unsigned>(W);
+    return {valid ? data + (place.x + tap.offset) : data, valid};
   }
 };
 
@@ -51,12 +61,9 @@ struct WindowRows : Windows {
   using Depth = Tap;
 
   __device__ __forceinline__ void enter_group(int g) { data += g * group; }
-  __device__ __forceinline__ int4 place(int window) const {
-    return window < windows ? corner(window) : make_int4(0, kNowhere, kNowhere, 0);
-  }
-  __device__ __forceinline__ Depth along(int k) const { return k < taps ? tap(k) : Tap{0, kNowhere, kNowhere}; }
-  __device__ __forceinline__ tile::Source source(int row, int, const int4* places, const Depth& along) const {
-    return Windows::source(gpu::load_16<int4>(places + row), along);
+  __device__ __forceinline__ Depth along(int k) const { return tap(k); }
+  __device__ __forceinline__ tile::Source source(int row, int, const int2* places, const Depth& along) const {
+    return Windows::source(gpu::load_8<int2>(places + row), along);
   }
 };
 
@@ -66,10 +73,9 @@ struct WindowColumns : Windows {
   using Column = Tap;
 
   __device__ __forceinline__ void enter_group(int g) { data += g * group; }
-  __device__ __forceinline__ Column column(int t) const { return t < taps ? tap(t) : Tap{0, kNowhere, kNowhere}; }
+  __device__ __forceinline__ Column column(int t) const { return tap(t); }
   __device__ __forceinline__ tile::Source source(const Column& column, int window) const {
-    const int4 place = window < windows ? corner(window) : make_int4(0, kNowhere, kNowhere, 0);
-    return Windows::source(place, column);
+    return Windows::source(place(window), column);
   }
 };
 
@@ -87,6 +93,7 @@ struct FilterColumns {
     int channel;
     bool valid;
   };
+  int64_t floats() const { return int64_t{depth} * channels; }
   __device__ __forceinline__ void enter_group(int g) { data += g * group; }
   __device__ __forceinline__ Column column(int c) const { return {c, c < channels}; }
   __device__ __forceinline__ tile::Source source(const Column& column, int k) const {

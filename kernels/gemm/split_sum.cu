@@ -31,9 +31,10 @@ __global__ void __launch_bounds__(kThreads)
         const float4 v = gpu::load_16(from + share * share_pitch);
         sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
       }
+      const float4 bias = out.bias_of_quad(n);
       out.store_quad(row, n,
-                     make_float4(out.finish(sum.x, out.bias_of(n)), out.finish(sum.y, out.bias_of(n + 1)),
-                                 out.finish(sum.z, out.bias_of(n + 2)), out.finish(sum.w, out.bias_of(n + 3))));
+                     make_float4(out.finish(sum.x, bias.x), out.finish(sum.y, bias.y), out.finish(sum.z, bias.z),
+                                 out.finish(sum.w, bias.w)));
     } else {
       float sum = *from;
       for (int share = 1; share < shares; ++share) sum += from[share * share_pitch];

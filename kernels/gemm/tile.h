@@ -41,7 +41,13 @@ struct Copiers {
   using OfA = Copier<A, Shape::kM, Shape::kK, kWidthA, Shape::kThreads, A::kDepthContiguous>;
   using OfB = Copier<B, Shape::kN, Shape::kK, kWidthB, Shape::kThreads, B::kDepthContiguous>;
   static constexpr int kStageFloats = OfA::Tile::kFloats + OfB::Tile::kFloats;
-  static constexpr int kSharedBytes = Shape::kStages * kStageFloats * 4 + (OfA::kPlaces + OfB::kPlaces) * 16;
+  static constexpr int kSharedBytes = Shape::kStages * kStageFloats * 4 + (OfA::kPlaces + OfB::kPlaces) * 8;
+  /// Passes through shared memory to write both pieces and to read the places of their rows (8 bytes a copy), for each
+  /// unit of their depth.
+  static constexpr double kWavefronts =
+      (Shape::kM + Shape::kN + 2.0 * OfA::kPlaces / kWidthA + 2.0 * OfB::kPlaces / kWidthB) / 32.0;
+  // On the chip that the tiles are made for (164 KiB a multiprocessor, 1 of each block's the system's).
+  static_assert(Shape::kBlocks * (kSharedBytes + 1024) <= 164 * 1024, "fewer blocks fit than the shape promises");
 };
 
 template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
@@ -53,7 +59,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   constexpr int kAhead = Shape::kStages - 1;
 
   float* const stages = gpu::dynamic_shared<float>();
-  int4* const places = reinterpret_cast<int4*>(stages + Shape::kStages * Both::kStageFloats);
+  int2* const places = reinterpret_cast<int2*>(stages + Shape::kStages * Both::kStageFloats);
   const int tile = static_cast<int>(blockIdx.x);
   const int first_row = tile / division.column_tiles * Shape::kM;
   const int first_column = tile % division.column_tiles * Shape::kN;

@@ -11,13 +11,27 @@ namespace striate::tile {
 /// What of a tile its speed depends on.
 struct TileShape {
   int m, n, k;
-  int blocks_per_multiprocessor;
+  int blocks_per_multiprocessor;  ///< that its registers allow
   size_t shared_bytes;
+  double wavefronts;  ///< passes through shared memory for each unit of its depth
 };
 
-/// A product c [m, n] with sums of k products, `groups` times.
+/// What one multiprocessor can do in a clock: multiply–adds by precision, passes through its shared memory, bytes from
+/// the L2 and from memory when all ask for them.
+struct Rates {
+  double fp32, tf32, bf16, wavefronts, cache_bytes, memory_bytes;
+};
+
+/// NVIDIA A100 Tensor Core GPU Architecture, tables 1 and 4: 19.5, 156 and 312 TFLOP/s, 5120 bytes a clock and 1555
+/// GB/s over 108 multiprocessors at 1.41 GHz. Only the ratios matter for a choice, and those are much the same on later
+/// chips.
+inline constexpr Rates kA100Rates{64, 512, 1024, 1, 5120.0 / 108, 1555e9 / 1.41e9 / 108};
+
+/// A product c [m, n] with sums of k products, `groups` times. Its operands are `floats` values of memory, which are
+/// fewer than the sums' where windows overlap.
 struct ProductSize {
   int64_t m, n, k, groups;
+  int64_t floats = (m + n) * k * groups;
 };
 
 /// Tile number `tile`, the depth in `shares` parts.

@@ -9,6 +9,7 @@
 // a tile. kWidth floats go at once: 4 where every run is a multiple of 16 bytes and begins at one, else 1.
 //
 // An operand is a struct of launch parameters:
+//   floats()                              of memory, for a group: what the choice of a tile asks
 //   enter_group(g)                        moves it to group g
 //   kDepthContiguous, kHasPlaces
 //   contiguous along the depth:  Depth along(k); Source source(row_in_tile, first_row, places, Depth)
@@ -43,11 +44,11 @@ class Copier<Operand, kRows, kDepth, kWidth, kThreads, true> {
   using Tile = DepthTile<kRows, kDepth>;
   static constexpr int kPlaces = Operand::kHasPlaces ? kRows : 0;
 
-  __device__ __forceinline__ Copier(const Operand& operand, int first_row, int4* places)
+  __device__ __forceinline__ Copier(const Operand& operand, int first_row, int2* places)
       : operand_(operand), first_row_(first_row), places_(places) {
     if constexpr (Operand::kHasPlaces) {
       for (int row = static_cast<int>(threadIdx.x); row < kRows; row += kThreads) {
-        gpu::store_16(places + row, operand.place(first_row + row));
+        gpu::store_8(places + row, operand.place(first_row + row));
       }
     }
   }
@@ -67,7 +68,7 @@ class Copier<Operand, kRows, kDepth, kWidth, kThreads, true> {
  private:
   const Operand& operand_;
   const int first_row_;
-  const int4* const places_;
+  const int2* const places_;
 };
 
 /// Neighbouring threads copy neighbouring rows.
@@ -77,7 +78,7 @@ class Copier<Operand, kRows, kDepth, kWidth, kThreads, false> {
   using Tile = RowTile<kRows, kDepth>;
   static constexpr int kPlaces = 0;
 
-  __device__ __forceinline__ Copier(const Operand& operand, int first_row, int4*)
+  __device__ __forceinline__ Copier(const Operand& operand, int first_row, int2*)
       : operand_(operand),
         row_(static_cast<int>(threadIdx.x) % kRuns * kWidth),
         column_(operand.column(first_row + row_)) {}
@@ -109,9 +110,10 @@ struct MatrixRows {
     int offset;
     bool valid;
   };
+  int64_t floats() const { return int64_t{rows} * depth; }
   __device__ __forceinline__ void enter_group(int g) { data += g * group; }
   __device__ __forceinline__ Depth along(int k) const { return {k, k < depth}; }
-  __device__ __forceinline__ Source source(int row, int first_row, const int4*, const Depth& along) const {
+  __device__ __forceinline__ Source source(int row, int first_row, const int2*, const Depth& along) const {
     const bool valid = along.valid && first_row + row < rows;
     return {valid ? data + ((first_row + row) * pitch + along.offset) : data, valid};
   }
@@ -128,6 +130,7 @@ struct MatrixColumns {
     int offset;
     bool valid;
   };
+  int64_t floats() const { return int64_t{rows} * depth; }
   __device__ __forceinline__ void enter_group(int g) { data += g * group; }
   __device__ __forceinline__ Column column(int n) const { return {n, n < rows}; }
   __device__ __forceinline__ Source source(const Column& column, int k) const {

@@ -14,6 +14,10 @@ namespace striate::tile {
 template <typename Shape, typename TileA, typename TileB>
 class FusedMultiplyAdd {
  public:
+  /// Passes through shared memory to read both pieces, for each unit of their depth: a row or column of all lanes at
+  /// two depths in each.
+  static constexpr double kWavefronts = Shape::kWarpsM * Shape::kWarpsN * (Shape::kWarpM / 4 + Shape::kWarpN / 8) / 2.0;
+
   __device__ __forceinline__ void multiply(const float* a, const float* b) {
     // Unrolled, the next rounds' loads would be moved up here and take more registers than there are.
     STRIATE_UNROLL_BY(1)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/gemm/split_sum.h"
@@ -17,14 +18,29 @@ template <typename... Shapes>
 struct ShapeList {};
 
 // Registers bound them: a warp's 64 × 64 results are 128 a thread. The depth of a piece is a trade between barriers and
-// shared memory, and at least 64 bytes, so that copies along it are whole sectors.
-using FmaShapes = ShapeList<Shape<128, 128, 16, 4, 2, 3, 2>, Shape<64, 64, 16, 2, 2, 3, 4>>;
-using MmaShapes =
-    ShapeList<Shape<256, 128, 32, 4, 2, 3, 1>, Shape<128, 128, 16, 2, 2, 4, 2>, Shape<64, 64, 32, 2, 2, 3, 3>>;
-// A single one where runs are odd: 4-byte copies bound it more than its shape does. 32 deep, so that a warp's copy is
-// one run of a row: fewer of its sectors are touched in part.
-using FmaOddShapes = ShapeList<Shape<64, 64, 32, 2, 2, 3, 3>>;
-using MmaOddShapes = ShapeList<Shape<64, 64, 32, 2, 2, 3, 3>>;
+// shared memory, and at least 64 bytes where copies run along it, so that they are whole sectors. Tiles of 224 rows
+// leave less of a last wave empty than those of 256 where images are 13 × 13; those of 64 columns (or rows, for the
+// weights' gradients) waste nothing of 64 and 192 channels. A single one where runs are odd: 4-byte copies bound it
+// more than its shape does. 32 deep, so that a warp's copy is one run of a row: fewer of its sectors are touched in
+// part.
+
+/// For products with an operand that is contiguous along the depth.
+struct Tiles {
+  using Fma = ShapeList<Shape<128, 128, 16, 4, 2, 3, 2>, Shape<64, 64, 16, 2, 2, 3, 4>>;
+  using Mma = ShapeList<Shape<224, 128, 32, 2, 4, 3, 1>, Shape<128, 128, 16, 2, 2, 4, 2>,
+                        Shape<128, 64, 16, 2, 1, 3, 4>, Shape<64, 64, 32, 2, 2, 3, 3>>;
+  using OddFma = ShapeList<Shape<64, 64, 32, 2, 2, 3, 3>>;
+  using OddMma = OddFma;
+};
+
+/// For weights' gradients: both operands are contiguous along the result's rows and columns.
+struct GradientTiles {
+  using Fma = Tiles::Fma;
+  using Mma = ShapeList<Shape<256, 128, 32, 4, 2, 3, 1>, Shape<128, 128, 16, 2, 2, 4, 2>,
+                        Shape<64, 128, 16, 1, 2, 3, 4>, Shape<64, 64, 16, 2, 2, 4, 4>>;
+  using OddFma = ShapeList<Shape<64, 64, 16, 2, 2, 3, 4>>;
+  using OddMma = ShapeList<Shape<64, 64, 16, 2, 2, 4, 4>>;
+};
 
 template <Precision kPrecision, int kWidthA, int kWidthB, typename Shape, typename A, typename B>
 void launch_shape(const A& a, const B& b, const Output& out, int64_t depth, int groups, int shares, Context& context) {
@@ -55,12 +71,20 @@ void launch_shape(const A& a, const B& b, const Output& out, int64_t depth, int 
   }
 }
 
+template <typename Both, Precision kPrecision, typename Shape>
+constexpr TileShape tile_shape() {
+  using Multiplier = Products<Shape, kPrecision, typename Both::OfA::Tile, typename Both::OfB::Tile>;
+  return {Shape::kM,      Shape::kN,          Shape::kK,
+          Shape::kBlocks, Both::kSharedBytes, Both::kWavefronts + Multiplier::kWavefronts};
+}
+
 template <Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B, typename... Shapes>
 void multiply_with(ShapeList<Shapes...>, const A& a, const B& b, const Output& out, int64_t depth, int groups,
                    Context& context) {
-  constexpr std::array<TileShape, sizeof...(Shapes)> tiles{TileShape{
-      Shapes::kM, Shapes::kN, Shapes::kK, Shapes::kBlocks, Copiers<Shapes, kWidthA, kWidthB, A, B>::kSharedBytes}...};
-  const Choice choice = choose(tiles, {out.rows, out.columns, depth, groups}, kPrecision);
+  constexpr std::array<TileShape, sizeof...(Shapes)> tiles{
+      tile_shape<Copiers<Shapes, kWidthA, kWidthB, A, B>, kPrecision, Shapes>()...};
+  const Choice choice =
+      choose(tiles, {out.rows, out.columns, depth, groups, (a.floats() + b.floats()) * groups}, kPrecision);
   size_t number = 0;
   ((number++ == choice.tile
         ? launch_shape<kPrecision, kWidthA, kWidthB, Shapes>(a, b, out, depth, groups, choice.shares, context)
@@ -68,10 +92,12 @@ void multiply_with(ShapeList<Shapes...>, const A& a, const B& b, const Output& o
    ...);
 }
 
-/// out = a·bᵀ for `groups` products of the given depth in the context's precision. `Fma` and `Mma` are the tiles for
-/// exact float32 and for the tensor cores.
-template <int kWidthA, int kWidthB, typename Fma, typename Mma, typename A, typename B>
+/// out = a·bᵀ for `groups` products of the given depth in the context's precision, with one of `TilesToChoose`.
+template <int kWidthA, int kWidthB, typename TilesToChoose, typename A, typename B>
 void multiply(const A& a, const B& b, const Output& out, int64_t depth, int groups, Context& context) {
+  constexpr bool kOdd = kWidthA == 1 || kWidthB == 1;
+  using Fma = std::conditional_t<kOdd, typename TilesToChoose::OddFma, typename TilesToChoose::Fma>;
+  using Mma = std::conditional_t<kOdd, typename TilesToChoose::OddMma, typename TilesToChoose::Mma>;
   switch (context.precision) {
     case Precision::fp32:
       multiply_with<Precision::fp32, kWidthA, kWidthB>(Fma{}, a, b, out, depth, groups, context);
@@ -86,9 +112,7 @@ void multiply(const A& a, const B& b, const Output& out, int64_t depth, int grou
 }
 
 /// Whether runs of `floats` floats from p on all begin at multiples of 16 bytes.
-inline bool in_quads(const float* p, int64_t floats) {
-  return gpu::in_quads(floats, {p});
-}
+inline bool in_quads(const float* p, int64_t floats) { return gpu::in_quads(floats, {p}); }
 
 /// A plain matrix [rows, columns] as output.
 inline Output matrix_output(float* c, int64_t rows, int64_t columns) {

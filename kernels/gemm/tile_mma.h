@@ -15,6 +15,9 @@ namespace striate::tile {
 template <typename Shape, typename TileA, typename TileB, Precision kPrecision>
 class TensorCore {
  public:
+  /// Passes through shared memory to read both pieces, for each unit of their depth.
+  static constexpr double kWavefronts = (Shape::kM * Shape::kWarpsN + Shape::kN * Shape::kWarpsM) / 32.0;
+
   __device__ __forceinline__ void multiply(const float* a, const float* b) {
     if constexpr (kPrecision == Precision::tf32) {
       // The next fragments are on their way while these are multiplied.

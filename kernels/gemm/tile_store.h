@@ -18,8 +18,9 @@ struct Output {
   int64_t group = 0, share = 0;
   Activation activation = Activation::none;
   bool accumulate = false;
-  bool pairs = false;  ///< every run of 2 columns from an even one on lies at a multiple of 8 bytes
-  bool quads = false;  ///< likewise 4 and 16
+  bool pairs = false;       ///< every run of 2 columns from an even one on lies at a multiple of 8 bytes
+  bool quads = false;       ///< likewise 4 and 16
+  bool bias_quads = false;  ///< likewise of the bias
 
   __device__ __forceinline__ void enter(int g, int s) {
     data += g * group + s * share;
@@ -31,6 +32,11 @@ struct Output {
     return data + (image * image_pitch + i * row_pitch + j * pixel_pitch);
   }
   __device__ __forceinline__ float bias_of(int n) const { return bias && n < columns ? __ldg(bias + n) : 0.0f; }
+  /// Of columns n to n + 3, n a multiple of 4.
+  __device__ __forceinline__ float4 bias_of_quad(int n) const {
+    if (bias && bias_quads && n < columns) return gpu::load_16_constant(bias + n);
+    return make_float4(bias_of(n), bias_of(n + 1), bias_of(n + 2), bias_of(n + 3));
+  }
   __device__ __forceinline__ float finish(float value, float bias_value) const {
     const float v = value + bias_value;
     if (activation == Activation::relu) return v < 0.0f ? 0.0f : v;

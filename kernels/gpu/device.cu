@@ -23,7 +23,11 @@ const DeviceProperties& properties() {
     CUDA_CHECK(cudaGetDevice(&device));
     cudaDeviceProp p;
     CUDA_CHECK(cudaGetDeviceProperties(&p, device));
-    return DeviceProperties{p.name, p.major * 10 + p.minor, p.multiProcessorCount, p.sharedMemPerBlockOptin,
+    return DeviceProperties{p.name,
+                            p.major * 10 + p.minor,
+                            p.multiProcessorCount,
+                            p.sharedMemPerBlockOptin,
+                            p.sharedMemPerMultiprocessor,
                             p.totalGlobalMem};
   }();
   return result;
@@ -40,7 +44,8 @@ bool available() { return true; }
 
 const DeviceProperties& properties() {
   // NVIDIA A100 Tensor Core GPU Architecture, table 4; CUDA C++ Programming Guide, technical specifications of 8.0.
-  static const DeviceProperties result{"host execution of CUDA kernels", 80, 108, 163 * 1024, size_t{40} << 30};
+  static const DeviceProperties result{
+      "host execution of CUDA kernels", 80, 108, 163 * 1024, 164 * 1024, size_t{40} << 30};
   return result;
 }
 

@@ -10,7 +10,8 @@ struct DeviceProperties {
   std::string name;
   int compute_capability = 0;  ///< 80, 90, …
   int multiprocessors = 0;
-  size_t shared_bytes_per_block = 0;  ///< with the opt-in above 48 KiB
+  size_t shared_bytes_per_block = 0;           ///< with the opt-in above 48 KiB
+  size_t shared_bytes_per_multiprocessor = 0;  ///< of which each block on it takes 1 KiB more than it asks for
   size_t memory_bytes = 0;
 };
 

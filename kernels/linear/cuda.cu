@@ -11,18 +11,21 @@ namespace {
 using tile::MatrixColumns;
 using tile::MatrixRows;
 
-// With a shape of 16 rows, for few.
-using Fma = tile::ShapeList<tile::Shape<128, 128, 16, 4, 2, 3, 2>, tile::Shape<64, 64, 16, 2, 2, 3, 4>,
-                            tile::Shape<16, 128, 32, 1, 4, 3, 4>>;
-using Mma = tile::ShapeList<tile::Shape<256, 128, 32, 4, 2, 3, 1>, tile::Shape<128, 128, 16, 2, 2, 4, 2>,
-                            tile::Shape<64, 64, 32, 2, 2, 3, 3>, tile::Shape<16, 128, 32, 1, 4, 3, 3>>;
+/// With a tile of 16 rows, for few.
+struct FewRowTiles : tile::Tiles {
+  using Fma = tile::ShapeList<tile::Shape<128, 128, 16, 4, 2, 3, 2>, tile::Shape<64, 64, 16, 2, 2, 3, 4>,
+                              tile::Shape<16, 128, 32, 1, 4, 3, 2>>;
+  using Mma = tile::ShapeList<tile::Shape<224, 128, 32, 2, 4, 3, 1>, tile::Shape<128, 128, 16, 2, 2, 4, 2>,
+                              tile::Shape<128, 64, 16, 2, 1, 3, 4>, tile::Shape<64, 64, 32, 2, 2, 3, 3>,
+                              tile::Shape<16, 128, 32, 1, 4, 3, 2>>;
+};
 
-template <typename A, typename B, typename Fma, typename Mma>
+template <typename Tiles, typename A, typename B>
 void multiply(const A& a, const B& b, const tile::Output& out, int64_t depth, bool quads, Context& context) {
   if (quads) {
-    tile::multiply<4, 4, Fma, Mma>(a, b, out, depth, 1, context);
+    tile::multiply<4, 4, Tiles>(a, b, out, depth, 1, context);
   } else {
-    tile::multiply<1, 1, tile::FmaOddShapes, tile::MmaOddShapes>(a, b, out, depth, 1, context);
+    tile::multiply<1, 1, Tiles>(a, b, out, depth, 1, context);
   }
 }
 
@@ -42,18 +45,19 @@ void linear_forward(const float* x, const float* w, const float* b, float* y, co
   if (shape.N == 0) return;
   tile::Output out = tile::matrix_output(y, shape.N, shape.K);
   out.bias = b;
+  out.bias_quads = tile::in_quads(b, out.columns);
   out.activation = activation;
-  multiply<MatrixRows, MatrixRows, Fma, Mma>(rows_of(x, shape.N, shape.C), rows_of(w, shape.K, shape.C), out, shape.C,
-                                             tile::in_quads(x, shape.C) && tile::in_quads(w, shape.C), context);
+  multiply<FewRowTiles>(rows_of(x, shape.N, shape.C), rows_of(w, shape.K, shape.C), out, shape.C,
+                        tile::in_quads(x, shape.C) && tile::in_quads(w, shape.C), context);
 }
 
 void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context) {
   shape.check();
   check_32_bit(shape);
   if (shape.N == 0) return;
-  multiply<MatrixRows, MatrixColumns, Fma, Mma>(rows_of(dy, shape.N, shape.K), columns_of(w, shape.K, shape.C),
-                                                tile::matrix_output(dx, shape.N, shape.C), shape.K,
-                                                tile::in_quads(dy, shape.K) && tile::in_quads(w, shape.C), context);
+  multiply<FewRowTiles>(rows_of(dy, shape.N, shape.K), columns_of(w, shape.K, shape.C),
+                        tile::matrix_output(dx, shape.N, shape.C), shape.K,
+                        tile::in_quads(dy, shape.K) && tile::in_quads(w, shape.C), context);
 }
 
 void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
@@ -63,9 +67,8 @@ void linear_backward_weight(const float* x, const float* dy, float* dw, float* d
   // An empty batch goes through the same kernels: sums of nothing are zeros, or what was there.
   tile::Output out = tile::matrix_output(dw, shape.K, shape.C);
   out.accumulate = accumulate == Accumulate::yes;
-  multiply<MatrixColumns, MatrixColumns, tile::FmaShapes, tile::MmaShapes>(
-      columns_of(dy, shape.N, shape.K), columns_of(x, shape.N, shape.C), out, shape.N,
-      tile::in_quads(dy, shape.K) && tile::in_quads(x, shape.C), context);
+  multiply<tile::GradientTiles>(columns_of(dy, shape.N, shape.K), columns_of(x, shape.N, shape.C), out, shape.N,
+                                tile::in_quads(dy, shape.K) && tile::in_quads(x, shape.C), context);
   if (db) tile::sum_columns(dy, db, shape.N, shape.K, out.accumulate, *context.workspace, *context.stream);
 }
 

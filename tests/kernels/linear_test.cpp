@@ -223,7 +223,7 @@ std::vector<TileCase> tile_cases(size_t tiles) {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(cuda, LinearTile, testing::ValuesIn(tile_cases(4)), [](const auto& c) {
+INSTANTIATE_TEST_SUITE_P(cuda, LinearTile, testing::ValuesIn(tile_cases(5)), [](const auto& c) {
   return to_string(c.param.precision) + "_tile_" + std::to_string(c.param.tile) + "_shares_" +
          std::to_string(c.param.shares);
 });

@@ -88,7 +88,7 @@ std::vector<TrafficCase> cases() {
   std::vector<TrafficCase> result;
   for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
     for (const std::string pass : {"_forward", "_backward_data", "_backward_weight"}) {
-      const size_t tiles = precision == Precision::fp32 ? 2 : 3;
+      const size_t tiles = precision == Precision::fp32 ? 2 : 4;
       for (size_t t = 0; t < tiles; ++t) {
         const std::string suffix = pass + "_" + to_string(precision) + "_tile_" + std::to_string(t);
         result.push_back({"conv3" + suffix, 1.01, precision, t, [pass] {
@@ -100,7 +100,7 @@ std::vector<TrafficCase> cases() {
       result.push_back({"resnet_downsample" + suffix, 1.01, precision, 1, [pass] {
                           return conv("resnet" + pass, {2, 14, 14, 64, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1});
                         }});
-      result.push_back({"fc_few_rows" + suffix, 1.01, precision, 3, [pass] {
+      result.push_back({"fc_few_rows" + suffix, 1.01, precision, 4, [pass] {
                           return linear("fc" + pass, {8, 512, 256});
                         }});
       // 33 floats of an RGB row are 5 sectors, wherever they begin; cut in two by a tile's edge they are ideally still

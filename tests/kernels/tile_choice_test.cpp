@@ -9,9 +9,12 @@
 namespace striate::tile {
 namespace {
 
-const std::vector<TileShape> kTiles = {
-    {256, 128, 32, 1, 147456}, {128, 128, 16, 2, 65536}, {64, 64, 32, 3, 49152}, {16, 128, 32, 3, 55296}};
-constexpr size_t kSmall = 2, kFewRows = 3;
+const std::vector<TileShape> kTiles = {{256, 128, 32, 1, 147456, 44.0},
+                                       {128, 128, 16, 2, 65536, 24.0},
+                                       {128, 64, 16, 4, 36864, 14.0},
+                                       {64, 64, 32, 3, 49152, 12.0},
+                                       {16, 128, 32, 3, 55296, 10.5}};
+constexpr size_t kNarrow = 2, kSmall = 3, kFewRows = 4;
 
 class TileChoice : public testing::Test {
  protected:
@@ -23,18 +26,38 @@ class TileChoice : public testing::Test {
 
 TEST_F(TileChoice, TakesLargeTilesForLargeProducts) {
   // AlexNet's third convolution, 128 images.
-  const Choice choice = choose(kTiles, {128 * 169, 384, 1728, 1}, Precision::tf32);
+  const Choice choice = choose(kTiles, {128 * 169, 384, 1728, 1, 128 * 169 * 192}, Precision::tf32);
   EXPECT_LT(choice.tile, kSmall);
   EXPECT_EQ(choice.shares, 1);
+}
+
+TEST_F(TileChoice, WastesNoHalfOfATileOnFewColumns) {
+  // AlexNet's second convolution, 128 images: the gradient of 64 channels, and 192 of them forward.
+  EXPECT_EQ(choose(kTiles, {128 * 729, 64, 4800, 1, 128 * 729 * 192}, Precision::tf32).tile, kNarrow);
+  EXPECT_EQ(choose(kTiles, {128 * 729, 192, 1600, 1, 128 * 729 * 64}, Precision::tf32).tile, kNarrow);
+}
+
+TEST_F(TileChoice, CountsThePassesThroughSharedMemory) {
+  std::vector<TileShape> tiles(2, kTiles[1]);
+  tiles[0].wavefronts = 100.0;
+  EXPECT_EQ(choose(tiles, {128 * 169, 384, 1728, 1, 128 * 169 * 192}, Precision::bf16).tile, 1u);
+}
+
+TEST_F(TileChoice, CountsTheBlocksThatFitIntoSharedMemory) {
+  // The starts of as many blocks as registers allow would be hidden, of those that fit not.
+  std::vector<TileShape> tiles(2, kTiles[kSmall]);
+  tiles[0].blocks_per_multiprocessor = 16;
+  tiles[1].blocks_per_multiprocessor = 4, tiles[1].shared_bytes = 32768;
+  EXPECT_EQ(choose(tiles, {64 * 108 * 4, 64, 640, 1, 1 << 20}, Precision::tf32).tile, 1u);
 }
 
 TEST_F(TileChoice, TakesFewRowsForASmallBatchAndSharesTheDepth) {
   const Choice choice = choose(kTiles, {4, 4096, 9216, 1}, Precision::fp32);
   EXPECT_EQ(choice.tile, kFewRows);
   EXPECT_GT(choice.shares, 1);
-  // Tensor cores do the rows that are not there for nothing; more than one block a multiprocessor must read all the
-  // same.
-  EXPECT_GT(choose(kTiles, {4, 4096, 9216, 1}, Precision::tf32).shares, 1);
+  // Tensor cores do the rows that are not there for nothing; half of the multiprocessors must read all the same.
+  const Choice products = choose(kTiles, {4, 4096, 9216, 1}, Precision::tf32);
+  EXPECT_GE(4096 / kTiles[products.tile].n * products.shares, 54);
 }
 
 TEST_F(TileChoice, SharesTheLongSumsOfWeightGradients) {
@@ -54,11 +77,11 @@ TEST_F(TileChoice, LeavesNoShareEmpty) {
 TEST_F(TileChoice, LeavesOutWhatNeedsMoreSharedMemoryThanABlockHas) {
   std::vector<TileShape> tiles = kTiles;
   tiles[0].shared_bytes = tiles[1].shared_bytes = size_t{1} << 20;
-  EXPECT_GE(choose(tiles, {128 * 169, 384, 1728, 1}, Precision::tf32).tile, kSmall);
+  EXPECT_GE(choose(tiles, {128 * 169, 384, 1728, 1, 128 * 169 * 192}, Precision::tf32).tile, kNarrow);
 }
 
 TEST_F(TileChoice, CanBeForced) {
-  const ProductSize size{128 * 169, 384, 1728, 1};
+  const ProductSize size{128 * 169, 384, 1728, 1, 128 * 169 * 192};
   {
     const ForcedChoice outer(kFewRows, 3);
     EXPECT_EQ(choose(kTiles, size, Precision::tf32).tile, kFewRows);
