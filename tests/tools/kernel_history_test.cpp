@@ -95,8 +95,19 @@ TEST_F(KernelHistoryTest, AFolderThatWasCutOffIsPassedOver) {
 TEST_F(KernelHistoryTest, ResponsesThatDoNotFitTheTableAreNamed) {
   write_responses(0, std::vector<float>(8, 1.0f));
   write_text(folder_ / "kernel_responses_00/tuning.csv", "kernel,responsive,circular_variance\n0,1,0.25\n");
-  EXPECT_TRUE(
-      throws_with<IoError>([&] { read_tuning_history(folder_.path(), 10); }, {"responses.safetensors", "tuning.csv"}));
+  EXPECT_TRUE(throws_with<IoError>([&] { read_tuning_history(folder_.path(), 10); },
+                                   {"responses.safetensors", "tuning.csv", "1 kernels"}));
+}
+
+TEST_F(KernelHistoryTest, AnotherGridThanTheEpochsBeforeIsNamed) {
+  write_responses(0, std::vector<float>(8, 1.0f));
+  std::filesystem::copy(folder_ / "kernel_responses_00", folder_ / "kernel_responses_01");
+  write_safetensors((folder_ / "kernel_responses_01/responses.safetensors").string(),
+                    {{"responses", Tensor::from<float>(std::vector<float>(8, 1.0f), {2, 2, 1, 2, 1})},
+                     {"orientation_deg", Tensor::from<float>({0.0f, 45.0f}, {2})},
+                     {"spatial_frequency_cycles_per_image", Tensor::from<float>({5.5f}, {1})}},
+                    {});
+  EXPECT_TRUE(throws_with<IoError>([&] { read_tuning_history(folder_.path(), 10); }, {"kernel_responses_01"}));
 }
 
 }  // namespace

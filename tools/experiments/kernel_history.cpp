@@ -1,5 +1,7 @@
 #include "tools/experiments/kernel_history.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -54,35 +56,71 @@ std::vector<double> values_of(const Tensor& tensor) {
   return {values, values + tensor.size()};
 }
 
+/// What does not fit is the file's fault.
+template <typename Fn>
+void naming(const fs::path& path, Fn&& fn) {
+  try {
+    fn();
+  } catch (const ShapeError& error) {
+    throw IoError(fmt::format("{}: {}", path.string(), error.what()));
+  }
+}
+
 }  // namespace
 
 int64_t TuningHistory::kernels() const {
   return epochs.empty() ? 0 : static_cast<int64_t>(peaks.size() / epochs.size());
 }
 
+void KernelHistory::add(int64_t epoch, const Tensor& weights) {
+  const std::vector<Image> images = filter_images(weights, FilterScale::kernel);
+  const Image& first = images.front();
+  const auto found = static_cast<int64_t>(images.size());
+  if (epochs.empty()) {
+    description = describe_filters(weights, FilterScale::kernel);
+    count = found;
+    height = first.height;
+    width = first.width;
+    channels = first.channels;
+  }
+  require<ShapeError>(count == found && height == first.height && width == first.width && channels == first.channels,
+                      "{} kernels of {}x{} do not fit the {} of {}x{} of the epochs before", found, first.height,
+                      first.width, count, height, width);
+  epochs.push_back(epoch);
+  for (const Image& image : images) pixels.insert(pixels.end(), image.pixels.begin(), image.pixels.end());
+}
+
+void TuningHistory::add(int64_t epoch, const std::vector<std::vector<std::optional<double>>>& rows,
+                        std::span<const float> responses) {
+  const size_t grid = orientations.size() * frequencies.size();
+  const size_t repeats = rows.empty() || grid == 0 ? 0 : responses.size() / (rows.size() * grid);
+  require<ShapeError>(repeats > 0 && responses.size() == rows.size() * grid * repeats &&
+                          (epochs.empty() || kernels() == static_cast<int64_t>(rows.size())),
+                      "{} responses of {} kernels do not fit a grid of {}x{} gratings, or not the epochs before",
+                      responses.size(), rows.size(), orientations.size(), frequencies.size());
+  const float* response = responses.data();
+  for (const auto& row : rows) {
+    require<ShapeError>(row.size() == columns.size(), "a row of {} measures, expected {}", row.size(), columns.size());
+    table.insert(table.end(), row.begin(), row.end());
+    std::vector<float> curve(grid);
+    for (float& mean : curve) {
+      for (size_t r = 0; r < repeats; ++r) mean += std::max(0.0f, *response++) / static_cast<float>(repeats);
+    }
+    const float peak = *std::max_element(curve.begin(), curve.end());
+    peaks.push_back(peak);
+    for (const float value : curve) {
+      curves.push_back(peak > 0.0f ? static_cast<uint8_t>(std::lround(255.0f * value / peak)) : 0);
+    }
+  }
+  epochs.push_back(epoch);
+}
+
 std::optional<KernelHistory> read_kernel_history(const fs::path& run, size_t most_epochs) {
   KernelHistory history;
   for (const auto& [epoch, path] : by_epoch(run, "conv1_kernels_epoch_", ".safetensors", most_epochs)) {
     const Safetensors file = read_safetensors(path.string());
-    const Tensor& kernels = tensor_of(file, path, "kernels", 4);
-    const std::vector<Image> images = filter_images(kernels, FilterScale::kernel);
-    const Image& first = images.front();
-    if (history.epochs.empty()) {
-      history.layer = file.text("layer");
-      history.description = describe_filters(kernels, FilterScale::kernel);
-      history.count = static_cast<int64_t>(images.size());
-      history.height = first.height;
-      history.width = first.width;
-      history.channels = first.channels;
-    }
-    require<IoError>(history.count == static_cast<int64_t>(images.size()) && history.height == first.height &&
-                         history.width == first.width && history.channels == first.channels,
-                     "{}: its {} kernels of {}x{} do not fit the {} of {}x{} of the epochs before", path.string(),
-                     images.size(), first.height, first.width, history.count, history.height, history.width);
-    history.epochs.push_back(epoch);
-    for (const Image& image : images) {
-      history.pixels.insert(history.pixels.end(), image.pixels.begin(), image.pixels.end());
-    }
+    naming(path, [&] { history.add(epoch, tensor_of(file, path, "kernels", 4)); });
+    history.layer = file.text("layer");
   }
   if (history.epochs.empty()) return std::nullopt;
   return history;
@@ -95,37 +133,26 @@ std::optional<TuningHistory> read_tuning_history(const fs::path& run, size_t mos
     // A run that was cut off within an epoch leaves a folder without them.
     if (!fs::exists(path) || !fs::exists(csv)) continue;
     const Safetensors file = read_safetensors(path.string());
-    const Tensor& responses =
-        tensor_of(file, path, "responses", 5);  // [kernels, orientations, frequencies, phases, colours]
     const MetricsTable table = MetricsTable::read(csv);
-    const auto kernels = static_cast<int64_t>(table.rows.size());
+    const std::vector<double> orientations = values_of(tensor_of(file, path, "orientation_deg", 1));
+    const std::vector<double> frequencies = values_of(tensor_of(file, path, "spatial_frequency_cycles_per_image", 1));
     if (history.epochs.empty()) {
-      history.orientations = values_of(tensor_of(file, path, "orientation_deg", 1));
-      history.frequencies = values_of(tensor_of(file, path, "spatial_frequency_cycles_per_image", 1));
+      history.orientations = orientations;
+      history.frequencies = frequencies;
       history.columns = table.columns;
     }
-    const auto grid = static_cast<int64_t>(history.orientations.size() * history.frequencies.size());
-    const Shape& shape = responses.shape();
-    require<IoError>(shape[0] == kernels && shape[1] * shape[2] == grid && table.columns == history.columns &&
-                         (history.epochs.empty() || history.kernels() == kernels),
-                     "{}: its responses do not fit {}, or not the epochs before", path.string(), csv.string());
-    for (const auto& row : table.rows) history.table.insert(history.table.end(), row.begin(), row.end());
-    const float* response = responses.data<float>();
-    const int64_t repeats = shape[3] * shape[4];
-    for (int64_t k = 0; k < kernels; ++k) {
-      std::vector<float> curve;
-      for (int64_t i = 0; i < grid; ++i) {
-        float sum = 0.0f;
-        for (int64_t r = 0; r < repeats; ++r) sum += std::max(0.0f, *response++);
-        curve.push_back(sum / static_cast<float>(repeats));
-      }
-      const float peak = *std::max_element(curve.begin(), curve.end());
-      history.peaks.push_back(peak);
-      for (const float value : curve) {
-        history.curves.push_back(peak > 0.0f ? static_cast<uint8_t>(std::lround(255.0f * value / peak)) : 0);
-      }
-    }
-    history.epochs.push_back(epoch);
+    require<IoError>(
+        orientations == history.orientations && frequencies == history.frequencies && table.columns == history.columns,
+        "{}: its gratings or the columns of tuning.csv are not those of the epochs before", path.string());
+    const Tensor& responses = tensor_of(file, path, "responses", 5);
+    const Shape& shape = responses.shape();  // [kernels, orientations, frequencies, phases, colours]
+    const auto sizes = {std::ssize(table.rows), std::ssize(orientations), std::ssize(frequencies)};
+    require<IoError>(std::equal(sizes.begin(), sizes.end(), shape.begin()),
+                     "{}: responses {} do not fit {} kernels in {}, {} orientations and {} frequencies", path.string(),
+                     to_string(shape), table.rows.size(), csv.string(), orientations.size(), frequencies.size());
+    naming(path, [&] {
+      history.add(epoch, table.rows, {responses.data<float>(), static_cast<size_t>(responses.size())});
+    });
   }
   if (history.epochs.empty()) return std::nullopt;
   return history;

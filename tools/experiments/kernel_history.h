@@ -4,8 +4,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
+
+#include "engine/tensor.h"
 
 namespace striate {
 
@@ -17,6 +20,10 @@ struct KernelHistory {
   int64_t channels = 0;         ///< of the pictures: 1 or 3
   std::vector<int64_t> epochs;  ///< ascending
   std::vector<uint8_t> pixels;  ///< [epochs, count, height, width, channels], each kernel scaled to its own range
+
+  /// One more epoch of a layer's weights [K,R,S,C]. Throws ShapeError where they are no kernels, or not of the size of
+  /// those before.
+  void add(int64_t epoch, const Tensor& weights);
 };
 
 /// What tune measured of those kernels, over the epochs.
@@ -27,8 +34,14 @@ struct TuningHistory {
   std::vector<std::string> columns;          ///< of tuning.csv
   std::vector<std::optional<double>> table;  ///< [epochs, kernels, columns]
   std::vector<float> peaks;                  ///< [epochs, kernels]: the largest response, 0 for a silent kernel
-  std::vector<uint8_t> curves;               ///< [epochs, kernels, orientations, frequencies]: 255 is the peak
+  std::vector<uint8_t> curves;  ///< [epochs, kernels, orientations, frequencies]: mean over phases and colours
+                                ///< of the rectified response, 255 being the peak
   int64_t kernels() const;
+
+  /// One more epoch. `responses` [kernels, orientations, frequencies, repeats] are not rectified, `rows` are those of
+  /// tuning.csv. Throws ShapeError unless sizes agree with each other and with the epochs before.
+  void add(int64_t epoch, const std::vector<std::vector<std::optional<double>>>& rows,
+           std::span<const float> responses);
 };
 
 /// Every epoch's conv1_kernels_epoch_E.safetensors of a run's folder; of more than `most_epochs` an even choice with
@@ -36,8 +49,7 @@ struct TuningHistory {
 /// not fit the others.
 std::optional<KernelHistory> read_kernel_history(const std::filesystem::path& run, size_t most_epochs);
 
-/// Likewise kernel_responses_EE/{tuning.csv,responses.safetensors}. A response is the mean over phases and colours of
-/// the rectified one.
+/// Likewise kernel_responses_EE/{tuning.csv,responses.safetensors}.
 std::optional<TuningHistory> read_tuning_history(const std::filesystem::path& run, size_t most_epochs);
 
 }  // namespace striate

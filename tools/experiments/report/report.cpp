@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "tools/experiments/macaque_v1.h"
 #include "tools/experiments/png.h"
 #include "tools/experiments/report/assets.h"
+#include "tools/experiments/tuning_table.h"
 
 namespace striate {
 namespace {
@@ -89,9 +89,7 @@ ordered_json to_json(const Report& report) {
   if (report.kernels) json["kernels"] = to_json(*report.kernels, report.tuning.has_value());
   if (report.tuning) {
     json["tuning"] = to_json(*report.tuning);
-    json["macaque"] = {{"quartiles", macaque_v1::kCircularVarianceQuartiles},
-                       {"cells", macaque_v1::kCells},
-                       {"source", macaque_v1::kSource}};
+    json["macaque"] = {{"quartiles", {kMacaqueLowerQuartile, kMacaqueMedian, kMacaqueUpperQuartile}}};
   }
   if (!report.confusion.empty()) json["confusion"] = to_json(report.confusion, report);
   if (report.samples) {

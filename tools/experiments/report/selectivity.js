@@ -57,5 +57,5 @@ function drawHistogram(width, {section, tuning, macaque, caption, drawing, note}
   caption.textContent = `Circular variance of ${known.length} kernels, epoch ${tuning.epochs[e]}`;
   drawing.setAttribute('aria-label', `${caption.textContent}, in ${kBins} bins: ${counts.join(', ')}`);
   note.textContent = `Median ${number(median(known))}; macaque V1 ${number(middle)} (quartiles ${number(q1)} to ${number(q3)}, ` +
-      `n = ${macaque.cells}, ${macaque.source})${silent ? `; ${silent} not responsive, left out` : ''}.`;
+      `n = 308, Ringach et al. 2002)${silent ? `; ${silent} not responsive, left out` : ''}.`;
 }
