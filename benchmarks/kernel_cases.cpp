@@ -22,7 +22,7 @@ using Floats = DeviceValues<float>;
 using Cases = std::vector<KernelCase>;
 
 KernelCase memory_bound(std::string name, std::function<void(Context&)> run, double reads = 1.3) {
-  return {std::move(name), std::move(run), 0, 0, reads, 0, 0, true};
+  return {std::move(name), std::move(run), 0, reads, 0, 0, true};
 }
 
 void add_maps(Cases& cases, int64_t n) {
@@ -202,7 +202,6 @@ KernelCase max_pool(const std::string& name, const Pool2dShape& s, Pass pass) {
               cuda::max_pool2d_forward(x.fill(1), y, index, s, context);
             },
             0,
-            0,
             windows_of_a_pixel(s),
             x_bytes,
             y_bytes};
@@ -213,7 +212,6 @@ KernelCase max_pool(const std::string& name, const Pool2dShape& s, Pass pass) {
             DeviceValues<uint8_t> index(s.y_size());
             cuda::max_pool2d_backward(dy.fill(1), index.fill(2), dx, s, context);
           },
-          0,
           0,
           static_cast<double>(s.R * s.S),
           y_bytes,

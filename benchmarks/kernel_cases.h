@@ -16,7 +16,6 @@ struct KernelCase {
   std::function<void(Context&)> run;
   /// 0: bound by memory. Else the multiply–adds of a product, without those on padding.
   int64_t macs = 0;
-  int64_t depth = 0;  ///< of a product: multiply–adds in one sum
   /// Memory-bound ops: how often a launch asks for a byte that it reads, on average and at most: windows overlap, and
   /// channels' parameters are read by every block.
   double reads = 1.3;

@@ -28,7 +28,6 @@ KernelCase convolution(const std::string& name, const Conv2dShape& s, Pass pass)
                 cuda::conv2d_forward(x, w, b, y, s, Activation::relu, context);
               },
               s.macs(),
-              s.taps(),
               kReads,
               bytes(s.x_size() + s.w_size() + s.K),
               bytes(s.y_size()),
@@ -40,7 +39,6 @@ KernelCase convolution(const std::string& name, const Conv2dShape& s, Pass pass)
                 cuda::conv2d_backward_data(dy, w, dx, s, context);
               },
               s.macs(),
-              s.R * s.S * s.group_kernels(),
               kReads,
               bytes(s.y_size() + s.w_size()),
               bytes(s.x_size()),
@@ -54,7 +52,6 @@ KernelCase convolution(const std::string& name, const Conv2dShape& s, Pass pass)
             cuda::conv2d_backward_weight(x, dy, dw, db, s, Accumulate::no, context);
           },
           s.macs(),
-          s.N * s.P() * s.Q(),
           kReads,
           bytes(s.x_size() + s.y_size()),
           bytes(s.w_size() + s.K),
@@ -70,7 +67,6 @@ KernelCase linear(const std::string& name, const LinearShape& s, Pass pass) {
                 cuda::linear_forward(x, w, b, y, s, Activation::relu, context);
               },
               s.macs(),
-              s.C,
               kReads,
               bytes(s.N * s.C + s.K * s.C + s.K),
               bytes(s.N * s.K)};
@@ -81,7 +77,6 @@ KernelCase linear(const std::string& name, const LinearShape& s, Pass pass) {
                 cuda::linear_backward_data(dy, w, dx, s, context);
               },
               s.macs(),
-              s.K,
               kReads,
               bytes(s.N * s.K + s.K * s.C),
               bytes(s.N * s.C)};
@@ -94,7 +89,6 @@ KernelCase linear(const std::string& name, const LinearShape& s, Pass pass) {
             cuda::linear_backward_weight(x, dy, dw, db, s, Accumulate::no, context);
           },
           s.macs(),
-          s.N,
           kReads,
           bytes(s.N * s.C + s.N * s.K),
           bytes(s.K * s.C + s.K)};

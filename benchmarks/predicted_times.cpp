@@ -51,14 +51,6 @@ struct Layer {
   std::vector<Work> work;
 };
 
-/// Products and sums of a launch on the fused multiply–add path, which counts none itself: all of its tiles, with
-/// padding.
-double fma_flops(const LaunchRecord& launch, const LaunchTile& tile, int64_t depth) {
-  const double tiles = static_cast<double>(launch.grid.x) * launch.grid.z;
-  const auto steps = static_cast<double>((depth + tile.k - 1) / tile.k);
-  return 2.0 * tiles * tile.m * tile.n * steps * tile.k;
-}
-
 Work work_of(const std::string& kernel, const KernelCase& c, Precision precision) {
   const KernelCounters k = gpu::host::checked::counters(kernel);
   const double all = static_cast<double>(k.grid_blocks) / static_cast<double>(k.blocks);
@@ -82,7 +74,6 @@ Work work_of(const std::string& kernel, const KernelCase& c, Precision precision
       product = true;
       w.tile = tile->to_string();
       w.launch_bounds = tile->blocks;
-      if (precision == Precision::fp32) w.flops += fma_flops(launch, *tile, c.depth);
     }
   }
   if (product) {

@@ -2,6 +2,7 @@
 
 #include "kernels/gemm/tile_shape.h"
 #include "kernels/gemm/tile_store.h"
+#include "kernels/gpu/flops.h"
 #include "kernels/gpu/vector.h"
 
 namespace striate::tile {
@@ -19,6 +20,7 @@ class FusedMultiplyAdd {
   static constexpr double kWavefronts = Shape::kWarpsM * Shape::kWarpsN * (Shape::kWarpM / 4 + Shape::kWarpN / 8) / 2.0;
 
   __device__ __forceinline__ void multiply(const float* a, const float* b) {
+    gpu::count_flops(uint64_t{2} * kRows * kColumns * Shape::kK);
     // Unrolled, the next rounds' loads would be moved up here and take more registers than there are.
     STRIATE_UNROLL_BY(1)
     for (int k = 0; k < Shape::kK; k += 2) {

@@ -28,6 +28,7 @@ struct Operands {
 
 struct Product {
   std::string name;
+  int64_t macs;
   std::function<void(Context&)> run;
 };
 
@@ -37,17 +38,17 @@ Product conv(const std::string& name, const Conv2dShape& s) {
                                           uniform<float>(s.K, 3), uniform<float>(s.y_size(), 4)});
   const auto result = std::make_shared<Values<float>>(std::max({s.x_size(), s.w_size(), s.y_size()}));
   if (name.ends_with("_forward")) {
-    return {name, [=](Context& context) {
+    return {name, s.macs(), [=](Context& context) {
               cuda::conv2d_forward(operands->x.data(), operands->w.data(), operands->b.data(), result->data(), s,
                                    Activation::relu, context);
             }};
   }
   if (name.ends_with("_backward_data")) {
-    return {name, [=](Context& context) {
+    return {name, s.macs(), [=](Context& context) {
               cuda::conv2d_backward_data(operands->dy.data(), operands->w.data(), result->data(), s, context);
             }};
   }
-  return {name, [=](Context& context) {
+  return {name, s.macs(), [=](Context& context) {
             cuda::conv2d_backward_weight(operands->x.data(), operands->dy.data(), result->data(), operands->b.data(), s,
                                          Accumulate::no, context);
           }};
@@ -58,17 +59,17 @@ Product linear(const std::string& name, const LinearShape& s) {
                                                             uniform<float>(s.K, 3), uniform<float>(s.N * s.K, 4)});
   const auto result = std::make_shared<Values<float>>(std::max({s.N * s.C, s.K * s.C, s.N * s.K}));
   if (name.ends_with("_forward")) {
-    return {name, [=](Context& context) {
+    return {name, s.macs(), [=](Context& context) {
               cuda::linear_forward(operands->x.data(), operands->w.data(), operands->b.data(), result->data(), s,
                                    Activation::relu, context);
             }};
   }
   if (name.ends_with("_backward_data")) {
-    return {name, [=](Context& context) {
+    return {name, s.macs(), [=](Context& context) {
               cuda::linear_backward_data(operands->dy.data(), operands->w.data(), result->data(), s, context);
             }};
   }
-  return {name, [=](Context& context) {
+  return {name, s.macs(), [=](Context& context) {
             cuda::linear_backward_weight(operands->x.data(), operands->dy.data(), result->data(), operands->b.data(), s,
                                          Accumulate::no, context);
           }};
@@ -128,9 +129,11 @@ TEST_P(ProductTraffic, IsWhatTheTilesNeed) {
   }
   const auto kernels = gpu::host::checked::counted_kernels();
   ASSERT_FALSE(kernels.empty());
+  uint64_t flops = 0;
   for (const std::string& name : kernels) {
     SCOPED_TRACE(name);
     const KernelCounters k = gpu::host::checked::counters(name);
+    flops += k.flops;
     const auto at_most = [](uint64_t found, double factor, uint64_t ideal) {
       EXPECT_LE(static_cast<double>(found), factor * static_cast<double>(ideal));
     };
@@ -141,6 +144,11 @@ TEST_P(ProductTraffic, IsWhatTheTilesNeed) {
     EXPECT_EQ(k.global_write.bytes, k.global_write.launch_bytes);  // each byte once
     at_most(k.shared_read.wavefronts, 1.01, k.shared_read.ideal_wavefronts);
     at_most(k.shared_write.wavefronts, 1.01, k.shared_write.ideal_wavefronts);
+  }
+  const auto needed = static_cast<uint64_t>(2 * product.macs);
+  EXPECT_GE(flops, needed);
+  if (GetParam().tile == 0 && GetParam().precision == Precision::fp32 && product.name.starts_with("fc_")) {
+    EXPECT_EQ(flops, needed);  // tiles of 128 × 128 × 16 have no padding there
   }
 }
 

@@ -43,7 +43,7 @@ struct KernelCounters {
   uint64_t launches = 0, blocks = 0;
   uint64_t grid_blocks = 0;                  ///< of the launches' grids; more than `blocks` under a BlockSample
   uint64_t barriers = 0;                     ///< __syncthreads(), once for all threads of a block
-  uint64_t flops = 0;                        ///< as the kernel's wrappers count them
+  uint64_t flops = 0;                        ///< of products, as the wrappers and the tiles count them
   GlobalCounters global_read, global_write;  ///< an atomic operation is a write
   SharedCounters shared_read, shared_write;
   std::vector<LineCounters> lines;  ///< by file and line
