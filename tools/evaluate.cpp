@@ -14,8 +14,8 @@
 
 #include "engine/train/atomic_file.h"
 #include "engine/train/evaluate.h"
-#include "engine/train/weights.h"
 #include "kernels/error.h"
+#include "models/weights/weights.h"
 #include "tools/command_line.h"
 #include "tools/experiment.h"
 #include "tools/experiments/confusion_figure.h"
@@ -129,7 +129,7 @@ int evaluate_network(int argc, char** argv) {
 
   const NetworkSource source = flags.network.resolve(flags.common, NetworkFlags::Data::needed);
   Experiment experiment(source.config);
-  if (!source.weights.empty()) load_weights(source.weights.string(), experiment.model());
+  if (!source.weights.empty()) models::load_weights(source.weights.string(), experiment.model(), experiment.input());
   BatchSource& images = experiment.part(flags.split);
   fmt::print("{}, {} part, {}\n\n", experiment.title(), flags.split, source.weights_description());
   if (const std::string notice = device_notice(source.config.device); !notice.empty()) fmt::print("{}\n\n", notice);

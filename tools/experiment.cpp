@@ -33,13 +33,13 @@ Experiment::Experiment(const RunConfig& config)
     : config_(config), on_broken_(std::make_shared<std::function<void(const std::string&)>>()) {
   set_num_threads(static_cast<int>(config.threads));
   data_ = open(config, on_broken_);
-  const Shape input = models::resolve_input(config.model, {data_.height, data_.width, data_.channels});
+  input_ = models::resolve_input(config.model, {data_.height, data_.width, data_.channels});
   class_names_ = data_.class_names;
   classes_ = models::resolve_classes(config.model, static_cast<int64_t>(class_names_.size()));
   for (auto c = static_cast<int64_t>(class_names_.size()); c < classes_; ++c) {
     class_names_.push_back(fmt::format("class {}", c));
   }
-  model_ = models::build_model(config.model, input, classes_, config.seed);
+  model_ = models::build_model(config.model, input_, classes_, config.seed);
   model_->to(config.device);
   set_precision(config.device, config.train.precision);
 }

@@ -23,6 +23,7 @@ class Experiment {
   TrainData train_data() { return {data_.train.get(), data_.val.get(), data_.test.get()}; }
   /// A part in order and as the network is tested: train, val or test.
   BatchSource& part(const std::string& split);
+  const Shape& input() const { return input_; }  ///< of the network, [H,W,C]
   int64_t classes() const { return classes_; }
   /// A name for every class of the network, which may have more than the dataset.
   const std::vector<std::string>& class_names() const { return class_names_; }
@@ -46,6 +47,7 @@ class Experiment {
   RunConfig config_;
   std::shared_ptr<std::function<void(const std::string&)>> on_broken_;
   Data data_;
+  Shape input_;
   int64_t classes_ = 0;
   std::vector<std::string> class_names_;
   std::shared_ptr<nn::Module> model_;

@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/train/atomic_file.h"
-#include "engine/train/weights.h"
 #include "kernels/error.h"
 #include "models/registry.h"
 #include "models/summary.h"
+#include "models/weights/weights.h"
 #include "tools/command_line.h"
 #include "tools/experiments/number_text.h"
 #include "tools/network_flags.h"
@@ -74,7 +74,7 @@ int inspect(int argc, char** argv) {
   const NetworkSizes sizes = source.sizes();
   const Shape input = models::resolve_input(source.config.model, sizes.input);
   const auto model = models::make_model(source.config.model, input, sizes.classes);
-  if (!source.weights.empty()) load_weights(source.weights.string(), *model);
+  if (!source.weights.empty()) models::load_weights(source.weights.string(), *model, input);
   const models::ModelSummary summary = models::summarize(*model, input, batch);
   fmt::print("{}, input {}, batch {}\n\n", source.config.model_name(), to_string(input), batch);
   if (!sizes.known) {

@@ -9,9 +9,9 @@
 #include "data/open.h"
 #include "engine/autograd.h"
 #include "engine/device.h"
-#include "engine/train/weights.h"
 #include "kernels/error.h"
 #include "models/registry.h"
+#include "models/weights/weights.h"
 #include "tools/class_labels.h"
 
 namespace striate {
@@ -63,7 +63,7 @@ StandaloneNetwork open_network(const NetworkSource& source, const std::string& l
   StandaloneNetwork network;
   network.model = source.weights.empty() ? models::build_model(config.model, input, sizes.classes, config.seed)
                                          : models::make_model(config.model, input, sizes.classes);
-  if (!source.weights.empty()) load_weights(source.weights.string(), *network.model);
+  if (!source.weights.empty()) models::load_weights(source.weights.string(), *network.model, input);
   network.model->to(config.device);
   network.model->eval();
   set_precision(config.device, config.train.precision);

@@ -13,8 +13,8 @@
 #include "engine/train/progress.h"
 #include "engine/train/run_log.h"
 #include "engine/train/trainer.h"
-#include "engine/train/weights.h"
 #include "kernels/error.h"
+#include "models/weights/weights.h"
 #include "tools/command_line.h"
 #include "tools/experiment.h"
 #include "tools/experiments/figure.h"
@@ -87,7 +87,7 @@ int train(int argc, char** argv) {
 
   const auto [config, folder] = plan(flags);
   Experiment experiment(config);
-  if (!flags.init.empty()) load_weights(flags.init, experiment.model());
+  if (!flags.init.empty()) models::load_weights(flags.init, experiment.model(), experiment.input());
   TrainOptions options = config.train;
   options.seed = config.seed;
   options.output = folder.path().string();

@@ -14,6 +14,7 @@
 
 #include "engine/storage.h"
 #include "engine/train/atomic_file.h"
+#include "engine/train/stored_type.h"
 #include "kernels/error.h"
 
 namespace striate {
@@ -27,15 +28,22 @@ using nlohmann::json;
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeader = 100'000'000;  // the format's own limit
 
-struct DTypeName {
+struct TypeName {
   const char* name;
-  DType dtype;
+  StoredType type;
 };
-constexpr std::array<DTypeName, 4> kDTypes{
-    {{"F32", DType::float32}, {"I32", DType::int32}, {"I64", DType::int64}, {"U8", DType::uint8}}};
+// Those that a tensor can have stand first: they are written under the first name that fits.
+constexpr std::array<TypeName, 7> kTypes{{{"F32", StoredType::float32},
+                                          {"I32", StoredType::int32},
+                                          {"I64", StoredType::int64},
+                                          {"U8", StoredType::uint8},
+                                          {"F16", StoredType::float16},
+                                          {"BF16", StoredType::bfloat16},
+                                          {"F64", StoredType::float64}}};
 
 const char* name_of(DType dtype) {
-  return std::find_if(kDTypes.begin(), kDTypes.end(), [&](const DTypeName& d) { return d.dtype == dtype; })->name;
+  return std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeName& t) { return tensor_type(t.type) == dtype; })
+      ->name;
 }
 
 class InputFile {
@@ -75,7 +83,7 @@ class InputFile {
 
 struct Entry {
   std::string name;
-  DType dtype = DType::float32;
+  StoredType type = StoredType::float32;
   Shape shape;
   uint64_t begin = 0, end = 0;  // within the data
 };
@@ -122,13 +130,15 @@ Entry parse_entry(const std::string& path, const std::string& name, const json& 
   Entry entry;
   entry.name = name;
   const json& dtype = value["dtype"];
-  const auto known = std::find_if(kDTypes.begin(), kDTypes.end(), [&](const DTypeName& d) { return dtype == d.name; });
-  if (known == kDTypes.end()) fail(fmt::format("dtype {}, expected F32, I32, I64 or U8", dtype.dump()));
-  entry.dtype = known->dtype;
+  const auto known = std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeName& t) { return dtype == t.name; });
+  if (known == kTypes.end()) {
+    fail(fmt::format("dtype {}, expected F32, F16, BF16, F64, I32, I64 or U8", dtype.dump()));
+  }
+  entry.type = known->type;
 
   const json& shape = value["shape"];
   if (!shape.is_array()) fail("its shape is not a list");
-  uint64_t bytes = size_of(entry.dtype);
+  uint64_t bytes = size_of(entry.type);
   for (const json& size : shape) {
     if (!size.is_number_unsigned() || size.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) {
       fail(fmt::format("its shape {} has something else than sizes", shape.dump()));
@@ -210,8 +220,15 @@ Safetensors read_safetensors(const std::string& path) {
   Safetensors result;
   result.metadata = std::move(header.metadata);
   for (const Entry& e : header.entries) {
-    Tensor tensor = Tensor::empty(e.shape, e.dtype);
-    file.read(header.data_start + e.begin, tensor.impl()->storage->data(), e.end - e.begin);
+    Tensor tensor = Tensor::empty(e.shape, tensor_type(e.type));
+    void* values = tensor.impl()->storage->data();
+    if (tensor.bytes() == e.end - e.begin) {
+      file.read(header.data_start + e.begin, values, e.end - e.begin);
+    } else {
+      std::string stored(e.end - e.begin, '\0');
+      file.read(header.data_start + e.begin, stored.data(), stored.size());
+      convert_stored(e.type, stored.data(), tensor.size(), values);
+    }
     result.tensors.push_back({e.name, std::move(tensor)});
   }
   return result;

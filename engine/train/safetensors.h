@@ -11,7 +11,7 @@ namespace striate {
 using Metadata = std::map<std::string, std::string>;
 
 /// A file of named tensors (https://github.com/huggingface/safetensors): 8 bytes of header length, a JSON header, the
-/// values. float32, int32, int64 and uint8.
+/// values. float32, int32, int64 and uint8; float16, bfloat16 and float64 are read as float32.
 struct Safetensors {
   std::vector<NamedTensor> tensors;  ///< on the host, in the order in which they lie in the file
   Metadata metadata;
@@ -23,7 +23,8 @@ struct Safetensors {
 };
 
 /// Throws IoError, naming file and tensor, for a missing file and for a header that lies: lengths, offsets, overlaps,
-/// gaps, sizes against shapes, duplicate names. Nothing larger than the file is ever allocated.
+/// gaps, sizes against shapes, duplicate names. Nothing larger than the file is ever allocated (twice that for
+/// float16).
 Safetensors read_safetensors(const std::string& path);
 /// The metadata alone; checks the header as read_safetensors does.
 Metadata read_safetensors_metadata(const std::string& path);

@@ -10,7 +10,7 @@ namespace {
 constexpr const char* kLayoutKey = "striate_layout";
 constexpr const char* kLayout = "NHWC";
 
-std::string describe(const Tensor& tensor) { return to_string(tensor.dtype()) + " " + to_string(tensor.shape()); }
+std::string describe(const SafetensorsEntry& entry) { return to_string(entry.dtype) + " " + to_string(entry.shape); }
 }  // namespace
 
 std::vector<NamedTensor> named_weights(const nn::Module& module) {
@@ -19,46 +19,60 @@ std::vector<NamedTensor> named_weights(const nn::Module& module) {
   return all;
 }
 
+std::vector<SafetensorsEntry> entries_of(const std::vector<NamedTensor>& tensors) {
+  std::vector<SafetensorsEntry> entries;
+  for (const auto& [name, tensor] : tensors) entries.push_back({name, tensor.dtype(), tensor.shape()});
+  return entries;
+}
+
+void require_same_entries(const std::string& file, const std::string& model,
+                          const std::vector<SafetensorsEntry>& wanted, const std::vector<SafetensorsEntry>& found) {
+  std::map<std::string, const SafetensorsEntry*> unexpected;
+  for (const SafetensorsEntry& entry : found) unexpected[entry.name] = &entry;
+  std::string problems;
+  for (const SafetensorsEntry& entry : wanted) {
+    const auto it = unexpected.find(entry.name);
+    if (it == unexpected.end()) {
+      problems += fmt::format("\n  missing: {}, expected {}", entry.name, describe(entry));
+      continue;
+    }
+    if (it->second->shape != entry.shape || it->second->dtype != entry.dtype) {
+      problems += fmt::format("\n  {}: expected {}, found {}", entry.name, describe(entry), describe(*it->second));
+    }
+    unexpected.erase(it);
+  }
+  for (const auto& [name, entry] : unexpected)
+    problems += fmt::format("\n  unexpected: {}, {}", name, describe(*entry));
+  require<ConfigError>(problems.empty(), "{}: a checkpoint of another model{}:{}", file,
+                       model.empty() ? "" : fmt::format(" ({})", model), problems);
+}
+
+std::string stored_layout(const Metadata& metadata) {
+  const auto it = metadata.find(kLayoutKey);
+  return it == metadata.end() ? "" : it->second;
+}
+
 void save_weights(const std::string& path, const nn::Module& module, Metadata metadata) {
   metadata[kLayoutKey] = kLayout;
   write_safetensors(path, named_weights(module), metadata);
 }
 
-Metadata load_weights(const std::string& path, nn::Module& module) {
-  const Safetensors file = read_safetensors(path);
-  const std::string layout = file.text(kLayoutKey);
+void copy_weights(const std::string& path, const Safetensors& file, nn::Module& module) {
+  const std::string layout = stored_layout(file.metadata);
   require<ConfigError>(!layout.empty(),
                        "{}: names no layout, so its weights lie as PyTorch's do (NCHW); only files that Striate wrote "
                        "can be loaded",
                        path);
   require<ConfigError>(layout == kLayout, "{}: weights in layout {}, expected {}", path, layout, kLayout);
-
-  std::map<std::string, const Tensor*> found;
-  for (const NamedTensor& t : file.tensors) found[t.name] = &t.tensor;
   std::vector<NamedTensor> own = named_weights(module);
-  std::string problems;
-  for (const NamedTensor& wanted : own) {
-    const auto it = found.find(wanted.name);
-    if (it == found.end()) {
-      problems += fmt::format("\n  missing: {}, expected {}", wanted.name, describe(wanted.tensor));
-      continue;
-    }
-    if (it->second->shape() != wanted.tensor.shape() || it->second->dtype() != wanted.tensor.dtype()) {
-      problems +=
-          fmt::format("\n  {}: expected {}, found {}", wanted.name, describe(wanted.tensor), describe(*it->second));
-    }
-  }
-  std::map<std::string, const Tensor*> unexpected = found;
-  for (const NamedTensor& wanted : own) unexpected.erase(wanted.name);
-  for (const auto& [name, tensor] : unexpected)
-    problems += fmt::format("\n  unexpected: {}, {}", name, describe(*tensor));
-  if (!problems.empty()) {
-    const std::string model = file.text("model");
-    throw ConfigError(fmt::format("{}: a checkpoint of another model{}:{}", path,
-                                  model.empty() ? "" : fmt::format(" ({})", model), problems));
-  }
-  for (NamedTensor& t : own) t.tensor.copy_from(*found.at(t.name));
-  return file.metadata;
+  require_same_entries(path, file.text("model"), entries_of(own), entries_of(file.tensors));
+  for (NamedTensor& t : own) t.tensor.copy_from(*file.find(t.name));
+}
+
+Metadata load_weights(const std::string& path, nn::Module& module) {
+  Safetensors file = read_safetensors(path);
+  copy_weights(path, file, module);
+  return std::move(file.metadata);
 }
 
 }  // namespace striate

@@ -120,7 +120,7 @@ INSTANTIATE_TEST_SUITE_P(
             "'w' appears twice"},
         Lie{"shape_twice", one(R"("dtype":"F32","shape":[2],"shape":[1],"data_offsets":[0,4])", 4), "'shape' appears"},
         Lie{"no_dtype", one(R"("shape":[2],"data_offsets":[0,8])"), "tensor 'w'"},
-        Lie{"unknown_dtype", one(R"("dtype":"F64","shape":[1],"data_offsets":[0,8])"), "\"F64\", expected F32"},
+        Lie{"unknown_dtype", one(R"("dtype":"C64","shape":[1],"data_offsets":[0,8])"), "\"C64\", expected F32"},
         Lie{"dtype_is_a_number", one(R"("dtype":4,"shape":[1],"data_offsets":[0,8])"), "dtype 4"},
         Lie{"negative_size", one(R"("dtype":"F32","shape":[-2],"data_offsets":[0,8])"), "something else than sizes"},
         Lie{"fractional_size", one(R"("dtype":"F32","shape":[2.0],"data_offsets":[0,8])"), "something else than sizes"},
