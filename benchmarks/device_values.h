@@ -20,6 +20,7 @@ class DeviceValues {
 
   operator T*() { return data_; }
   T& operator[](int64_t i) { return data_[i]; }
+  int64_t size() const { return count_; }
 
   /// Repeatable values in [0, 1), or small integers.
   DeviceValues& fill(uint32_t seed) {

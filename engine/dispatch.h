@@ -17,3 +17,13 @@
         break;                                       \
     }                                                \
   } while (false)
+
+/// The same, or of `library`, the namespace of a vendor's fallback for device cuda, where an op was asked for that.
+#define STRIATE_DISPATCH_OR(library, kernels, device, function, ...) \
+  do {                                                               \
+    if (kernels == ::striate::ops::Kernels::vendor) {                \
+      ::striate::library::function(__VA_ARGS__);                     \
+    } else {                                                         \
+      STRIATE_DISPATCH(device, function, __VA_ARGS__);               \
+    }                                                                \
+  } while (false)

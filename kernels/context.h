@@ -51,6 +51,8 @@ struct Context {
   Workspace* workspace = nullptr;
   Precision precision = Precision::fp32;
   gpu::Stream* stream = nullptr;  ///< cuda: where kernels are launched
+  /// cuda: the vendor's libraries working on that stream; each is opened by its first use.
+  std::shared_ptr<void> cublas_handle{}, cudnn_handle{};
 };
 
 }  // namespace striate

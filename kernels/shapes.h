@@ -29,6 +29,7 @@ struct Conv2dShape {
   /// groups divides C and K.
   void check() const;
   std::string to_string() const;
+  friend bool operator==(const Conv2dShape&, const Conv2dShape&) = default;
 };
 
 /// Pooling windows over NHWC images: x [N,H,W,C] → y [N,P,Q,C], sizes rounded down.

@@ -3,10 +3,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "engine/config.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/error.h"
 #include "kernels/gpu/device.h"
+#include "kernels/linear/linear.h"
 #include "models/layer_list.h"
 #include "models/registry.h"
 
@@ -22,12 +25,14 @@ int64_t positive_or_zero(ConfigReader& reader, const std::string& key) {
   return value;
 }
 
-// `conv` and `linear` choose a vendor's kernels on a GPU.
-void require_own_kernels(ConfigReader& reader, const std::string& key, const std::string& vendor) {
+/// `conv` and `linear` choose between our kernels and the vendor's library, of which `missing` says what this build
+/// lacks.
+ops::Kernels kernels(ConfigReader& reader, const std::string& key, const std::string& vendor,
+                     const std::string& missing) {
   const std::string value = reader.choice(key, "own", {"own", vendor});
-  require<ConfigError>(value == "own", "{}: this build {}; use 'own'", reader.where(key),
-                       gpu::built_for_gpu() ? fmt::format("has no kernels by '{}'", value)
-                                            : fmt::format("is not for GPUs, for which '{}' is (preset cuda)", value));
+  if (value == "own") return ops::Kernels::own;
+  require<ConfigError>(missing.empty(), "{}: '{}' cannot be used: {}; or use 'own'", reader.where(key), value, missing);
+  return ops::Kernels::vendor;
 }
 
 }  // namespace
@@ -69,8 +74,8 @@ ModelConfig ModelConfig::parse(ConfigReader reader) {
       throw ConfigError(fmt::format("{}: {}", reader.where("init"), error.what()));
     }
   }
-  require_own_kernels(reader, "conv", "cudnn");
-  require_own_kernels(reader, "linear", "cublas");
+  config.conv = kernels(reader, "conv", "cudnn", cudnn::missing());
+  config.linear = kernels(reader, "linear", "cublas", cublas::missing());
 
   if (has_layers) {
     config.layers_name = reader.where("layers");
@@ -88,6 +93,22 @@ ModelConfig ModelConfig::parse(ConfigReader reader) {
   }
   reader.finish();
   return config;
+}
+
+void ModelConfig::check_kernels(Device device, Precision precision) const {
+  for (const auto& [choice, key, library] : {std::tuple{conv, "conv", "cudnn"}, {linear, "linear", "cublas"}}) {
+    require<ConfigError>(choice == ops::Kernels::own || device == Device::cuda,
+                         "model.{}: '{}' computes on device cuda, and the device is {}; use 'own'", key, library,
+                         striate::to_string(device));
+  }
+  require<ConfigError>(
+      conv == ops::Kernels::own || precision != Precision::bf16,
+      "model.conv: 'cudnn' has no bf16 for float32 tensors; use 'own', or train.precision fp32 or tf32");
+}
+
+std::string ModelConfig::kernels_notice() const {
+  if (linear == ops::Kernels::own || gpu::built_for_gpu()) return "";
+  return "Linear layers: this build is not for GPUs. The calls to cuBLAS are answered by our own product on the host.";
 }
 
 }  // namespace striate::models

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/device.h"
 #include "engine/nn/init.h"
 #include "models/layer.h"
 
@@ -38,9 +39,14 @@ struct ModelConfig {
   std::optional<DropoutPlace> dropout_place;  ///< empty: the model's
   std::optional<nn::InitScheme> init;         ///< empty: the model's
   Stem stem = Stem::automatic;
+  ops::Kernels conv = ops::Kernels::own, linear = ops::Kernels::own;  ///< vendor: "cudnn", "cublas"
 
   /// Throws ConfigError, with file, line and key, for unknown keys, values out of range, and what this build lacks.
   static ModelConfig parse(ConfigReader reader);
+  /// Throws ConfigError for a vendor's kernels on a device or in a precision that they do not have.
+  void check_kernels(Device device, Precision precision) const;
+  /// A sentence for whoever asked for kernels that this build answers otherwise; empty where there is nothing to say.
+  std::string kernels_notice() const;
 };
 
 /// "relu", "leaky_relu", "gelu", "silu". Throws ConfigError naming the nearest.

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "engine/config.h"
+#include "engine/nn/layers.h"
 #include "kernels/error.h"
 #include "models/alexnet.h"
 #include "models/classifier.h"
@@ -109,6 +110,31 @@ nn::ModulePtr make_from_list(const ModelConfig& config, const Shape& input, int6
   return network;
 }
 
+void choose_kernels(nn::Module& model, const ModelConfig& config) {
+  for (const nn::NamedModule& named : model.named_modules()) {
+    if (auto* conv = dynamic_cast<nn::Conv2d*>(named.module)) conv->use(config.conv);
+    if (auto* linear = dynamic_cast<nn::Linear*>(named.module)) linear->use(config.linear);
+  }
+}
+
+nn::ModulePtr make_layers(const ModelConfig& config, const Shape& input, int64_t outputs) {
+  if (config.name.empty()) return make_from_list(config, input, outputs);
+  const Entry& e = entry(config.name);
+  require<ConfigError>(!config.dropout_place || e.info.dropout_place,
+                       "model.dropout_place: {} has no dropout that could be placed", config.name);
+  require<ConfigError>(config.stem == Stem::automatic || config.name == "resnet18",
+                       "model.stem: only resnet18 has a choice of stem, {} has not", config.name);
+  FamilyOptions options;
+  options.input = input;
+  options.classes = outputs;
+  options.width = config.width;
+  options.dropout = config.dropout;
+  options.dropout_place = config.dropout_place.value_or(e.info.dropout_place.value_or(DropoutPlace::before_linear));
+  options.activation = config.activation;
+  options.stem = config.stem;
+  return e.make(options);
+}
+
 }  // namespace
 
 const std::vector<ModelInfo>& model_list() {
@@ -156,23 +182,9 @@ InitScheme resolve_init(const ModelConfig& config) {
 }
 
 std::shared_ptr<nn::Module> make_model(const ModelConfig& config, const Shape& input, int64_t classes) {
-  const Shape resolved = resolve_input(config, input);
-  const int64_t outputs = resolve_classes(config, classes);
-  if (config.name.empty()) return make_from_list(config, resolved, outputs);
-  const Entry& e = entry(config.name);
-  require<ConfigError>(!config.dropout_place || e.info.dropout_place,
-                       "model.dropout_place: {} has no dropout that could be placed", config.name);
-  require<ConfigError>(config.stem == Stem::automatic || config.name == "resnet18",
-                       "model.stem: only resnet18 has a choice of stem, {} has not", config.name);
-  FamilyOptions options;
-  options.input = resolved;
-  options.classes = outputs;
-  options.width = config.width;
-  options.dropout = config.dropout;
-  options.dropout_place = config.dropout_place.value_or(e.info.dropout_place.value_or(DropoutPlace::before_linear));
-  options.activation = config.activation;
-  options.stem = config.stem;
-  return e.make(options);
+  nn::ModulePtr model = make_layers(config, resolve_input(config, input), resolve_classes(config, classes));
+  choose_kernels(*model, config);
+  return model;
 }
 
 std::shared_ptr<nn::Module> build_model(const ModelConfig& config, const Shape& input, int64_t classes, uint64_t seed) {

@@ -77,9 +77,10 @@ if stage configure cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES=native &&
     skip benchmarks "--quick"
   else
     if command -v compute-sanitizer > /dev/null; then
+      # What the vendor's kernels do is not ours to check.
       for tool in memcheck racecheck initcheck; do
         stage "$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
-          build-cuda/tests/kernels_tests --gtest_filter='-*cpu*' || true
+          build-cuda/tests/kernels_tests --gtest_filter='-*cpu*:*cublas*:*cudnn*' || true
       done
     else
       skip compute-sanitizer "not on PATH (package cuda-sanitizer of the toolkit)"

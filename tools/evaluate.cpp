@@ -132,7 +132,9 @@ int evaluate_network(int argc, char** argv) {
   if (!source.weights.empty()) models::load_weights(source.weights.string(), experiment.model(), experiment.input());
   BatchSource& images = experiment.part(flags.split);
   fmt::print("{}, {} part, {}\n\n", experiment.title(), flags.split, source.weights_description());
-  if (const std::string notice = device_notice(source.config.device); !notice.empty()) fmt::print("{}\n\n", notice);
+  for (const std::string& notice : {device_notice(source.config.device), source.config.model.kernels_notice()}) {
+    if (!notice.empty()) fmt::print("{}\n\n", notice);
+  }
 
   EvaluateOptions options;
   options.progress = progress_line();

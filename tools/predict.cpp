@@ -217,7 +217,9 @@ int predict(int argc, char** argv) {
 
   fmt::print("{}, {}\n", source.config.model_name(), source.weights_description());
   if (!network.notice.empty()) fmt::print("{}\n", network.notice);
-  if (const std::string notice = device_notice(source.config.device); !notice.empty()) fmt::print("{}\n", notice);
+  for (const std::string& notice : {device_notice(source.config.device), source.config.model.kernels_notice()}) {
+    if (!notice.empty()) fmt::print("{}\n", notice);
+  }
 
   const auto files = std::make_shared<const ImageFiles>(images.files, network.view);
   SampleSet set{files, std::vector<int64_t>(images.files.size()), {}};

@@ -56,6 +56,7 @@ RunConfig RunConfig::load(const std::string& file, const std::vector<std::string
   } catch (const ConfigError& error) {
     throw ConfigError(fmt::format("{}: {}", precision, error.what()));
   }
+  config.model.check_kernels(config.device, config.train.precision);
   ConfigReader analysis = reader.section("analysis");
   require_off(std::move(analysis), reader.section("distributed"));
   reader.finish();
@@ -85,7 +86,8 @@ RunConfig RunConfig::with(const std::vector<std::string>& more) const {
 
 std::string RunConfig::fixed_by_resume() const {
   ConfigReader reader = ConfigReader::parse(text);
-  const std::set<std::string> free = {"data.path", "data.class_names", "data.workers", "data.skip_broken"};
+  const std::set<std::string> free = {"data.path",        "data.class_names", "data.workers",
+                                      "data.skip_broken", "model.conv",       "model.linear"};
   std::string lines;
   for (const char* name : {"model", "data"}) {
     ConfigReader section = reader.section(name);

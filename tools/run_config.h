@@ -38,7 +38,7 @@ struct RunConfig {
   /// Itself with `more` overrides on top.
   RunConfig with(const std::vector<std::string>& more) const;
   /// "key=value" lines of the sections model and data: what a resumed run must have in common with the one it
-  /// continues. Where the data lies and who reads it may change.
+  /// continues. Where the data lies, who reads it and whose kernels compute may change.
   std::string fixed_by_resume() const;
 };
 

@@ -115,8 +115,9 @@ int train(int argc, char** argv) {
   experiment.on_broken(warn);
   say(fmt::format("{}, into {}\n", experiment.description(), options.output));
   log.note(experiment.description());
-  log.note("machine: " + machine_description(config.device));
-  if (const std::string notice = device_notice(config.device); !notice.empty()) {
+  log.note("machine: " + machine_description(config.device));  // which says the device's notice
+  if (const std::string notice = device_notice(config.device); !notice.empty()) say(notice + "\n");
+  if (const std::string notice = config.model.kernels_notice(); !notice.empty()) {
     say(notice + "\n");
     log.note(notice);
   }

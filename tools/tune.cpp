@@ -146,7 +146,8 @@ int tune(int argc, char** argv) {
   const ResponseStage stage = flags.post_relu ? ResponseStage::post_relu : ResponseStage::pre_relu;
   fmt::print("{}, {}, layer {}, {}\n", source.config.model_name(), source.weights_description(), layer.name,
              to_string(stage));
-  for (const std::string& notice : {device_notice(source.config.device), network.notice}) {
+  for (const std::string& notice :
+       {device_notice(source.config.device), source.config.model.kernels_notice(), network.notice}) {
     if (!notice.empty()) fmt::print("{}\n", notice);
   }
 

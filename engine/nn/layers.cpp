@@ -33,7 +33,7 @@ Conv2d::Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_
                      ops::Conv2dOptions{stride, stride, padding, padding, 1, 1, groups}, with_bias}) {}
 
 Tensor Conv2d::forward(const Tensor& x, Activation activation) {
-  return ops::conv2d(x, weight, bias, options_.geometry, activation);
+  return ops::conv2d(x, weight, bias, options_.geometry, activation, kernels_);
 }
 
 std::string Conv2d::description() const {
@@ -59,7 +59,9 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
   if (with_bias) bias = register_parameter("bias", {out_features});
 }
 
-Tensor Linear::forward(const Tensor& x, Activation activation) { return ops::linear(x, weight, bias, activation); }
+Tensor Linear::forward(const Tensor& x, Activation activation) {
+  return ops::linear(x, weight, bias, activation, kernels_);
+}
 
 std::string Linear::description() const {
   return fmt::format("Linear({}, {}{})", weight.dim(1), weight.dim(0), bias.defined() ? "" : ", no bias");

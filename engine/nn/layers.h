@@ -34,11 +34,13 @@ class Conv2d : public Module, public FusesActivation {
   std::string description() const override;
   int64_t macs(const Shape& input, const Shape& output) const override;
   const Options& options() const { return options_; }
+  void use(ops::Kernels kernels) { kernels_ = kernels; }
 
   Tensor weight, bias;  ///< bias undefined without one
 
  private:
   Options options_;
+  ops::Kernels kernels_ = ops::Kernels::own;
 };
 
 /// x [N,in] → [N,out]; weight [out,in], bias [out].
@@ -50,8 +52,12 @@ class Linear : public Module, public FusesActivation {
   std::string type() const override { return "Linear"; }
   std::string description() const override;
   int64_t macs(const Shape& input, const Shape& output) const override;
+  void use(ops::Kernels kernels) { kernels_ = kernels; }
 
   Tensor weight, bias;
+
+ private:
+  ops::Kernels kernels_ = ops::Kernels::own;
 };
 
 /// ReLU, LeakyReLU, GELU or SiLU.

@@ -25,6 +25,12 @@ void check_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t cha
   check_same_device(op, x, bias);
 }
 
+void check_kernels(const char* op, const char* library, Device device, Kernels kernels) {
+  require<ConfigError>(kernels == Kernels::own || device == Device::cuda,
+                       "{}: {} computes on device cuda, and its inputs live on {}; use own kernels there", op, library,
+                       to_string(device));
+}
+
 Tensor through_activation(Activation activation, const Tensor& saved_y, const Tensor& dy) {
   if (activation == Activation::none) return dy;
   Tensor d = Tensor::empty(dy.shape(), DType::float32, dy.device());

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "engine/autograd.h"
+#include "engine/ops/ops.h"
 #include "engine/tensor.h"
 #include "kernels/activation/activation.h"
 
@@ -15,6 +16,9 @@ void check_rank(const char* op, const char* input, const Tensor& t, int64_t rank
 void check_same_device(const char* op, const Tensor& a, const Tensor& b);
 /// Throws ShapeError unless `bias` is undefined or [channels]; Error unless it lives where x does.
 void check_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t channels);
+
+/// Throws ConfigError for a vendor's kernels on another device than cuda. `library`: "cublas".
+void check_kernels(const char* op, const char* library, Device device, Kernels kernels);
 
 inline const float* data_or_null(const Tensor& t) { return t.defined() ? t.data<float>() : nullptr; }
 

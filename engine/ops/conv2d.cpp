@@ -8,7 +8,8 @@
 
 namespace striate::ops {
 
-Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options, Activation activation) {
+Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options, Activation activation,
+              Kernels kernels) {
   check_rank("conv2d", "x [N,H,W,C]", x, 4);
   check_rank("conv2d", "w [K,R,S,C/groups]", w, 4);
   check_same_device("conv2d", x, w);
@@ -20,26 +21,28 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
                       to_string(x.shape()), options.groups, shape.group_channels(), to_string(w.shape()));
   check_bias("conv2d", x, b, shape.K);
   const Device device = x.device();
+  check_kernels("conv2d", "cudnn", device, kernels);
 
   Tensor y = Tensor::empty({shape.N, shape.P(), shape.Q(), shape.K}, DType::float32, device);
-  STRIATE_DISPATCH(device, conv2d_forward, x.data<float>(), w.data<float>(), data_or_null(b), y.data<float>(), shape,
-                   activation, context(device));
+  STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_forward, x.data<float>(), w.data<float>(), data_or_null(b),
+                      y.data<float>(), shape, activation, context(device));
   if (!any_requires_grad({x, w, b})) return y;
 
   const Tensor saved_y = activation == Activation::none ? Tensor() : y.detach();
   record("conv2d", y, {x, w, b},
-         [x = x.detach(), w = w.detach(), shape, activation, saved_y, device](const Tensor& dy, Gradients& gradients) {
+         [x = x.detach(), w = w.detach(), shape, activation, saved_y, device, kernels](const Tensor& dy,
+                                                                                       Gradients& gradients) {
            const Tensor d = through_activation(activation, saved_y, dy);
            if (gradients.wants(0)) {
              Tensor dx = Tensor::empty(x.shape(), DType::float32, device);
-             STRIATE_DISPATCH(device, conv2d_backward_data, d.data<float>(), w.data<float>(), dx.data<float>(), shape,
-                              context(device));
+             STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_data, d.data<float>(), w.data<float>(),
+                                 dx.data<float>(), shape, context(device));
              gradients.add(0, std::move(dx));
            }
            WeightGradients dw(gradients, w.shape(), shape.K, device);
            if (dw.wanted()) {
-             STRIATE_DISPATCH(device, conv2d_backward_weight, x.data<float>(), d.data<float>(), dw.weight(), dw.bias(),
-                              shape, dw.accumulate(), context(device));
+             STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_weight, x.data<float>(), d.data<float>(),
+                                 dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
            }
          });
   return y;

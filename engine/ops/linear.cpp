@@ -8,7 +8,7 @@
 
 namespace striate::ops {
 
-Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation) {
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, Kernels kernels) {
   check_rank("linear", "x [N,C]", x, 2);
   check_rank("linear", "w [K,C]", w, 2);
   check_same_device("linear", x, w);
@@ -18,26 +18,28 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
                       to_string(w.shape()));
   check_bias("linear", x, b, shape.K);
   const Device device = x.device();
+  check_kernels("linear", "cublas", device, kernels);
 
   Tensor y = Tensor::empty({shape.N, shape.K}, DType::float32, device);
-  STRIATE_DISPATCH(device, linear_forward, x.data<float>(), w.data<float>(), data_or_null(b), y.data<float>(), shape,
-                   activation, context(device));
+  STRIATE_DISPATCH_OR(cublas, kernels, device, linear_forward, x.data<float>(), w.data<float>(), data_or_null(b),
+                      y.data<float>(), shape, activation, context(device));
   if (!any_requires_grad({x, w, b})) return y;
 
   const Tensor saved_y = activation == Activation::none ? Tensor() : y.detach();
   record("linear", y, {x, w, b},
-         [x = x.detach(), w = w.detach(), shape, activation, saved_y, device](const Tensor& dy, Gradients& gradients) {
+         [x = x.detach(), w = w.detach(), shape, activation, saved_y, device, kernels](const Tensor& dy,
+                                                                                       Gradients& gradients) {
            const Tensor d = through_activation(activation, saved_y, dy);
            if (gradients.wants(0)) {
              Tensor dx = Tensor::empty(x.shape(), DType::float32, device);
-             STRIATE_DISPATCH(device, linear_backward_data, d.data<float>(), w.data<float>(), dx.data<float>(), shape,
-                              context(device));
+             STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_data, d.data<float>(), w.data<float>(),
+                                 dx.data<float>(), shape, context(device));
              gradients.add(0, std::move(dx));
            }
            WeightGradients dw(gradients, w.shape(), shape.K, device);
            if (dw.wanted()) {
-             STRIATE_DISPATCH(device, linear_backward_weight, x.data<float>(), d.data<float>(), dw.weight(), dw.bias(),
-                              shape, dw.accumulate(), context(device));
+             STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_weight, x.data<float>(), d.data<float>(),
+                                 dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
            }
          });
   return y;

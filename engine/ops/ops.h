@@ -10,6 +10,10 @@
 /// its backward. All inputs of an op live on one device. Maths and sources stand in kernels/<op>/<op>.h.
 namespace striate::ops {
 
+/// Whose kernels compute an op on device cuda: our own, or the vendor's (conv2d: cuDNN's, linear: cuBLAS's). The latter
+/// on another device, or where this build lacks the library, is a ConfigError.
+enum class Kernels { own, vendor };
+
 /// What Conv2dShape holds besides the sizes of x and w.
 struct Conv2dOptions {
   int64_t stride_h = 1, stride_w = 1;
@@ -33,9 +37,10 @@ struct LocalResponseNormOptions {
 /// x [N,H,W,C], w [K,R,S,C/groups], b [K] or undefined → act(x ∗ w + b) [N,P,Q,K]; activation: none, relu or
 /// leaky_relu.
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options,
-              Activation activation = Activation::none);
+              Activation activation = Activation::none, Kernels kernels = Kernels::own);
 /// x [N,C], w [K,C], b [K] or undefined → act(x·wᵀ + b) [N,K]; activation: none, relu or leaky_relu.
-Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation = Activation::none);
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation = Activation::none,
+              Kernels kernels = Kernels::own);
 Tensor activation(const Tensor& x, Activation activation);
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options);
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "kernels/activation/activation.h"
 #include "kernels/context.h"
 #include "kernels/shapes.h"
@@ -44,5 +46,18 @@ void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv
 void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& shape,
                             Accumulate accumulate, Context& context);
 }  // namespace cuda
+
+/// By NVIDIA's library, for device cuda in a build for GPUs: the fallback and the yardstick. float32, or tf32, which
+/// allows it to round the inputs, how is its own affair; for bf16 it throws ConfigError.
+namespace cudnn {
+/// What this build lacks for it and what to do; empty where nothing is lacking. Then the functions throw ConfigError.
+std::string missing();
+
+void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape,
+                    Activation activation, Context& context);
+void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context);
+void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& shape,
+                            Accumulate accumulate, Context& context);
+}  // namespace cudnn
 
 }  // namespace striate

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "kernels/activation/activation.h"
 #include "kernels/context.h"
 #include "kernels/shapes.h"
@@ -40,5 +42,18 @@ void linear_backward_data(const float* dy, const float* w, float* dx, const Line
 void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context);
 }  // namespace cuda
+
+/// By NVIDIA's library, for device cuda: the fallback and the yardstick. tf32 and bf16 allow it to round the inputs,
+/// how is its own affair. In a build that is not for GPUs our own product answers it, rounding as cuda does.
+namespace cublas {
+/// What this build lacks for it and what to do; empty where nothing is lacking. Then the functions throw ConfigError.
+std::string missing();
+
+void linear_forward(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+                    Activation activation, Context& context);
+void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context);
+void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
+                            Accumulate accumulate, Context& context);
+}  // namespace cublas
 
 }  // namespace striate

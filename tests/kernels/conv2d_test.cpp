@@ -26,7 +26,8 @@ struct Conv2dFunctions {
 
 constexpr BackendTable<Conv2dFunctions> kConv2d = {
     .cpu = {&cpu::conv2d_forward, &cpu::conv2d_backward_data, &cpu::conv2d_backward_weight},
-    .cuda = {&cuda::conv2d_forward, &cuda::conv2d_backward_data, &cuda::conv2d_backward_weight}};
+    .cuda = {&cuda::conv2d_forward, &cuda::conv2d_backward_data, &cuda::conv2d_backward_weight},
+    .cudnn = {&cudnn::conv2d_forward, &cudnn::conv2d_backward_data, &cudnn::conv2d_backward_weight}};
 
 using Conv2dCase = InPrecision<Conv2dShape>;
 
@@ -114,7 +115,8 @@ TEST_P(Conv2d, agrees_with_the_reference) {
   const Conv2dShape s = shape();
   const auto x = uniform<float>(s.x_size(), 1), w = uniform<float>(s.w_size(), 2), b = uniform<float>(s.K, 3);
   const auto dy = uniform<float>(s.y_size(), 4);
-  const auto rx = rounded(x, precision()), rw = rounded(w, precision()), rdy = rounded(dy, precision());
+  const auto rx = inputs_of(backend(), x, precision()), rw = inputs_of(backend(), w, precision());
+  const auto rdy = inputs_of(backend(), dy, precision());
   Expected expected(s, Activation::relu, rx, rw, as<double>(b), rdy, 0.5);
   Expected sums(s, Activation::none, magnitudes(rx), magnitudes(rw), magnitudes(as<double>(b)), magnitudes(rdy), 0.5);
   expected.sum_bias_gradient(as<double>(dy));
@@ -129,10 +131,10 @@ TEST_P(Conv2d, agrees_with_the_reference) {
   op().backward_weight(gx.data(), gdy.data(), dw.data(), db.data(), s, Accumulate::yes, context);
 
   const int64_t pixels = s.N * s.P() * s.Q();
-  EXPECT_TRUE(within(rounding_unit(precision(), s.taps() + 1), y, expected.y, sums.y));
-  EXPECT_TRUE(within(rounding_unit(precision(), s.group_kernels() * s.R * s.S), dx, expected.dx, sums.dx));
-  EXPECT_TRUE(within(rounding_unit(precision(), pixels + 1), dw, expected.dw, sums.dw));
-  EXPECT_TRUE(within(rounding_unit(Precision::fp32, pixels + 1), db, expected.db, sums.db));
+  EXPECT_TRUE(within(rounding_unit(backend(), precision(), s.taps() + 1), y, expected.y, sums.y));
+  EXPECT_TRUE(within(rounding_unit(backend(), precision(), s.group_kernels() * s.R * s.S), dx, expected.dx, sums.dx));
+  EXPECT_TRUE(within(rounding_unit(backend(), precision(), pixels + 1), dw, expected.dw, sums.dw));
+  EXPECT_TRUE(within(rounding_unit(backend(), Precision::fp32, pixels + 1), db, expected.db, sums.db));
   for (const auto* buffer : {&gx, &gw, &gb, &gdy}) EXPECT_TRUE(buffer->intact());
   for (const auto* buffer : {&y, &dx, &dw, &db}) EXPECT_TRUE(buffer->intact());
 }
@@ -187,7 +189,7 @@ TEST_P(Conv2d, gives_the_same_bits_for_any_number_of_threads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, Conv2d, in_every_precision(cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(, Conv2d, in_every_precision(cases(), backends_and(Backend::cudnn)), case_name);
 
 class Conv2dOnce : public BackendTest<OnConv2d> {};
 
@@ -254,7 +256,8 @@ TEST_P(Conv2dOnce, refuses_what_does_not_fit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Conv2dOnce,
-                         on_every_backend(std::vector<Conv2dCase>{{"odd", conv(2, 7, 9, 5, 37, 3, 3, 1, 1)}}),
+                         on_every_backend(std::vector<Conv2dCase>{{"odd", conv(2, 7, 9, 5, 37, 3, 3, 1, 1)}},
+                                          backends_and(Backend::cudnn)),
                          case_name);
 
 /// TensorFloat-32 of positive values, whose roundings do not cancel as signs do: cutting off instead of rounding would

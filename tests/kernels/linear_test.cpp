@@ -26,7 +26,8 @@ struct LinearFunctions {
 
 constexpr BackendTable<LinearFunctions> kLinear = {
     .cpu = {&cpu::linear_forward, &cpu::linear_backward_data, &cpu::linear_backward_weight},
-    .cuda = {&cuda::linear_forward, &cuda::linear_backward_data, &cuda::linear_backward_weight}};
+    .cuda = {&cuda::linear_forward, &cuda::linear_backward_data, &cuda::linear_backward_weight},
+    .cublas = {&cublas::linear_forward, &cublas::linear_backward_data, &cublas::linear_backward_weight}};
 
 using LinearCase = InPrecision<LinearShape>;
 
@@ -71,7 +72,8 @@ TEST_P(Linear, agrees_with_the_reference) {
   const LinearShape s = shape();
   const auto x = uniform<float>(s.N * s.C, 1), w = uniform<float>(s.K * s.C, 2), b = uniform<float>(s.K, 3);
   const auto dy = uniform<float>(s.N * s.K, 4);
-  const auto rx = rounded(x, precision()), rw = rounded(w, precision()), rdy = rounded(dy, precision());
+  const auto rx = inputs_of(backend(), x, precision()), rw = inputs_of(backend(), w, precision());
+  const auto rdy = inputs_of(backend(), dy, precision());
   Expected expected(s, rx, rw, as<double>(b), rdy, 0.5);
   Expected sums(s, magnitudes(rx), magnitudes(rw), magnitudes(as<double>(b)), magnitudes(rdy), 0.5);
   expected.sum_bias_gradient(as<double>(dy));
@@ -84,10 +86,10 @@ TEST_P(Linear, agrees_with_the_reference) {
   op().forward(gx.data(), gw.data(), gb.data(), y.data(), s, Activation::none, context);
   op().backward_data(gdy.data(), gw.data(), dx.data(), s, context);
   op().backward_weight(gx.data(), gdy.data(), dw.data(), db.data(), s, Accumulate::yes, context);
-  EXPECT_TRUE(within(rounding_unit(precision(), s.C + 1), y, expected.y, sums.y));
-  EXPECT_TRUE(within(rounding_unit(precision(), s.K), dx, expected.dx, sums.dx));
-  EXPECT_TRUE(within(rounding_unit(precision(), s.N + 1), dw, expected.dw, sums.dw));
-  EXPECT_TRUE(within(rounding_unit(Precision::fp32, s.N + 1), db, expected.db, sums.db));
+  EXPECT_TRUE(within(rounding_unit(backend(), precision(), s.C + 1), y, expected.y, sums.y));
+  EXPECT_TRUE(within(rounding_unit(backend(), precision(), s.K), dx, expected.dx, sums.dx));
+  EXPECT_TRUE(within(rounding_unit(backend(), precision(), s.N + 1), dw, expected.dw, sums.dw));
+  EXPECT_TRUE(within(rounding_unit(backend(), Precision::fp32, s.N + 1), db, expected.db, sums.db));
   for (const auto* buffer : {&gx, &gw, &gb, &gdy}) EXPECT_TRUE(buffer->intact());
   for (const auto* buffer : {&y, &dx, &dw, &db}) EXPECT_TRUE(buffer->intact());
 }
@@ -159,7 +161,7 @@ TEST_P(Linear, refuses_what_does_not_fit) {
   EXPECT_THROW(op().backward_weight(v, v, v, v, empty, Accumulate::no, context), ShapeError);
 }
 
-INSTANTIATE_TEST_SUITE_P(, Linear, in_every_precision(cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(, Linear, in_every_precision(cases(), backends_and(Backend::cublas)), case_name);
 
 /// TensorFloat-32 of positive values, whose roundings do not cancel as signs do: cutting off instead of rounding would
 /// be wrong by 7e-4 of the sum.

@@ -9,7 +9,10 @@
 
 #include "engine/autograd.h"
 #include "engine/config.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/error.h"
+#include "kernels/gpu/device.h"
+#include "kernels/linear/linear.h"
 #include "models/classifier.h"
 #include "tests/models/random_tensor.h"
 #include "tests/support/error.h"
@@ -304,9 +307,47 @@ TEST(ModelSection, NamesWhatIsWrong) {
   EXPECT_TRUE(parse_throws("{name: lenet, activation: rellu}", {"activation", "did you mean 'relu'?"}));
   EXPECT_TRUE(parse_throws("{name: lenet, init: xavier}", {"configuration:1: init:", "xavier_normal"}));
   EXPECT_TRUE(parse_throws("{name: lenet, width: -1}", {"width: expected a factor"}));
-  EXPECT_TRUE(parse_throws("{name: lenet, conv: cudnn}", {"conv: this build", "'cudnn'", "use 'own'"}));
-  EXPECT_TRUE(parse_throws("{name: lenet, linear: cublas}", {"linear: this build", "'cublas'", "use 'own'"}));
   EXPECT_TRUE(parse_throws("{name: lenet, conv: mkl}", {"conv: expected one of own | cudnn, found 'mkl'"}));
+  EXPECT_TRUE(parse_throws("{name: lenet, linear: cudnn}", {"linear: expected one of own | cublas, found 'cudnn'"}));
+}
+
+TEST(ModelSection, ChoosesAVendorsKernelsWhereThisBuildHasThem) {
+  EXPECT_EQ(parsed("name: lenet").conv, ops::Kernels::own);
+  EXPECT_EQ(parsed("{name: lenet, conv: own, linear: own}").linear, ops::Kernels::own);
+  if (cudnn::missing().empty()) {
+    EXPECT_EQ(parsed("{name: lenet, conv: cudnn}").conv, ops::Kernels::vendor);
+  } else {
+    EXPECT_TRUE(parse_throws("{name: lenet, conv: cudnn}",
+                             {"configuration:1: conv: 'cudnn' cannot be used",
+                              gpu::built_for_gpu() ? "install it" : "preset cuda", "or use 'own'"}));
+  }
+  if (cublas::missing().empty()) {
+    const ModelConfig config = parsed("{name: lenet, linear: cublas}");
+    EXPECT_EQ(config.linear, ops::Kernels::vendor);
+    EXPECT_EQ(config.conv, ops::Kernels::own);
+    EXPECT_EQ(config.kernels_notice().find("cuBLAS") != std::string::npos, !gpu::built_for_gpu());
+  } else {
+    EXPECT_TRUE(parse_throws("{name: lenet, linear: cublas}", {"linear: 'cublas' cannot be used", "install it"}));
+  }
+  EXPECT_EQ(parsed("name: lenet").kernels_notice(), "");
+}
+
+TEST(ModelSection, AVendorsKernelsAreForCudaInThePrecisionsThatTheyHave) {
+  ModelConfig config = parsed("name: lenet");
+  for (const Device device : {Device::cpu, Device::reference, Device::cuda}) {
+    EXPECT_NO_THROW(config.check_kernels(device, Precision::bf16));
+  }
+  config.linear = ops::Kernels::vendor;
+  EXPECT_NO_THROW(config.check_kernels(Device::cuda, Precision::bf16));
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { config.check_kernels(Device::cpu, Precision::fp32); },
+                                             {"model.linear: 'cublas'", "the device is cpu", "use 'own'"}));
+  config.linear = ops::Kernels::own;
+  config.conv = ops::Kernels::vendor;
+  EXPECT_NO_THROW(config.check_kernels(Device::cuda, Precision::tf32));
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { config.check_kernels(Device::reference, Precision::fp32); },
+                                             {"model.conv: 'cudnn'", "the device is reference", "use 'own'"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { config.check_kernels(Device::cuda, Precision::bf16); },
+                                             {"model.conv: 'cudnn' has no bf16", "use 'own'"}));
 }
 
 }  // namespace

@@ -2,7 +2,9 @@
 
 #include <cstdlib>
 
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/gpu/device.h"
+#include "kernels/linear/linear.h"
 
 namespace striate::test {
 
@@ -16,7 +18,13 @@ const int launch_blocking = setenv("CUDA_LAUNCH_BLOCKING", "1", 1);
 
 std::vector<Backend> backends() { return {Backend::cpu, Backend::cuda}; }
 
-bool can_run(Backend backend) { return backend != Backend::cuda || (launch_blocking == 0 && gpu::available()); }
+std::vector<Backend> backends_and(Backend library) {
+  std::vector<Backend> all = backends();
+  if ((library == Backend::cublas ? cublas::missing() : cudnn::missing()).empty()) all.push_back(library);
+  return all;
+}
+
+bool can_run(Backend backend) { return backend == Backend::cpu || (launch_blocking == 0 && gpu::available()); }
 
 void skip_unless_runnable(Backend backend) {
   if (can_run(backend)) return;
@@ -25,7 +33,19 @@ void skip_unless_runnable(Backend backend) {
   GTEST_SKIP() << "no GPU here";
 }
 
-std::string to_string(Backend backend) { return backend == Backend::cuda ? "cuda" : "cpu"; }
+std::string to_string(Backend backend) {
+  switch (backend) {
+    case Backend::cpu:
+      return "cpu";
+    case Backend::cuda:
+      return "cuda";
+    case Backend::cublas:
+      return "cublas";
+    case Backend::cudnn:
+      return "cudnn";
+  }
+  return "?";
+}
 
 void* VisibleWorkspace::reserve(size_t bytes) {
   // What the last kernel left here must not be what the next one needs.

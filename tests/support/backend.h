@@ -14,22 +14,36 @@
 
 namespace striate::test {
 
-/// The devices whose kernels are checked against the reference. A test body never names one: it looks the op's
-/// functions up in a BackendTable.
-enum class Backend { cpu, cuda };
+/// The devices whose kernels are checked against the reference, and the vendor's libraries, for the ops that have such
+/// a fallback. A test body never names one: it looks the op's functions up in a BackendTable.
+enum class Backend { cpu, cuda, cublas, cudnn };
 
-/// Every backend this build has: the CUDA kernels run on the GPU in a cuda build, on the host in any other. Without a
+/// Every device this build has: the CUDA kernels run on the GPU in a cuda build, on the host in any other. Without a
 /// GPU a cuda build runs none of them: see BackendTest.
 std::vector<Backend> backends();
+/// The same, and a library where this build has it.
+std::vector<Backend> backends_and(Backend library);
 std::string to_string(Backend backend);
 
 /// One op's functions (a struct of function pointers) on each backend.
 template <typename Functions>
 struct BackendTable {
   Functions cpu;
-  Functions cuda{};
+  Functions cuda{}, cublas{}, cudnn{};
 
-  const Functions& operator[](Backend backend) const { return backend == Backend::cuda ? cuda : cpu; }
+  const Functions& operator[](Backend backend) const {
+    switch (backend) {
+      case Backend::cpu:
+        return cpu;
+      case Backend::cuda:
+        return cuda;
+      case Backend::cublas:
+        return cublas;
+      case Backend::cudnn:
+        return cudnn;
+    }
+    return cpu;
+  }
 };
 
 /// Whether this machine can run the backend's kernels.
@@ -92,11 +106,11 @@ struct OnBackend {
   friend void PrintTo(const OnBackend& c, std::ostream* out) { *out << c.name(); }
 };
 
-/// The product of all backends and `cases`, for INSTANTIATE_TEST_SUITE_P(, Suite, on_every_backend(cases), case_name).
+/// The product of `backends` and `cases`, for INSTANTIATE_TEST_SUITE_P(, Suite, on_every_backend(cases), case_name).
 template <typename Case>
-auto on_every_backend(const std::vector<Case>& cases) {
+auto on_every_backend(const std::vector<Case>& cases, const std::vector<Backend>& on = backends()) {
   std::vector<OnBackend<Case>> product;
-  for (const Backend backend : backends()) {
+  for (const Backend backend : on) {
     for (const Case& value : cases) product.push_back({backend, value});
   }
   return testing::ValuesIn(product);

@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/device.h"
+#include "kernels/gpu/device.h"
+#include "kernels/linear/linear.h"
 #include "tests/support/backend.h"
 #include "tests/support/temp_dir.h"
 #include "tests/tools/tiny_run.h"
@@ -73,6 +75,25 @@ TEST_F(CudaTools, TrainEvaluateAndResumeOnAnotherDevice) {
   ASSERT_EQ(resumed.code, 0) << resumed.err;
   EXPECT_EQ(count_of(resumed.out, notice), 0);
   EXPECT_EQ(read_lines(run / "steps.csv").size(), 10u);
+}
+
+TEST_F(CudaTools, TrainWithCublasAndGoOnWithout) {
+  if (!cublas::missing().empty()) GTEST_SKIP() << "this build has no cuBLAS";
+  TempDir folder;
+  const fs::path run = folder / "run";
+  std::vector<std::string> flags = few_steps(run, "cuda");
+  flags.insert(flags.end(), {"--set", "model.linear=cublas", "--set", "train.max_steps=2"});
+  const Outcome trained = run_tool("train", flags);
+  ASSERT_EQ(trained.code, 0) << trained.out << trained.err;
+  EXPECT_EQ(count_of(trained.out, "answered by our own product"), gpu::built_for_gpu() ? 0 : 1) << trained.out;
+
+  const Outcome elsewhere = run_tool("evaluate", {"--run", run.string(), "--device", "cpu"});
+  EXPECT_EQ(elsewhere.code, 2);
+  EXPECT_NE(elsewhere.err.find("model.linear: 'cublas' computes on device cuda"), std::string::npos) << elsewhere.err;
+  const Outcome resumed = run_tool("train", {"--resume", run.string(), "--device", "cpu", "--set", "model.linear=own",
+                                             "--set", "train.max_steps=3"});
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(read_lines(run / "steps.csv").size(), 4u);
 }
 
 TEST(Device, PrecisionsThatItDoesNotHaveAreRefused) {
