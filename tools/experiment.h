@@ -24,6 +24,8 @@ class Experiment {
   /// A part in order and as the network is tested: train, val or test.
   BatchSource& part(const std::string& split);
   const Shape& input() const { return input_; }  ///< of the network, [H,W,C]
+  /// What the data settled: sizes, normalization, transforms.
+  const Data& data() const { return data_; }
   int64_t classes() const { return classes_; }
   /// A name for every class of the network, which may have more than the dataset.
   const std::vector<std::string>& class_names() const { return class_names_; }

@@ -14,13 +14,16 @@
 namespace striate {
 namespace {
 
-/// Sections of what this build does not do: accepted at the values that switch it off.
-void require_off(ConfigReader analysis, ConfigReader distributed) {
-  for (const char* key : {"kernels", "tuning"}) {
-    require<ConfigError>(!analysis.get(key, false), "{}: this build has no analysis during training; leave it false",
-                         analysis.where(key));
-  }
+AnalysisOptions read_analysis(ConfigReader analysis) {
+  AnalysisOptions options;
+  options.kernels = analysis.get("kernels", options.kernels);
+  options.tuning = analysis.get("tuning", options.tuning);
   analysis.finish();
+  return options;
+}
+
+/// A section of what this build does not do: accepted at the value that switches it off.
+void require_off(ConfigReader distributed) {
   const std::string scheme = distributed.choice("scheme", "none", {"none", "data", "one_weird_trick"});
   require<ConfigError>(scheme == "none", "{}: this build trains on one machine only; leave it none",
                        distributed.where("scheme"));
@@ -57,8 +60,8 @@ RunConfig RunConfig::load(const std::string& file, const std::vector<std::string
     throw ConfigError(fmt::format("{}: {}", precision, error.what()));
   }
   config.model.check_kernels(config.device, config.train.precision);
-  ConfigReader analysis = reader.section("analysis");
-  require_off(std::move(analysis), reader.section("distributed"));
+  config.analysis = read_analysis(reader.section("analysis"));
+  require_off(reader.section("distributed"));
   reader.finish();
   config.text = reader.completed_text();
   return config;

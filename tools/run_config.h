@@ -9,6 +9,7 @@
 #include "engine/device.h"
 #include "engine/train/train_options.h"
 #include "models/model_config.h"
+#include "tools/experiments/analysis_options.h"
 
 namespace striate {
 
@@ -20,6 +21,7 @@ struct RunConfig {
   models::ModelConfig model;
   DataConfig data;
   TrainOptions train;
+  AnalysisOptions analysis;
 
   /// What it was read from, so that it can be read again with more settled: a file and overrides "a.b=value".
   std::string file;

@@ -18,6 +18,7 @@
 #include "tools/command_line.h"
 #include "tools/experiment.h"
 #include "tools/experiments/figure.h"
+#include "tools/experiments/kernel_analysis.h"
 #include "tools/experiments/training_figure.h"
 #include "tools/machine.h"
 #include "tools/run_folder.h"
@@ -58,6 +59,15 @@ void make_folder(const RunFolder& folder) {
 /// On standard output; lost where its reader has gone, for a run does not end by that.
 void say(const std::string& text) { std::fputs(text.c_str(), stdout); }
 
+/// Null where nothing is asked for.
+std::unique_ptr<KernelAnalysis> make_analysis(const AnalysisOptions& options, Experiment& experiment,
+                                              const RunFolder& folder) {
+  if (!options.kernels && !options.tuning) return nullptr;
+  const Data& data = experiment.data();
+  const NetworkInput input{data.height, data.width, data.channels, data.normalization.mean, data.normalization.std};
+  return std::make_unique<KernelAnalysis>(experiment.model(), input, options, folder.path(), experiment.title());
+}
+
 /// The progress has told how the run went; this is where it lies.
 void print_end(const TrainResult& result, const RunFolder& folder, int64_t broken, const std::string& program) {
   if (broken > 0)
@@ -96,6 +106,8 @@ int train(int argc, char** argv) {
   Trainer trainer(experiment.model(), experiment.train_data(), options);
   if (!flags.resume.empty()) trainer.resume();
 
+  const std::unique_ptr<KernelAnalysis> analysis = make_analysis(config.analysis, experiment, folder);
+
   make_folder(folder);
   write_file_atomically(folder.config().string(), experiment.resolved_config());
   write_file_atomically(folder.class_names().string(), fmt::format("{}\n", fmt::join(experiment.class_names(), "\n")));
@@ -103,15 +115,17 @@ int train(int argc, char** argv) {
   EventFile events(options.output);
   Progress progress(options.print_every);
   TrainingFigure figure(folder.metrics(), folder.figure(), experiment.title());
-  // The figure reads what the log has written.
-  for (TrainObserver* observer : std::initializer_list<TrainObserver*>{&log, &events, &progress, &figure}) {
+  for (TrainObserver* observer : std::initializer_list<TrainObserver*>{&log, &events, &progress}) {
     trainer.add_observer(*observer);
   }
+  if (analysis) trainer.add_observer(*analysis);
+  trainer.add_observer(figure);  // reads what the log and the analysis have written
   const auto warn = [&](const std::string& message) {
     log.warning(message);
     progress.warning(message);
   };
   figure.on_warning(warn);
+  if (analysis) analysis->on_warning(warn);
   experiment.on_broken(warn);
   say(fmt::format("{}, into {}\n", experiment.description(), options.output));
   log.note(experiment.description());

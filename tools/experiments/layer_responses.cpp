@@ -76,9 +76,9 @@ Tensor centre_unit(const Tensor& maps) {
   return unit;
 }
 
-/// As many images at once as 128 MB hold, in parts of one size.
+/// As many images at once as 64 MB hold, in parts of one size.
 int64_t images_at_once(int64_t images, int64_t pixels) {
-  constexpr int64_t kMost = int64_t{1} << 25;  // floats
+  constexpr int64_t kMost = int64_t{1} << 24;  // floats
   const int64_t fit = std::max<int64_t>(1, kMost / std::max<int64_t>(1, pixels));
   const int64_t parts = (images + fit - 1) / fit;
   return (images + parts - 1) / parts;

@@ -9,20 +9,41 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "tools/experiments/circular_variance_history.h"
 #include "tools/experiments/figure.h"
+#include "tools/experiments/tuning.h"
 
 namespace striate {
 namespace {
 
 using Column = std::vector<std::optional<double>>;
 
-constexpr int kWidth = 1800, kHeight = 2000;
+constexpr int kWidth = 1800;
 constexpr double kLeft = 0.125, kRight = 0.965;
 /// Panels are placed in shares of the picture, from the bottom; the legend stands above.
 struct Panel {
   double top, bottom;
 };
-constexpr Panel kLoss{0.88, 0.60}, kAccuracy{0.54, 0.26}, kRate{0.21, 0.06};
+
+/// Where everything stands, with a panel of circular variance or without.
+struct Layout {
+  int height;
+  Panel loss, accuracy, variance, rate;
+
+  explicit Layout(bool with_variance)
+      : height(with_variance ? 2680 : 2000),
+        loss(panel(240, 800)),
+        accuracy(panel(920, 1480)),
+        variance(panel(1600, 2160)),
+        rate(with_variance ? panel(2260, 2560) : panel(1580, 1880)) {}
+
+  /// The share of a place so many pixels below the upper edge.
+  double at(double pixels) const { return 1.0 - pixels / height; }
+  double above(const Panel& of) const { return of.top + 28.0 / height; }
+
+ private:
+  Panel panel(double top, double bottom) const { return {at(top), at(bottom)}; }
+};
 
 /// A measured quantity: column `index` of the block $metrics.
 struct Curve {
@@ -88,15 +109,15 @@ Range range_of(const std::vector<Curve>& curves) {
 }
 
 /// Names in their curves' colours, side by side above a panel: nothing of the curves is covered.
-void draw_legend(Figure& figure, const Panel& panel, const std::vector<Curve>& curves) {
+void draw_legend(Figure& figure, double y, const std::vector<Curve>& curves) {
   constexpr double kCharacter = 0.0083;  // mean width of a character of 22 points, measured, in shares of kWidth
   double x = kLeft;
   int tag = 10;
   for (const Curve& curve : curves) {
     if (!curve.measured()) continue;
     const std::string text = fmt::format("{} {}", curve.marker_only ? "▲" : "●", curve.name);
-    figure.line(fmt::format("set label {} \"{}\" at screen {},{} font ',22' textcolor '{}'", tag++, text, x,
-                            panel.top + 0.014, curve.colour));
+    figure.line(
+        fmt::format("set label {} \"{}\" at screen {},{} font ',22' textcolor '{}'", tag++, text, x, y, curve.colour));
     x += kCharacter * static_cast<double>(curve.name.size() + 4);
   }
   for (; tag < 14; ++tag) figure.line(fmt::format("unset label {}", tag));
@@ -145,9 +166,48 @@ void set_rate_axis(Figure& figure, const Column& rate) {
   }
 }
 
+/// A thin line for every kernel, and their median.
+void draw_variance(Figure& figure, const Layout& layout, const Column& epoch, const std::vector<Column>& kernels) {
+  constexpr const char* kThin = "#7FA9C9";
+  std::vector<Column> rows;
+  Column medians;
+  for (size_t e = 0; e < epoch.size(); ++e) {
+    std::vector<double> measured;
+    Column& row = rows.emplace_back(Column{epoch[e]});
+    for (const Column& kernel : kernels) {
+      row.push_back(kernel[e]);
+      if (kernel[e]) measured.push_back(*kernel[e]);
+    }
+    medians.push_back(measured.empty() ? std::nullopt : std::optional(quantile(std::move(measured), 0.5)));
+    row.push_back(medians.back());
+  }
+  figure.data("variance", rows);
+  const std::optional<Best> lowest = best_of(medians, -1.0);
+  std::string name = "median";
+  if (lowest) name += fmt::format(" (lowest {:.3f} in epoch {:.0f}", lowest->value, epoch[lowest->row].value_or(0.0));
+  if (lowest) name += medians[0] ? fmt::format(", {:.3f} untrained)", *medians[0]) : ")";
+  const int median = static_cast<int>(kernels.size()) + 2;
+  draw_legend(figure, layout.above(layout.variance),
+              {{2, kThin, fmt::format("each of the first layer's {} kernels", kernels.size()), {0.0}},
+               {median, colour::kText, name, {0.0}}});
+  figure.line(fmt::format("set tmargin at screen {}", layout.variance.top))
+      .line(fmt::format("set bmargin at screen {}", layout.variance.bottom));
+  figure.line(fmt::format("set label 3 'Circular variance' at screen 0.028,{} center rotate by 90 textcolor '{}'",
+                          (layout.variance.top + layout.variance.bottom) / 2.0, colour::kText));
+  figure.line("set yrange [0:1]").line("set ytics 0.2").line("set format y '%.1f'");
+  // A kernel that is measured at one epoch alone would have no line.
+  figure.line(
+      fmt::format("plot for [i=2:{0}] $variance using 1:i with linespoints pointtype 7 pointsize 0.3 linewidth "
+                  "0.6 linecolor '{2}' notitle, $variance using 1:{1} with linespoints pointtype 7 pointsize 1.4 "
+                  "linewidth 2.2 linecolor '{3}' notitle",
+                  median - 1, median, kThin, colour::kText));
+  figure.line("set ytics autofreq").line("set format y '%g'");
+}
+
 }  // namespace
 
-void draw_training_metrics(const MetricsTable& metrics, const std::string& title, const std::filesystem::path& png) {
+void draw_training_metrics(const MetricsTable& metrics, const std::string& title, const std::filesystem::path& png,
+                           const std::vector<std::vector<std::optional<double>>>& circular_variance) {
   const auto percent = [&](const char* name) {
     Column values = metrics.column(name);
     for (auto& value : values) {
@@ -182,16 +242,18 @@ void draw_training_metrics(const MetricsTable& metrics, const std::string& title
   }
   const bool points = last_epoch <= 40.0;
 
-  Figure figure(kWidth, kHeight);
+  const Layout layout(!circular_variance.empty());
+  Figure figure(kWidth, layout.height);
   figure.data("metrics", rows);
   figure.line("set multiplot").line("unset key");
   figure.line(fmt::format("set lmargin at screen {}", kLeft)).line(fmt::format("set rmargin at screen {}", kRight));
-  figure.line(fmt::format("set label 1 {} at screen {},0.968 font 'DejaVu Sans Bold,30' textcolor '{}'",
-                          plain_text(title), kLeft, colour::kText));
+  figure.line(fmt::format("set label 1 {} at screen {},{} font 'DejaVu Sans Bold,30' textcolor '{}'", plain_text(title),
+                          kLeft, layout.at(64), colour::kText));
   std::string summary;
   if (highest) summary = fmt::format("best validation accuracy {:.2f} %", highest->value);
   if (test) summary += fmt::format("{}test accuracy {:.2f} %", summary.empty() ? "" : "   ·   ", test->value);
-  figure.line(fmt::format("set label 2 \"{}\" at screen {},0.934 textcolor '{}'", summary, kLeft, colour::kMuted));
+  figure.line(
+      fmt::format("set label 2 \"{}\" at screen {},{} textcolor '{}'", summary, kLeft, layout.at(132), colour::kMuted));
   figure.line(fmt::format("set xrange [{}:{}]", -0.02 * last_epoch, 1.02 * last_epoch));
   figure.line(fmt::format("set xtics {}", tic_step(last_epoch)));
 
@@ -200,8 +262,8 @@ void draw_training_metrics(const MetricsTable& metrics, const std::string& title
                                    range.starts_outside && val_loss[0] ? fmt::format("{:.3f}", *val_loss[0]) : "");
   figure.line("set format x ''").line("set format y '%g'");
   figure.line(fmt::format("set yrange [{}:{}]", range.low < 0.4 * range.high ? 0.0 : range.low, range.high));
-  draw_legend(figure, kLoss, losses);
-  draw_panel(figure, kLoss, "Loss (mean cross-entropy)", losses, points);
+  draw_legend(figure, layout.above(layout.loss), losses);
+  draw_panel(figure, layout.loss, "Loss (mean cross-entropy)", losses, points);
   figure.line("unset label 1").line("unset label 2");
 
   range = range_of(accuracies);
@@ -209,14 +271,15 @@ void draw_training_metrics(const MetricsTable& metrics, const std::string& title
       validation_name(highest, highest ? fmt::format("highest {:.2f} %", highest->value) : "", epoch,
                       range.starts_outside && val_top1[0] ? fmt::format("{:.1f} %", *val_top1[0]) : "");
   figure.line(fmt::format("set yrange [{}:{}]", std::max(0.0, range.low), std::min(100.0, range.high)));
-  draw_legend(figure, kAccuracy, accuracies);
-  draw_panel(figure, kAccuracy, "Accuracy (%)", accuracies, points);
+  draw_legend(figure, layout.above(layout.accuracy), accuracies);
+  draw_panel(figure, layout.accuracy, "Accuracy (%)", accuracies, points);
 
-  draw_legend(figure, kRate, {});
+  if (!circular_variance.empty()) draw_variance(figure, layout, epoch, circular_variance);
+  draw_legend(figure, 0.0, {});
   set_rate_axis(figure, rate);
   figure.line("set format x '%.0f'");
   figure.line(fmt::format("set xlabel 'Epoch' offset 0,0.3 textcolor '{}'", colour::kText));
-  draw_panel(figure, kRate, "Learning rate", {rates}, points);
+  draw_panel(figure, layout.rate, "Learning rate", {rates}, points);
   figure.line("unset multiplot");
   figure.save(png);
 }
@@ -235,7 +298,9 @@ void TrainingFigure::run_ends(const TrainResult& /*result*/) { draw(); }
 
 void TrainingFigure::draw() {
   try {
-    draw_training_metrics(MetricsTable::read(metrics_), title_, png_);
+    const MetricsTable metrics = MetricsTable::read(metrics_);
+    draw_training_metrics(metrics, title_, png_,
+                          read_circular_variance(metrics_.parent_path(), metrics.column("epoch")));
   } catch (const Error& error) {
     if (!warned_ && warn_) warn_(error.what());
     warned_ = true;

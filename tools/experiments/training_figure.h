@@ -12,9 +12,12 @@ namespace striate {
 
 /// training_metrics.png: loss and accuracy of the training and validation parts and the learning rate over the epochs,
 /// three panels on one axis; the test part as a marker where it was measured. `title` says what was trained on what.
-void draw_training_metrics(const MetricsTable& metrics, const std::string& title, const std::filesystem::path& png);
+/// A fourth panel shows `circular_variance` [kernels][rows of metrics] where there is any.
+void draw_training_metrics(const MetricsTable& metrics, const std::string& title, const std::filesystem::path& png,
+                           const std::vector<std::vector<std::optional<double>>>& circular_variance = {});
 
-/// Keeps the figure of a run up to date while it trains, from its metrics.csv: add it after whoever writes that. A
+/// Keeps the figure of a run up to date while it trains, from its metrics.csv and the tuning tables beside it: add it
+/// after whoever writes those. A
 /// figure that cannot be drawn is a warning, once, and no reason to stop training.
 class TrainingFigure : public TrainObserver {
  public:
