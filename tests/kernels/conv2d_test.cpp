@@ -7,22 +7,17 @@
 #include <vector>
 
 #include "kernels/error.h"
-#include "kernels/gemm/tile_choice.h"
+#include "tests/kernels/product_checks.h"
 #include "tests/support/backend.h"
 #include "tests/support/compare.h"
 #include "tests/support/fill.h"
-#include "tests/support/gradient_check.h"
 #include "tests/support/guarded_buffer.h"
 #include "tests/support/precision.h"
 
 namespace striate::test {
 namespace {
 
-struct Conv2dFunctions {
-  decltype(&cpu::conv2d_forward) forward;
-  decltype(&cpu::conv2d_backward_data) backward_data;
-  decltype(&cpu::conv2d_backward_weight) backward_weight;
-};
+using Conv2dFunctions = ProductFunctions<Conv2dShape>;
 
 constexpr BackendTable<Conv2dFunctions> kConv2d = {
     .cpu = {&cpu::conv2d_forward, &cpu::conv2d_backward_data, &cpu::conv2d_backward_weight},
@@ -86,24 +81,6 @@ std::vector<Conv2dCase> cases() {
 
 using OnConv2d = OnBackend<Conv2dCase>;
 
-/// The three results of the reference. Parameters' gradients are added to `start`.
-struct Expected {
-  Values<double> y, dx, dw, db;
-
-  Expected(const Conv2dShape& s, Activation activation, const Values<double>& x, const Values<double>& w,
-           const Values<double>& b, const Values<double>& dy, double start)
-      : y(s.y_size()), dx(s.x_size()), dw(s.w_size(), start), db(s.K, start) {
-    TestContext context;
-    reference::conv2d_forward(x.data(), w.data(), b.data(), y.data(), s, activation, context);
-    reference::conv2d_backward_data(dy.data(), w.data(), dx.data(), s, context);
-    reference::conv2d_backward_weight<double>(x.data(), dy.data(), dw.data(), nullptr, s, Accumulate::yes, context);
-  }
-  /// The bias gradient is a sum, exact float32 in every precision: of dy as it is.
-  void sum_bias_gradient(const Values<double>& dy) {
-    for (size_t i = 0; i < dy.size(); ++i) db[i % db.size()] += dy[i];
-  }
-};
-
 class Conv2d : public BackendTest<OnConv2d> {
  protected:
   Conv2dShape shape() const { return GetParam().value.shape; }
@@ -111,82 +88,10 @@ class Conv2d : public BackendTest<OnConv2d> {
   const Conv2dFunctions& op() const { return kConv2d[backend()]; }
 };
 
-TEST_P(Conv2d, agrees_with_the_reference) {
-  const Conv2dShape s = shape();
-  const auto x = uniform<float>(s.x_size(), 1), w = uniform<float>(s.w_size(), 2), b = uniform<float>(s.K, 3);
-  const auto dy = uniform<float>(s.y_size(), 4);
-  const auto rx = inputs_of(backend(), x, precision()), rw = inputs_of(backend(), w, precision());
-  const auto rdy = inputs_of(backend(), dy, precision());
-  Expected expected(s, Activation::relu, rx, rw, as<double>(b), rdy, 0.5);
-  Expected sums(s, Activation::none, magnitudes(rx), magnitudes(rw), magnitudes(as<double>(b)), magnitudes(rdy), 0.5);
-  expected.sum_bias_gradient(as<double>(dy));
-  sums.sum_bias_gradient(magnitudes(as<double>(dy)));
-
-  TestContext context;
-  context->precision = precision();
-  const GuardedBuffer<float> gx(x), gw(w), gb(b), gdy(dy);
-  GuardedBuffer<float> y(s.y_size()), dx(s.x_size()), dw(s.w_size(), 0.5f), db(s.K, 0.5f);
-  op().forward(gx.data(), gw.data(), gb.data(), y.data(), s, Activation::relu, context);
-  op().backward_data(gdy.data(), gw.data(), dx.data(), s, context);
-  op().backward_weight(gx.data(), gdy.data(), dw.data(), db.data(), s, Accumulate::yes, context);
-
-  const int64_t pixels = s.N * s.P() * s.Q();
-  EXPECT_TRUE(within(rounding_unit(backend(), precision(), s.taps() + 1), y, expected.y, sums.y));
-  EXPECT_TRUE(within(rounding_unit(backend(), precision(), s.group_kernels() * s.R * s.S), dx, expected.dx, sums.dx));
-  EXPECT_TRUE(within(rounding_unit(backend(), precision(), pixels + 1), dw, expected.dw, sums.dw));
-  EXPECT_TRUE(within(rounding_unit(backend(), Precision::fp32, pixels + 1), db, expected.db, sums.db));
-  for (const auto* buffer : {&gx, &gw, &gb, &gdy}) EXPECT_TRUE(buffer->intact());
-  for (const auto* buffer : {&y, &dx, &dw, &db}) EXPECT_TRUE(buffer->intact());
-}
-
-TEST_P(Conv2d, is_exact_on_small_integers) {
-  const Conv2dShape s = shape();
-  const auto x = small_integers<float>(s.x_size(), 5), w = small_integers<float>(s.w_size(), 6);
-  const auto b = small_integers<float>(s.K, 7), dy = small_integers<float>(s.y_size(), 8);
-  TestContext context;
-  context->precision = precision();
-  for (const Activation activation : {Activation::none, Activation::relu}) {
-    Values<float> expected(s.y_size());
-    reference::conv2d_forward(x.data(), w.data(), b.data(), expected.data(), s, activation, context);
-    GuardedBuffer<float> y(s.y_size());
-    op().forward(x.data(), w.data(), b.data(), y.data(), s, activation, context);
-    EXPECT_TRUE(all_equal(y, expected, {s.N, s.P(), s.Q(), s.K}));
-  }
-  Values<float> expected(s.x_size());
-  reference::conv2d_backward_data(dy.data(), w.data(), expected.data(), s, context);
-  GuardedBuffer<float> dx(s.x_size());
-  op().backward_data(dy.data(), w.data(), dx.data(), s, context);
-  EXPECT_TRUE(all_equal(dx, expected, {s.N, s.H, s.W, s.C}));
-  for (const Accumulate accumulate : {Accumulate::no, Accumulate::yes}) {
-    // Overwriting must not read: the output holds NaN before.
-    const float start = accumulate == Accumulate::yes ? -3.0f : poison<float>();
-    Values<float> expected_dw(s.w_size(), -3.0f), expected_db(s.K, -3.0f);
-    reference::conv2d_backward_weight(x.data(), dy.data(), expected_dw.data(), expected_db.data(), s, accumulate,
-                                      context);
-    GuardedBuffer<float> dw(s.w_size(), start), db(s.K, start);
-    op().backward_weight(x.data(), dy.data(), dw.data(), db.data(), s, accumulate, context);
-    EXPECT_TRUE(all_equal(dw, expected_dw, {s.K, s.R, s.S, s.group_channels()}));
-    EXPECT_TRUE(all_equal(db, expected_db));
-  }
-}
-
+TEST_P(Conv2d, agrees_with_the_reference) { check_against_reference(op(), backend(), precision(), shape()); }
+TEST_P(Conv2d, is_exact_on_small_integers) { check_exact_on_small_integers(op(), precision(), shape()); }
 TEST_P(Conv2d, gives_the_same_bits_for_any_number_of_threads) {
-  const Conv2dShape s = shape();
-  const auto x = uniform<float>(s.x_size(), 9), w = uniform<float>(s.w_size(), 10), b = uniform<float>(s.K, 11);
-  const auto dy = uniform<float>(s.y_size(), 12);
-  Values<float> first;
-  // On cuda the host's threads compute nothing.
-  for (const int threads : backend() == Backend::cpu ? std::vector{1, 1, 2, 3} : std::vector{1, 1}) {
-    TestContext context(threads);
-    context->precision = precision();
-    Values<float> y(s.y_size()), dx(s.x_size()), dw(s.w_size()), db(s.K), all;
-    op().forward(x.data(), w.data(), b.data(), y.data(), s, Activation::leaky_relu, context);
-    op().backward_data(dy.data(), w.data(), dx.data(), s, context);
-    op().backward_weight(x.data(), dy.data(), dw.data(), db.data(), s, Accumulate::no, context);
-    for (const auto* part : {&y, &dx, &dw, &db}) all.insert(all.end(), part->begin(), part->end());
-    if (first.empty()) first = all;
-    EXPECT_TRUE(all_equal(all, first)) << "with " << threads << " threads";
-  }
+  check_same_bits(op(), backend(), precision(), shape());
 }
 
 INSTANTIATE_TEST_SUITE_P(, Conv2d, in_every_precision(cases(), backends_and(Backend::cudnn)), case_name);
@@ -194,20 +99,7 @@ INSTANTIATE_TEST_SUITE_P(, Conv2d, in_every_precision(cases(), backends_and(Back
 class Conv2dOnce : public BackendTest<OnConv2d> {};
 
 TEST_P(Conv2dOnce, fuses_bias_and_activation) {
-  const Conv2dShape s = GetParam().value.shape;
-  const auto x = small_integers<float>(s.x_size(), 1), w = small_integers<float>(s.w_size(), 2);
-  const auto b = small_integers<float>(s.K, 3);
-  TestContext context;
-  for (const Activation activation : {Activation::none, Activation::relu, Activation::leaky_relu}) {
-    for (const float* bias : {b.data(), static_cast<const float*>(nullptr)}) {
-      Values<float> expected(s.y_size());
-      GuardedBuffer<float> y(s.y_size());
-      reference::conv2d_forward(x.data(), w.data(), bias, expected.data(), s, activation, context);
-      kConv2d[GetParam().backend].forward(x.data(), w.data(), bias, y.data(), s, activation, context);
-      // One rounding of 0.01·v, in float here and from double there.
-      EXPECT_TRUE(all_close(y, expected, {0.0, 2e-7}, {s.N, s.P(), s.Q(), s.K}));
-    }
-  }
+  check_bias_and_activation(kConv2d[GetParam().backend], GetParam().value.shape);
 }
 
 TEST_P(Conv2dOnce, needs_no_bias_gradient) {
@@ -260,94 +152,23 @@ INSTANTIATE_TEST_SUITE_P(, Conv2dOnce,
                                           backends_and(Backend::cudnn)),
                          case_name);
 
-/// TensorFloat-32 of positive values, whose roundings do not cancel as signs do: cutting off instead of rounding would
-/// be wrong by 7e-4 of the sum.
 TEST(Conv2dTf32, rounds_its_inputs_to_nearest) {
-  if (!can_run(Backend::cuda)) GTEST_SKIP() << "no GPU here";
-  const Conv2dShape s = conv(2, 9, 10, 12, 20, 3, 3, 1, 1);
-  const auto x = uniform<float>(s.x_size(), 1, 0.0, 1.0), w = uniform<float>(s.w_size(), 2, 0.0, 1.0);
-  const auto dy = uniform<float>(s.y_size(), 3, 0.0, 1.0);
-  const Expected expected(s, Activation::none, as<double>(x), as<double>(w), Values<double>(s.K), as<double>(dy), 0.0);
-  TestContext context;
-  context->precision = Precision::tf32;
-  GuardedBuffer<float> y(s.y_size()), dx(s.x_size()), dw(s.w_size());
-  cuda::conv2d_forward(x.data(), w.data(), nullptr, y.data(), s, Activation::none, context);
-  cuda::conv2d_backward_data(dy.data(), w.data(), dx.data(), s, context);
-  cuda::conv2d_backward_weight(x.data(), dy.data(), dw.data(), nullptr, s, Accumulate::no, context);
-  EXPECT_TRUE(within(2.5e-4, y, expected.y, expected.y));
-  EXPECT_TRUE(within(2.5e-4, dx, expected.dx, expected.dx));
-  EXPECT_TRUE(within(2.5e-4, dw, expected.dw, expected.dw));
+  check_rounding_of_tf32(kConv2d[Backend::cuda], conv(2, 9, 10, 12, 20, 3, 3, 1, 1));
 }
 
-struct TileCase {
-  size_t tile;
-  int shares;
-  Precision precision;
-};
-
-/// Tiles that only large layers are given, and sums in shares, on shapes small enough for a test.
 class Conv2dTile : public testing::TestWithParam<TileCase> {};
 
 TEST_P(Conv2dTile, is_exact_on_small_integers) {
-  if (!can_run(Backend::cuda)) GTEST_SKIP() << "no GPU here";
-  const tile::ForcedChoice choice(GetParam().tile, GetParam().shares);
-  Conv2dShape strided = conv(1, 15, 14, 12, 20, 3, 3, 2, 1, 1, 1);
-  TestContext context;
-  context->precision = GetParam().precision;
-  for (const Conv2dShape& s :
-       {conv(2, 13, 12, 16, 136, 3, 3, 1, 1), conv(1, 19, 18, 24, 16, 5, 3, 1, 2, 1, 2), strided}) {
-    const auto x = small_integers<float>(s.x_size(), 1), w = small_integers<float>(s.w_size(), 2);
-    const auto b = small_integers<float>(s.K, 3), dy = small_integers<float>(s.y_size(), 4);
-    Values<float> y(s.y_size()), dx(s.x_size()), dw(s.w_size(), 2.0f), db(s.K, 2.0f);
-    reference::conv2d_forward(x.data(), w.data(), b.data(), y.data(), s, Activation::relu, context);
-    reference::conv2d_backward_data(dy.data(), w.data(), dx.data(), s, context);
-    reference::conv2d_backward_weight(x.data(), dy.data(), dw.data(), db.data(), s, Accumulate::yes, context);
-    GuardedBuffer<float> y2(s.y_size()), dx2(s.x_size()), dw2(s.w_size(), 2.0f), db2(s.K, 2.0f);
-    cuda::conv2d_forward(x.data(), w.data(), b.data(), y2.data(), s, Activation::relu, context);
-    cuda::conv2d_backward_data(dy.data(), w.data(), dx2.data(), s, context);
-    cuda::conv2d_backward_weight(x.data(), dy.data(), dw2.data(), db2.data(), s, Accumulate::yes, context);
-    EXPECT_TRUE(all_equal(y2, y, {s.N, s.P(), s.Q(), s.K})) << s.to_string();
-    EXPECT_TRUE(all_equal(dx2, dx, {s.N, s.H, s.W, s.C})) << s.to_string();
-    EXPECT_TRUE(all_equal(dw2, dw, {s.K, s.R, s.S, s.group_channels()})) << s.to_string();
-    EXPECT_TRUE(all_equal(db2, db)) << s.to_string();
-    for (const auto* buffer : {&y2, &dx2, &dw2, &db2}) EXPECT_TRUE(buffer->intact());
-  }
+  check_tile<Conv2dShape>(GetParam(), kConv2d[Backend::cuda],
+                          {conv(2, 13, 12, 16, 136, 3, 3, 1, 1), conv(1, 19, 18, 24, 16, 5, 3, 1, 2, 1, 2),
+                           conv(1, 15, 14, 12, 20, 3, 3, 2, 1)});
 }
 
-std::vector<TileCase> tile_cases(size_t tiles) {
-  std::vector<TileCase> cases;
-  for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
-    for (size_t t = 0; t < tiles; ++t) {
-      for (const int shares : {1, 3}) cases.push_back({t, shares, precision});
-    }
-  }
-  return cases;
-}
-
-INSTANTIATE_TEST_SUITE_P(cuda, Conv2dTile, testing::ValuesIn(tile_cases(4)), [](const auto& c) {
-  return to_string(c.param.precision) + "_tile_" + std::to_string(c.param.tile) + "_shares_" +
-         std::to_string(c.param.shares);
-});
+INSTANTIATE_TEST_SUITE_P(cuda, Conv2dTile, tile_cases(4), [](const auto& c) { return c.param.name(); });
 
 class Conv2dGradient : public testing::TestWithParam<Conv2dCase> {};
 
-TEST_P(Conv2dGradient, agrees_with_finite_differences) {
-  const Conv2dShape s = GetParam().shape;
-  const auto x = uniform<double>(s.x_size(), 1), w = uniform<double>(s.w_size(), 2), b = uniform<double>(s.K, 3);
-  const auto dy = uniform<double>(s.y_size(), 4);
-  TestContext context(1);
-  const auto loss = [&](const Values<double>& x_, const Values<double>& w_, const Values<double>& b_) {
-    Values<double> y(s.y_size());
-    reference::conv2d_forward(x_.data(), w_.data(), b_.data(), y.data(), s, Activation::none, context);
-    return dot(y, dy);
-  };
-  Values<double> dx(s.x_size()), dw(s.w_size()), db(s.K);
-  reference::conv2d_backward_data(dy.data(), w.data(), dx.data(), s, context);
-  reference::conv2d_backward_weight(x.data(), dy.data(), dw.data(), db.data(), s, Accumulate::no, context);
-  EXPECT_TRUE(check_gradient([&](const auto& v) { return loss(v, w, b); }, x, dx));
-  EXPECT_TRUE(check_gradient([&](const auto& v) { return loss(x, v, b); }, w, dw));
-  EXPECT_TRUE(check_gradient([&](const auto& v) { return loss(x, w, v); }, b, db));
-}
+TEST_P(Conv2dGradient, agrees_with_finite_differences) { check_finite_differences(GetParam().shape); }
 
 INSTANTIATE_TEST_SUITE_P(reference, Conv2dGradient,
                          testing::Values(Conv2dCase{"plain", conv(2, 5, 4, 3, 4, 3, 3, 1, 1)},
