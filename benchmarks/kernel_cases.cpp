@@ -9,6 +9,8 @@
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/gpu/memory.h"
+#include "kernels/gpu/stream.h"
 #include "kernels/local_response_norm/local_response_norm.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool2d/pool2d.h"
@@ -191,6 +193,13 @@ void add_pools(Cases& cases, const std::string& name, const Pool2dShape& s) {
 }
 
 }  // namespace
+
+void run_case(const KernelCase& c, Precision precision) {
+  gpu::GpuWorkspace workspace(gpu::MemoryKind::device);
+  gpu::Stream stream;
+  Context context{nullptr, &workspace, precision, &stream};
+  c.run(context);
+}
 
 KernelCase max_pool(const std::string& name, const Pool2dShape& s, Pass pass) {
   const auto x_bytes = 4.0 * static_cast<double>(s.x_size()), y_bytes = 5.0 * static_cast<double>(s.y_size());

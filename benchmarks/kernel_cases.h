@@ -23,6 +23,9 @@ struct KernelCase {
   bool whole_sectors = true;  ///< false: runs of memory begin and end within sectors, which no kernel could help
 };
 
+/// In this precision, with a stream and a workspace of its own.
+void run_case(const KernelCase& c, Precision precision);
+
 enum class Pass { forward, backward_data, backward_weight };
 
 KernelCase convolution(const std::string& name, const Conv2dShape& shape, Pass pass);

@@ -19,8 +19,6 @@
 #include "kernels/error.h"
 #include "kernels/gemm/tile_choice.h"
 #include "kernels/gpu/host/checked/counters.h"
-#include "kernels/gpu/memory.h"
-#include "kernels/gpu/stream.h"
 
 namespace striate::bench {
 namespace {
@@ -66,11 +64,8 @@ void judge(Row& row, const KernelCase& c) {
 /// What a case's kernels did; nothing where a product's tile is `last`.
 std::vector<Row> count(const KernelCase& c, Precision precision, const char* precision_name,
                        std::optional<LaunchTile>* last, std::set<std::string>& launches) {
-  gpu::GpuWorkspace workspace(gpu::MemoryKind::device);
-  gpu::Stream stream;
-  Context context{nullptr, &workspace, precision, &stream};
   const Counting counting;
-  c.run(context);
+  run_case(c, precision);
   std::optional<LaunchTile> tile;
   for (const auto& launch : gpu::host::checked::counted_launches()) {
     launches.insert(fmt::format("{}\t{}\t{}", resource_name(launch), launch.threads, launch.shared_bytes));

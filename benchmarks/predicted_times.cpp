@@ -24,8 +24,6 @@
 #include "benchmarks/launch_tile.h"
 #include "kernels/error.h"
 #include "kernels/gpu/host/checked/counters.h"
-#include "kernels/gpu/memory.h"
-#include "kernels/gpu/stream.h"
 
 namespace striate::bench {
 namespace {
@@ -90,12 +88,9 @@ Work work_of(const std::string& kernel, const KernelCase& c, Precision precision
 }
 
 Layer count(const std::string& layer, const std::string& pass, const KernelCase& c, Precision precision) {
-  gpu::GpuWorkspace workspace(gpu::MemoryKind::device);
-  gpu::Stream stream;
-  Context context{nullptr, &workspace, precision, &stream};
   const BlockSample sample(3);
   const Counting counting;
-  c.run(context);
+  run_case(c, precision);
   Layer result{layer, pass, precision, static_cast<double>(c.macs), c.read_bytes + c.written_bytes, {}};
   for (const std::string& kernel : gpu::host::checked::counted_kernels()) {
     result.work.push_back(work_of(kernel, c, precision));
