@@ -47,6 +47,12 @@ CommandLine& CommandLine::option(const std::string& flag, int64_t& bound, const 
   return *this;
 }
 
+CommandLine& CommandLine::option(const std::string& flag, double& bound, const std::string& value,
+                                 const std::string& help) {
+  parser_->remember(flag, value, parser_->app.add_option(flag, bound, help));
+  return *this;
+}
+
 CommandLine& CommandLine::option(const std::string& flag, std::array<std::string, 2>& bound, const std::string& value,
                                  const std::string& help) {
   parser_->remember(flag, value, parser_->app.add_option(flag, bound, help))->type_size(2)->expected(1);
@@ -62,6 +68,15 @@ CommandLine& CommandLine::flag(const std::string& flag, bool& bound, const std::
 CommandLine& CommandLine::repeatable(const std::string& flag, std::vector<std::string>& bound, const std::string& value,
                                      const std::string& help) {
   parser_->remember(flag, value, parser_->app.add_option(flag, bound, help))
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return *this;
+}
+
+CommandLine& CommandLine::list(const std::string& flag, std::vector<std::string>& bound, const std::string& value,
+                               const std::string& help) {
+  parser_->remember(flag, value, parser_->app.add_option(flag, bound, help))
+      ->expected(1, CLI::detail::expected_max_vector_size)
+      ->allow_extra_args()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   return *this;
 }

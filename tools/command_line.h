@@ -24,6 +24,7 @@ class CommandLine {
   /// `value` says in --help what is expected: DIR, NAME, N.
   CommandLine& option(const std::string& flag, std::string& bound, const std::string& value, const std::string& help);
   CommandLine& option(const std::string& flag, int64_t& bound, const std::string& value, const std::string& help);
+  CommandLine& option(const std::string& flag, double& bound, const std::string& value, const std::string& help);
   /// A flag with two values behind it; `value` names both: "LAYER F".
   CommandLine& option(const std::string& flag, std::array<std::string, 2>& bound, const std::string& value,
                       const std::string& help);
@@ -32,6 +33,9 @@ class CommandLine {
   /// May be given more than once.
   CommandLine& repeatable(const std::string& flag, std::vector<std::string>& bound, const std::string& value,
                           const std::string& help);
+  /// One or more values behind it, up to the next flag; may be given more than once.
+  CommandLine& list(const std::string& flag, std::vector<std::string>& bound, const std::string& value,
+                    const std::string& help);
   /// What stands on the command line without a flag before it; `value` names it in --help: "FILE…".
   CommandLine& arguments(std::vector<std::string>& bound, const std::string& value, const std::string& help);
 

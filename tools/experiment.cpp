@@ -44,7 +44,7 @@ Experiment::Experiment(const RunConfig& config)
   set_precision(config.device, config.train.precision);
 }
 
-BatchSource& Experiment::part(const std::string& split) {
+Loader& Experiment::part(const std::string& split) {
   part_ = data_.evaluation_loader(split, config_.train.batch_size);
   return *part_;
 }

@@ -22,7 +22,7 @@ class Experiment {
   nn::Module& model() { return *model_; }
   TrainData train_data() { return {data_.train.get(), data_.val.get(), data_.test.get()}; }
   /// A part in order and as the network is tested: train, val or test.
-  BatchSource& part(const std::string& split);
+  Loader& part(const std::string& split);
   const Shape& input() const { return input_; }  ///< of the network, [H,W,C]
   /// What the data settled: sizes, normalization, transforms.
   const Data& data() const { return data_; }

@@ -114,7 +114,7 @@ GridLayout with_columns(const std::vector<GridCell>& cells, const Content& conte
 double cost(const GridLayout& layout, size_t cells) {
   const double aspect = static_cast<double>(layout.width) / layout.height;
   const double empty = static_cast<double>(layout.columns * layout.rows) - static_cast<double>(cells);
-  return std::abs(std::log(aspect / 1.4)) + 4.0 * empty / static_cast<double>(cells);
+  return std::abs(std::log(aspect / 1.4)) + 8.0 * empty / static_cast<double>(cells);
 }
 
 void copy_into(Image& page, const Image& picture, int x, int y) {
