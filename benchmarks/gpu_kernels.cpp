@@ -148,7 +148,8 @@ class Bench {
   explicit Bench(const Options& options) : options_(options) {
     const std::string& name = gpu::properties().name;
     for (const Chip* chip : {&kA100, &kH100}) {
-      if (name.find(chip->name.substr(0, 4)) != std::string::npos) chip_ = chip;
+      const std::string chip_name = chip->name;
+      if (name.find(chip_name.substr(0, chip_name.find(' '))) != std::string::npos) chip_ = chip;
     }
   }
 

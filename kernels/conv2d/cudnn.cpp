@@ -254,7 +254,7 @@ void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* d
   if (shape.N > 0 || accumulate == Accumulate::yes) return;
   // Sums of nothing.
   gpu::set(dw, 0, static_cast<size_t>(shape.w_size()) * sizeof(float), *context.stream);
-  if (db) gpu::set(db, 0, static_cast<size_t>(shape.K) * sizeof(float), *context.stream);
+  if (db) cuda::sum_rows(dy, db, 0, shape.K, accumulate, context);
 }
 
 }  // namespace striate::cudnn
