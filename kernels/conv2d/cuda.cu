@@ -21,6 +21,7 @@ namespace striate::cuda {
 namespace {
 
 using conv2d::FilterColumns;
+using conv2d::FilterRuns;
 using conv2d::WindowColumns;
 using conv2d::WindowRows;
 using tile::MatrixColumns;
@@ -57,6 +58,33 @@ Windows windows_of_input(const float* x, const Conv2dShape& s) {
   v.windows = static_cast<int>(s.N * s.P() * s.Q()), v.taps = static_cast<int>(s.taps());
   return v;
 }
+
+/// Rows of taps of few channels as runs of quads: where windows are a multiple of 4 floats apart, so are their rows
+/// from a multiple of 16 bytes, a few floats before it. Those in front of the taps and behind them are multiplied by
+/// zeros. (AlexNet's first layer: 36 floats for 33. An infinity or a NaN in a picture also reaches the window beside
+/// it.)
+struct TapRuns {
+  int64_t front = 0, quads = 0;
+
+  explicit TapRuns(const Conv2dShape& s) : front((4 - s.pad_w * s.C % 4) % 4), quads((front + s.S * s.C + 3) / 4) {}
+
+  static bool fit(const float* x, const Conv2dShape& s) {
+    return s.groups == 1 && s.dilation_w == 1 && s.C % 4 != 0 && s.S > 1 && tile::in_quads(x, s.W * s.C) &&
+           s.stride_w * s.C % 4 == 0;
+  }
+  /// The picture as one of 4 channels.
+  template <typename Windows>
+  Windows windows_of_input(const float* x, const Conv2dShape& s) const {
+    Windows v = cuda::windows_of_input<Windows>(x, s);
+    v.W = static_cast<int>(s.W * s.C / 4), v.pixel_pitch = 4;
+    v.channels = tile::FastDivision(4), v.taps_w = tile::FastDivision(quads);
+    v.stride_w = static_cast<int>(s.stride_w * s.C / 4);
+    v.origin_w = -static_cast<int>((s.pad_w * s.C + front) / 4);
+    v.column_bits = bits_of_columns(s.Q(), v.stride_w);
+    v.taps = static_cast<int>(s.R * quads * 4);
+    return v;
+  }
+};
 
 /// One direction of a phase of backward-data: pixels `phase` + stride·i, i < count, are met by taps first + step·t, t <
 /// taps, each from the output pixel i + origin − output_step·t.
@@ -135,7 +163,18 @@ void conv2d_forward(const float* x, const float* w, const float* b, float* y, co
     out.bias_quads = tile::in_quads(b, out.columns);
     out.activation = activation;
     const int groups = static_cast<int>(s.groups);
-    if (tile::in_quads(x, s.group_channels()) && tile::in_quads(w, s.group_channels())) {
+    if (TapRuns::fit(x, s)) {
+      const TapRuns runs(s);
+      const auto quads = runs.windows_of_input<WindowRows>(x + image * s.H * s.W * s.C, s);
+      const FilterRuns padded{w,
+                              tile::FastDivision(4 * runs.quads),
+                              static_cast<int>(runs.front),
+                              static_cast<int>(s.S * s.C),
+                              filters.pitch,
+                              filters.rows,
+                              quads.taps};
+      tile::multiply<4, 1, tile::RunTiles>(quads, padded, out, quads.taps, groups, context);
+    } else if (tile::in_quads(x, s.group_channels()) && tile::in_quads(w, s.group_channels())) {
       tile::multiply<4, 4, tile::Tiles>(a, filters, out, s.taps(), groups, context);
     } else {
       tile::multiply<1, 1, tile::Tiles>(a, filters, out, s.taps(), groups, context);
@@ -170,7 +209,17 @@ void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* d
     out.accumulate = accumulate_part;
     const int groups = static_cast<int>(s.groups);
     const bool dy_quads = tile::in_quads(dy, kernels), x_quads = tile::in_quads(x, s.group_channels());
-    if (dy_quads && x_quads) {
+    if (dy_quads && TapRuns::fit(x, s)) {
+      const TapRuns runs(s);
+      out.gaps = true;
+      out.run = tile::FastDivision(4 * runs.quads);
+      out.front = static_cast<int>(runs.front), out.kept = static_cast<int>(s.S * s.C), out.stored = out.columns;
+      // Whole sectors, so that shares' rows begin at one.
+      out.columns = static_cast<int>((s.R * runs.quads + 1) / 2 * 8);
+      out.pairs = out.quads = false;
+      tile::multiply<4, 4, tile::GradientTiles>(a, runs.windows_of_input<WindowColumns>(part_x, s), out, pixels, groups,
+                                                context);
+    } else if (dy_quads && x_quads) {
       tile::multiply<4, 4, tile::GradientTiles>(a, b, out, pixels, groups, context);
     } else if (dy_quads) {
       tile::multiply<4, 1, tile::GradientTiles>(a, b, out, pixels, groups, context);

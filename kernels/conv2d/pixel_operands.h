@@ -79,6 +79,31 @@ struct WindowColumns : Windows {
   }
 };
 
+/// Weights [K, R, S·C] whose rows of taps are runs of `run` values: zeros, the S·C taps from `front` on, zeros.
+struct FilterRuns {
+  static constexpr bool kDepthContiguous = true, kHasPlaces = false;
+  const float* data;
+  tile::FastDivision run;
+  int front, row_taps, pitch, rows, depth;
+
+  struct Depth {
+    int offset;
+    bool valid;
+  };
+  int64_t floats() const { return int64_t{rows} * pitch; }
+  __device__ __forceinline__ void enter_group(int) {}
+  __device__ __forceinline__ Depth along(int k) const {
+    int at;
+    const int r = run.divide(k, at);
+    at -= front;
+    return {r * row_taps + at, k < depth && static_cast<unsigned>(at) < static_cast<unsigned>(row_taps)};
+  }
+  __device__ __forceinline__ tile::Source source(int row, int first_row, const int2*, const Depth& along) const {
+    const bool valid = along.valid && first_row + row < rows;
+    return {valid ? data + ((first_row + row) * pitch + along.offset) : data, valid};
+  }
+};
+
 /// Weights [K, R, S, C/groups] as backward-data wants them: a column for every input channel; along the depth every
 /// tap_step'th tap from first_h (first_w) on, and for each of them the group's kernels.
 struct FilterColumns {

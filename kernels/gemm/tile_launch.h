@@ -42,6 +42,14 @@ struct GradientTiles {
   using OddMma = ShapeList<Shape<64, 64, 16, 2, 2, 4, 4>>;
 };
 
+/// For windows of quads that meet filters of odd rows.
+struct RunTiles {
+  using OddFma = ShapeList<Shape<128, 64, 16, 4, 1, 3, 4>>;
+  using OddMma = ShapeList<Shape<256, 64, 16, 4, 1, 3, 2>>;
+  using Fma = OddFma;
+  using Mma = OddMma;
+};
+
 template <Precision kPrecision, int kWidthA, int kWidthB, typename Shape, typename A, typename B>
 void launch_shape(const A& a, const B& b, const Output& out, int64_t depth, int groups, int shares, Context& context) {
   using Both = Copiers<Shape, kWidthA, kWidthB, A, B>;

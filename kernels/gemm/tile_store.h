@@ -8,7 +8,8 @@ namespace striate::tile {
 
 /// Where results go and what is done to them on the way: (row m, column n) of group g and share s of the depth is
 /// data[g·group + s·share + place(m) + n] = act(value + bias[g·columns + n]), or is added to it.
-/// Row m is pixel (image, i, j) of images of `image_rows` × `row_pixels`; for a plain matrix both are 1.
+/// With gaps, columns come in runs of `run`, of which only front … front + kept − 1 are stored, densely, `stored` in
+/// all. Row m is pixel (image, i, j) of images of `image_rows` × `row_pixels`; for a plain matrix both are 1.
 struct Output {
   float* data = nullptr;
   const float* bias = nullptr;
@@ -18,6 +19,9 @@ struct Output {
   int64_t group = 0, share = 0;
   Activation activation = Activation::none;
   bool accumulate = false;
+  bool gaps = false;
+  FastDivision run{1};
+  int front = 0, kept = 0, stored = 0;
   bool pairs = false;       ///< every run of 2 columns from an even one on lies at a multiple of 8 bytes
   bool quads = false;       ///< likewise 4 and 16
   bool bias_quads = false;  ///< likewise of the bias
@@ -45,7 +49,16 @@ struct Output {
   }
 
   __device__ __forceinline__ void store(float* row, int n, float v) const {
-    if (n < columns) row[n] = accumulate ? row[n] + v : v;
+    if (n >= columns) return;
+    if (gaps) {
+      int at;
+      const int r = run.divide(n, at);
+      at -= front;
+      if (static_cast<unsigned>(at) >= static_cast<unsigned>(kept)) return;
+      n = r * kept + at;
+      if (n >= stored) return;
+    }
+    row[n] = accumulate ? row[n] + v : v;
   }
   /// Columns n and n + 1, n even.
   __device__ __forceinline__ void store_pair(float* row, int n, float2 v) const {

@@ -81,6 +81,7 @@ struct TrafficCase {
   Precision precision;
   size_t tile;
   std::function<Product()> product;
+  double store_sectors = 1.01;  ///< likewise
 
   friend void PrintTo(const TrafficCase& c, std::ostream* out) { *out << c.name; }
 };
@@ -110,6 +111,13 @@ std::vector<TrafficCase> cases() {
         result.push_back({"conv1" + suffix, 1.2, precision, 0, [pass] {
                             return conv("conv1" + pass, {1, 63, 63, 3, 64, 11, 11, 4, 4, 2, 2, 1, 1, 1});
                           }});
+        // 36 floats that begin at 16 bytes, cut in pieces of 64; the filters' rows of 33, and those of their gradient,
+        // begin anywhere.
+        result.push_back({"conv1_rows_of_quads" + suffix, 1.2, precision, 0,
+                          [pass] {
+                            return conv("conv1" + pass, {1, 63, 64, 3, 64, 11, 11, 4, 4, 2, 2, 1, 1, 1});
+                          },
+                          1.15});
       }
     }
   }
@@ -140,7 +148,7 @@ TEST_P(ProductTraffic, IsWhatTheTilesNeed) {
     ASSERT_GT(k.global_read.requests, 0u);
     ASSERT_GT(k.global_write.requests, 0u);
     at_most(k.global_read.sectors, GetParam().sectors, k.global_read.ideal_sectors);
-    at_most(k.global_write.sectors, 1.01, k.global_write.ideal_sectors);
+    at_most(k.global_write.sectors, GetParam().store_sectors, k.global_write.ideal_sectors);
     EXPECT_EQ(k.global_write.bytes, k.global_write.launch_bytes);  // each byte once
     at_most(k.shared_read.wavefronts, 1.01, k.shared_read.ideal_wavefronts);
     at_most(k.shared_write.wavefronts, 1.01, k.shared_write.ideal_wavefronts);
