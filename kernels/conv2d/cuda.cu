@@ -175,7 +175,7 @@ void conv2d_forward(const float* x, const float* w, const float* b, float* y, co
                               quads.taps};
       tile::multiply<4, 1, tile::RunTiles>(quads, padded, out, quads.taps, groups, context);
     } else if (tile::in_quads(x, s.group_channels()) && tile::in_quads(w, s.group_channels())) {
-      tile::multiply<4, 4, tile::Tiles>(a, filters, out, s.taps(), groups, context);
+      tile::multiply<4, 4, tile::ForwardTiles>(a, filters, out, s.taps(), groups, context);
     } else {
       tile::multiply<1, 1, tile::Tiles>(a, filters, out, s.taps(), groups, context);
     }

@@ -3,9 +3,10 @@
 #include <type_traits>
 
 #include "kernels/context.h"
+#include "kernels/gemm/tile_convert.h"
 #include "kernels/gemm/tile_copy.h"
 #include "kernels/gemm/tile_fma.h"
-#include "kernels/gemm/tile_mma.h"
+#include "kernels/gemm/tile_mma_half.h"
 
 // Matrix products c(m, n) = Σ_k a(m, k)·b(n, k) by tiles: what conv2d and linear share on CUDA.
 //
@@ -15,8 +16,9 @@
 //   ┌───┬─┼──┬───┤                 pixels under a filter's tap, read in place (implicit GEMM, Chetlur et al. 2014,
 // kM│ A │ │w0│w1 │  a warp's       "cuDNN: Efficient Primitives for Deep Learning"); what lies outside is filled with
 //   │   │ ├──┼───┤  results        zeros by cp.async itself. Warps hold their results in registers: float32 one by one
-//   └───┴─┤w2│w3 │                 (tile_fma.h), or tf32 and bf16 on the tensor cores (tile_mma.h), and store them
-//         └──┴───┘                 from there with bias and activation (tile_store.h).
+//   └───┴─┤w2│w3 │                 (tile_fma.h), or tf32 and bf16 on the tensor cores (tile_mma.h, tile_mma_half.h),
+//         └──┴───┘                 and store them from there with bias and activation (tile_store.h). For bf16, pieces
+//                                  go by way of the registers, where they are rounded (tile_convert.h).
 //
 // The grid: x counts tiles, those of one row of tiles first, so that blocks which run together read the same part of
 // A; y the shares of the depth (each a result of its own, summed by split_sum.h in the order of the shares); z groups.
@@ -31,32 +33,123 @@ struct Division {
   int steps_per_share = 0;  ///< of those for each blockIdx.y
 };
 
-template <typename Shape, Precision kPrecision, typename TileA, typename TileB>
-using Products =
-    std::conditional_t<kPrecision == Precision::fp32, FusedMultiplyAdd<Shape, TileA, TileB>,
-                       TensorCore<Shape, TileA, TileB, kPrecision == Precision::fp32 ? Precision::tf32 : kPrecision>>;
-
-template <typename Shape, int kWidthA, int kWidthB, typename A, typename B>
-struct Copiers {
+/// The float32 pieces of a product: copied by cp.async, multiplied as they are or rounded as fragments are read.
+template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
+struct CopiedPieces {
+  using Element = float;
   using OfA = Copier<A, Shape::kM, Shape::kK, kWidthA, Shape::kThreads, A::kDepthContiguous>;
   using OfB = Copier<B, Shape::kN, Shape::kK, kWidthB, Shape::kThreads, B::kDepthContiguous>;
-  static constexpr int kStageFloats = OfA::Tile::kFloats + OfB::Tile::kFloats;
-  static constexpr int kSharedBytes = Shape::kStages * kStageFloats * 4 + (OfA::kPlaces + OfB::kPlaces) * 8;
-  /// Passes through shared memory to write both pieces and to read the places of their rows (8 bytes a copy), for each
-  /// unit of their depth.
-  static constexpr double kWavefronts =
-      (Shape::kM + Shape::kN + 2.0 * OfA::kPlaces / kWidthA + 2.0 * OfB::kPlaces / kWidthB) / 32.0;
+  using TileA = typename OfA::Tile;
+  using TileB = typename OfB::Tile;
+  using Products =
+      std::conditional_t<kPrecision == Precision::fp32, FusedMultiplyAdd<Shape, TileA, TileB>,
+                         TensorCore<Shape, TileA, TileB, kPrecision == Precision::fp32 ? Precision::tf32 : kPrecision>>;
+};
+
+/// Its bfloat16 pieces: rounded on their way to shared memory.
+template <typename Shape, typename A, typename B>
+struct ConvertedPieces {
+  using Element = uint16_t;
+  using OfA = Converter<A, Shape::kM, Shape::kK, Shape::kThreads, A::kDepthContiguous>;
+  using OfB = Converter<B, Shape::kN, Shape::kK, Shape::kThreads, B::kDepthContiguous>;
+  using TileA = typename OfA::Tile;
+  using TileB = typename OfB::Tile;
+  using Products = HalfTensorCore<Shape, TileA, TileB>;
+};
+
+template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
+using PiecesOf =
+    std::conditional_t<kPrecision == Precision::bf16 && kWidthA == 4 && kWidthB == 4, ConvertedPieces<Shape, A, B>,
+                       CopiedPieces<Shape, kPrecision, kWidthA, kWidthB, A, B>>;
+
+template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
+struct Pieces : PiecesOf<Shape, kPrecision, kWidthA, kWidthB, A, B> {
+  using Base = PiecesOf<Shape, kPrecision, kWidthA, kWidthB, A, B>;
+  static constexpr bool kConverted = sizeof(typename Base::Element) == 2;
+  static constexpr int kPlaces = Base::OfA::kPlaces + Base::OfB::kPlaces;
+  static constexpr int kStageFloats = Base::TileA::kFloats + Base::TileB::kFloats;
+  static constexpr int kSharedBytes = Shape::kStages * kStageFloats * 4 + kPlaces * 8;
+  /// Passes through shared memory to write both pieces, to read the places of their rows (8 bytes a copy) and to read
+  /// the pieces, for each unit of their depth.
+  static constexpr double kWavefronts = ((Shape::kM + Shape::kN) * (kConverted ? 0.5 : 1.0) +
+                                         2.0 * Base::OfA::kPlaces / kWidthA + 2.0 * Base::OfB::kPlaces / kWidthB) /
+                                            32.0 +
+                                        Base::Products::kWavefronts;
   // On the chip that the tiles are made for (164 KiB a multiprocessor, 1 of each block's the system's).
   static_assert(Shape::kBlocks * (kSharedBytes + 1024) <= 164 * 1024, "fewer blocks fit than the shape promises");
 };
 
+/// Stages are filled kStages − 1 steps before they are multiplied.
+template <typename Shape, typename Both>
+__device__ __forceinline__ void multiply_copied(typename Both::Products& products, const typename Both::OfA& copy_a,
+                                                const typename Both::OfB& copy_b, float* stages, int first_step,
+                                                int steps) {
+  constexpr int kAhead = Shape::kStages - 1;
+  const auto issue = [&](int step, int stage) {
+    if (step < steps) {
+      float* const to = stages + stage * Both::kStageFloats;
+      copy_a.issue(to, (first_step + step) * Shape::kK);
+      copy_b.issue(to + Both::TileA::kFloats, (first_step + step) * Shape::kK);
+    }
+    // An empty group too, so that the newest kAhead − 1 groups are always those of the steps to come.
+    gpu::cp_async_commit();
+  };
+
+  STRIATE_UNROLL
+  for (int step = 0; step < kAhead; ++step) issue(step, step);
+  int stage = 0, free_stage = kAhead;
+  for (int step = 0; step < steps; ++step) {
+    gpu::cp_async_wait<kAhead - 1>();
+    // Every thread's copies of this step have arrived, and nobody reads the stage of the step before any more.
+    __syncthreads();
+    issue(step + kAhead, free_stage);
+    const float* const from = stages + stage * Both::kStageFloats;
+    products.multiply(from, from + Both::TileA::kFloats);
+    free_stage = stage;
+    stage = stage + 1 < Shape::kStages ? stage + 1 : 0;
+  }
+  gpu::cp_async_wait<0>();
+}
+
+/// Of the next step, A is on its way during the first half of the products and B during the second: as few registers
+/// as that takes.
+template <typename Shape, typename Both>
+__device__ __forceinline__ void multiply_converted(typename Both::Products& products, const typename Both::OfA& copy_a,
+                                                   const typename Both::OfB& copy_b, float* stages, int first_step,
+                                                   int steps) {
+  static_assert(Shape::kStages == 2 && Shape::kK == 32);
+  const auto piece = [&](int step) { return reinterpret_cast<uint16_t*>(stages + (step & 1) * Both::kStageFloats); };
+  constexpr int kOfA = 2 * Both::TileA::kFloats;
+  typename Both::OfA::Values a;
+  typename Both::OfB::Values b;
+  if (steps > 0) {
+    copy_a.load(a, first_step * Shape::kK);
+    copy_a.store(piece(0), a);
+    copy_b.load(b, first_step * Shape::kK);
+    copy_b.store(piece(0) + kOfA, b);
+  }
+  for (int step = 0; step < steps; ++step) {
+    // Every thread has stored this step, and nobody reads the one before any more.
+    __syncthreads();
+    const bool more = step + 1 < steps;
+    const uint16_t* const from = piece(step);
+    uint16_t* const to = piece(step + 1);
+    const int k = (first_step + step + 1) * Shape::kK;
+    if (more) copy_a.load(a, k);
+    products.multiply(from, from + kOfA, 0);
+    if (more) {
+      copy_a.store(to, a);
+      copy_b.load(b, k);
+    }
+    products.multiply(from, from + kOfA, 16);
+    if (more) copy_b.store(to + kOfA, b);
+  }
+}
+
 template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     product_kernel(A a, B b, Output out, Division division) {
-  using Both = Copiers<Shape, kWidthA, kWidthB, A, B>;
-  using TileA = typename Both::OfA::Tile;
-  using TileB = typename Both::OfB::Tile;
-  constexpr int kAhead = Shape::kStages - 1;
+  using Both = Pieces<Shape, kPrecision, kWidthA, kWidthB, A, B>;
 
   float* const stages = gpu::dynamic_shared<float>();
   int2* const places = reinterpret_cast<int2*>(stages + Shape::kStages * Both::kStageFloats);
@@ -71,32 +164,13 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
 
   const typename Both::OfA copy_a(a, first_row, places);
   const typename Both::OfB copy_b(b, first_column, places + Both::OfA::kPlaces);
-  if constexpr (Both::OfA::kPlaces + Both::OfB::kPlaces > 0) __syncthreads();
-  const auto issue = [&](int step, int stage) {
-    if (step < steps) {
-      float* const to = stages + stage * Both::kStageFloats;
-      copy_a.issue(to, (first_step + step) * Shape::kK);
-      copy_b.issue(to + TileA::kFloats, (first_step + step) * Shape::kK);
-    }
-    // An empty group too, so that the newest kAhead − 1 groups are always those of the steps to come.
-    gpu::cp_async_commit();
-  };
-
-  STRIATE_UNROLL
-  for (int step = 0; step < kAhead; ++step) issue(step, step);
-  Products<Shape, kPrecision, TileA, TileB> products;
-  int stage = 0, free_stage = kAhead;
-  for (int step = 0; step < steps; ++step) {
-    gpu::cp_async_wait<kAhead - 1>();
-    // Every thread's copies of this step have arrived, and nobody reads the stage of the step before any more.
-    __syncthreads();
-    issue(step + kAhead, free_stage);
-    const float* const from = stages + stage * Both::kStageFloats;
-    products.multiply(from, from + TileA::kFloats);
-    free_stage = stage;
-    stage = stage + 1 < Shape::kStages ? stage + 1 : 0;
+  if constexpr (Both::kPlaces > 0) __syncthreads();
+  typename Both::Products products;
+  if constexpr (Both::kConverted) {
+    multiply_converted<Shape, Both>(products, copy_a, copy_b, stages, first_step, steps);
+  } else {
+    multiply_copied<Shape, Both>(products, copy_a, copy_b, stages, first_step, steps);
   }
-  gpu::cp_async_wait<0>();
   products.store(out, first_row, first_column);
 }
 

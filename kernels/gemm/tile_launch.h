@@ -29,8 +29,16 @@ struct Tiles {
   using Fma = ShapeList<Shape<128, 128, 16, 4, 2, 3, 2>, Shape<64, 64, 16, 2, 2, 3, 4>>;
   using Mma = ShapeList<Shape<224, 128, 32, 2, 4, 3, 1>, Shape<128, 128, 16, 2, 2, 4, 2>,
                         Shape<128, 64, 16, 2, 1, 3, 4>, Shape<64, 64, 32, 2, 2, 3, 3>>;
+  using Bf16 =
+      ShapeList<Shape<224, 128, 32, 2, 4, 2, 1>, Shape<128, 128, 32, 2, 2, 2, 2>, Shape<64, 64, 32, 2, 2, 2, 4>>;
   using OddFma = ShapeList<Shape<64, 64, 32, 2, 2, 3, 3>>;
   using OddMma = OddFma;
+};
+
+/// For windows against filters: also a tile of 192 columns.
+struct ForwardTiles : Tiles {
+  using Bf16 = ShapeList<Shape<224, 128, 32, 2, 4, 2, 1>, Shape<128, 192, 32, 2, 4, 2, 1>,
+                         Shape<128, 128, 32, 2, 2, 2, 2>, Shape<64, 64, 32, 2, 2, 2, 4>>;
 };
 
 /// For weights' gradients: both operands are contiguous along the result's rows and columns.
@@ -38,6 +46,8 @@ struct GradientTiles {
   using Fma = Tiles::Fma;
   using Mma = ShapeList<Shape<256, 128, 32, 4, 2, 3, 1>, Shape<128, 128, 16, 2, 2, 4, 2>,
                         Shape<64, 128, 16, 1, 2, 3, 4>, Shape<64, 64, 16, 2, 2, 4, 4>>;
+  using Bf16 =
+      ShapeList<Shape<256, 128, 32, 4, 2, 2, 1>, Shape<128, 128, 32, 2, 2, 2, 2>, Shape<64, 64, 32, 2, 2, 2, 4>>;
   using OddFma = ShapeList<Shape<64, 64, 16, 2, 2, 3, 4>>;
   using OddMma = ShapeList<Shape<64, 64, 16, 2, 2, 4, 4>>;
 };
@@ -48,11 +58,12 @@ struct RunTiles {
   using OddMma = ShapeList<Shape<256, 64, 16, 4, 1, 3, 2>>;
   using Fma = OddFma;
   using Mma = OddMma;
+  using Bf16 = OddMma;
 };
 
 template <Precision kPrecision, int kWidthA, int kWidthB, typename Shape, typename A, typename B>
 void launch_shape(const A& a, const B& b, const Output& out, int64_t depth, int groups, int shares, Context& context) {
-  using Both = Copiers<Shape, kWidthA, kWidthB, A, B>;
+  using Both = Pieces<Shape, kPrecision, kWidthA, kWidthB, A, B>;
   const auto divide_up = [](int64_t x, int64_t y) { return static_cast<int>((x + y - 1) / y); };
   Division division;
   division.column_tiles = divide_up(out.columns, Shape::kN);
@@ -79,18 +90,16 @@ void launch_shape(const A& a, const B& b, const Output& out, int64_t depth, int 
   }
 }
 
-template <typename Both, Precision kPrecision, typename Shape>
+template <typename Shape, typename Both>
 constexpr TileShape tile_shape() {
-  using Multiplier = Products<Shape, kPrecision, typename Both::OfA::Tile, typename Both::OfB::Tile>;
-  return {Shape::kM,      Shape::kN,          Shape::kK,
-          Shape::kBlocks, Both::kSharedBytes, Both::kWavefronts + Multiplier::kWavefronts};
+  return {Shape::kM, Shape::kN, Shape::kK, Shape::kBlocks, Both::kSharedBytes, Both::kWavefronts};
 }
 
 template <Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B, typename... Shapes>
 void multiply_with(ShapeList<Shapes...>, const A& a, const B& b, const Output& out, int64_t depth, int groups,
                    Context& context) {
   constexpr std::array<TileShape, sizeof...(Shapes)> tiles{
-      tile_shape<Copiers<Shapes, kWidthA, kWidthB, A, B>, kPrecision, Shapes>()...};
+      tile_shape<Shapes, Pieces<Shapes, kPrecision, kWidthA, kWidthB, A, B>>()...};
   const Choice choice =
       choose(tiles, {out.rows, out.columns, depth, groups, (a.floats() + b.floats()) * groups}, kPrecision);
   size_t number = 0;
@@ -106,6 +115,7 @@ void multiply(const A& a, const B& b, const Output& out, int64_t depth, int grou
   constexpr bool kOdd = kWidthA == 1 || kWidthB == 1;
   using Fma = std::conditional_t<kOdd, typename TilesToChoose::OddFma, typename TilesToChoose::Fma>;
   using Mma = std::conditional_t<kOdd, typename TilesToChoose::OddMma, typename TilesToChoose::Mma>;
+  using Bf16 = std::conditional_t<kOdd, Mma, typename TilesToChoose::Bf16>;
   switch (context.precision) {
     case Precision::fp32:
       multiply_with<Precision::fp32, kWidthA, kWidthB>(Fma{}, a, b, out, depth, groups, context);
@@ -114,7 +124,7 @@ void multiply(const A& a, const B& b, const Output& out, int64_t depth, int grou
       multiply_with<Precision::tf32, kWidthA, kWidthB>(Mma{}, a, b, out, depth, groups, context);
       break;
     case Precision::bf16:
-      multiply_with<Precision::bf16, kWidthA, kWidthB>(Mma{}, a, b, out, depth, groups, context);
+      multiply_with<Precision::bf16, kWidthA, kWidthB>(Bf16{}, a, b, out, depth, groups, context);
       break;
   }
 }

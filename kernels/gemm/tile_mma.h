@@ -8,10 +8,48 @@
 
 namespace striate::tile {
 
-/// Products on the tensor cores: float32 in shared memory, rounded to tf32 or bf16 as fragments are read, summed in
-/// float32. With g = lane / 4, t = lane % 4 a lane reads rows g (+ 8) at depths t + 4·i. For tf32 these are the
-/// fragments' own places. For bf16 the pairs (t, t + 4) and (t + 8, t + 12) stand where the layout wants depths
-/// (2t, 2t + 1) and (2t + 8, 2t + 9): the same permutation of the depth in both operands, so the sum is the same.
+/// The 16 × 8 fragments of a warp's results: where they stand in a block's tile, and how they are stored.
+template <typename Shape>
+struct WarpResults {
+  static constexpr int kFragmentsM = Shape::kWarpM / 16, kFragmentsN = Shape::kWarpN / 8;
+  static_assert(kFragmentsN % 2 == 0);
+
+  __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x) % 32; }
+  __device__ __forceinline__ static int row() {
+    return static_cast<int>(threadIdx.x) / 32 / Shape::kWarpsN * Shape::kWarpM;
+  }
+  __device__ __forceinline__ static int column() {
+    return static_cast<int>(threadIdx.x) / 32 % Shape::kWarpsN * Shape::kWarpN;
+  }
+
+  __device__ __forceinline__ static void store(const float (&sums)[kFragmentsM][kFragmentsN][4], const Output& out,
+                                               int first_row, int first_column) {
+    const int m0 = first_row + row() + lane() / 4, n0 = first_column + column() + lane() % 4 * 2;
+    float2 bias[kFragmentsN];
+    STRIATE_UNROLL
+    for (int j = 0; j < kFragmentsN; ++j) bias[j] = make_float2(out.bias_of(n0 + 8 * j), out.bias_of(n0 + 8 * j + 1));
+    STRIATE_UNROLL
+    for (int i = 0; i < kFragmentsM; ++i) {
+      STRIATE_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const int m = m0 + 16 * i + 8 * half;
+        if (m >= out.rows) continue;
+        float* const to = out.row(m);
+        STRIATE_UNROLL
+        for (int j = 0; j < kFragmentsN; ++j) {
+          const float* const v = sums[i][j] + 2 * half;
+          out.store_pair(to, n0 + 8 * j, make_float2(out.finish(v[0], bias[j].x), out.finish(v[1], bias[j].y)));
+        }
+      }
+    }
+  }
+};
+
+/// Products on the tensor cores: float32 in shared memory, rounded to tf32 (or bf16, where runs are odd) as fragments
+/// are read, summed in float32. With g = lane / 4, t = lane % 4 a lane reads rows g (+ 8) at depths t + 4·i. For tf32
+/// these are the fragments' own places. For bf16 the pairs (t, t + 4) and (t + 8, t + 12) stand where the layout wants
+/// depths (2t, 2t + 1) and (2t + 8, 2t + 9): the same permutation of the depth in both operands, so the sum is the
+/// same.
 template <typename Shape, typename TileA, typename TileB, Precision kPrecision>
 class TensorCore {
  public:
@@ -65,37 +103,14 @@ class TensorCore {
   }
 
   __device__ __forceinline__ void store(const Output& out, int first_row, int first_column) const {
-    const int m0 = first_row + warp_row() + lane() / 4, n0 = first_column + warp_column() + lane() % 4 * 2;
-    float2 bias[kFragmentsN];
-    STRIATE_UNROLL
-    for (int j = 0; j < kFragmentsN; ++j) bias[j] = make_float2(out.bias_of(n0 + 8 * j), out.bias_of(n0 + 8 * j + 1));
-    STRIATE_UNROLL
-    for (int i = 0; i < kFragmentsM; ++i) {
-      STRIATE_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        const int m = m0 + 16 * i + 8 * half;
-        if (m >= out.rows) continue;
-        float* const to = out.row(m);
-        STRIATE_UNROLL
-        for (int j = 0; j < kFragmentsN; ++j) {
-          const float* const v = sums_[i][j] + 2 * half;
-          out.store_pair(to, n0 + 8 * j, make_float2(out.finish(v[0], bias[j].x), out.finish(v[1], bias[j].y)));
-        }
-      }
-    }
+    Warp::store(sums_, out, first_row, first_column);
   }
 
  private:
-  static constexpr int kFragmentsM = Shape::kWarpM / 16, kFragmentsN = Shape::kWarpN / 8;
-  static_assert(kFragmentsN % 2 == 0 && kPrecision != Precision::fp32);
+  using Warp = WarpResults<Shape>;
+  static constexpr int kFragmentsM = Warp::kFragmentsM, kFragmentsN = Warp::kFragmentsN;
+  static_assert(kPrecision != Precision::fp32);
 
-  __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x) % 32; }
-  __device__ __forceinline__ static int warp_row() {
-    return static_cast<int>(threadIdx.x) / 32 / Shape::kWarpsN * Shape::kWarpM;
-  }
-  __device__ __forceinline__ static int warp_column() {
-    return static_cast<int>(threadIdx.x) / 32 % Shape::kWarpsN * Shape::kWarpN;
-  }
   __device__ __forceinline__ static uint32_t pack(uint32_t high, uint32_t low) {
     return gpu::to_bf16x2(__uint_as_float(high), __uint_as_float(low));
   }
@@ -104,19 +119,19 @@ class TensorCore {
   /// 4), of B (g, t), (g, t + 4).
   __device__ __forceinline__ static void load(uint32_t (&rows)[kFragmentsM][4], uint32_t (&columns)[kFragmentsN][2],
                                               const float* a, const float* b, int k) {
-    const int l = lane(), g = l / 4, t = l % 4;
+    const int l = Warp::lane(), g = l / 4, t = l % 4;
     if constexpr (TileA::kDepthContiguous) {
       // Matrices: rows 0–7 and 8–15 of the first chunk, then of the second.
       const void* lines[kFragmentsM];
       STRIATE_UNROLL
-      for (int i = 0; i < kFragmentsM; ++i) lines[i] = a + TileA::chunk(warp_row() + 16 * i + l % 16, k / 4 + l / 16);
+      for (int i = 0; i < kFragmentsM; ++i) lines[i] = a + TileA::chunk(Warp::row() + 16 * i + l % 16, k / 4 + l / 16);
       gpu::ldmatrix_x4(rows, lines);
     } else {
       STRIATE_UNROLL
       for (int i = 0; i < kFragmentsM; ++i) {
         STRIATE_UNROLL
         for (int w = 0; w < 4; ++w) {
-          rows[i][w] = __float_as_uint(a[TileA::at(warp_row() + 16 * i + g + w % 2 * 8, k + t + w / 2 * 4)]);
+          rows[i][w] = __float_as_uint(a[TileA::at(Warp::row() + 16 * i + g + w % 2 * 8, k + t + w / 2 * 4)]);
         }
       }
     }
@@ -125,7 +140,7 @@ class TensorCore {
       const void* lines[kFragmentsN / 2];
       STRIATE_UNROLL
       for (int j = 0; j < kFragmentsN / 2; ++j) {
-        lines[j] = b + TileB::chunk(warp_column() + 16 * j + l / 16 * 8 + l % 8, k / 4 + l / 8 % 2);
+        lines[j] = b + TileB::chunk(Warp::column() + 16 * j + l / 16 * 8 + l % 8, k / 4 + l / 8 % 2);
       }
       gpu::ldmatrix_x4(columns, lines);
     } else {
@@ -133,7 +148,7 @@ class TensorCore {
       for (int j = 0; j < kFragmentsN; ++j) {
         STRIATE_UNROLL
         for (int w = 0; w < 2; ++w) {
-          columns[j][w] = __float_as_uint(b[TileB::at(warp_column() + 8 * j + g, k + t + w * 4)]);
+          columns[j][w] = __float_as_uint(b[TileB::at(Warp::column() + 8 * j + g, k + t + w * 4)]);
         }
       }
     }

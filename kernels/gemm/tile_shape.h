@@ -43,4 +43,27 @@ struct RowTile {
   __device__ __forceinline__ static int at(int row, int depth) { return depth * kPitch + row; }
 };
 
+/// The same two of bfloat16. A row's 16-byte chunks hold 8 values; a chunk of 8 rows lies in 8 groups of 4 banks.
+template <int kRows, int kDepth>
+struct HalfDepthTile {
+  static constexpr bool kDepthContiguous = true;
+  static constexpr int kFloats = kRows * kDepth / 2;
+  static_assert(kDepth == 32);
+
+  __device__ __forceinline__ static int at(int row, int depth) {
+    return row * kDepth + ((depth >> 3) ^ (row >> 1 & 3)) * 8 + (depth & 7);
+  }
+};
+
+/// Lines are 16 bytes apart beyond kRows, so that a chunk of 8 of them lies in 8 groups of 4 banks.
+template <int kRows, int kDepth>
+struct HalfRowTile {
+  static constexpr bool kDepthContiguous = false;
+  static constexpr int kPitch = kRows + 8;
+  static constexpr int kFloats = kPitch * kDepth / 2;
+  static_assert(kPitch % 16 == 8);
+
+  __device__ __forceinline__ static int at(int row, int depth) { return depth * kPitch + row; }
+};
+
 }  // namespace striate::tile
