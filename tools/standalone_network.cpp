@@ -74,7 +74,7 @@ StandaloneNetwork open_network(const NetworkSource& source, const std::string& l
   network.class_names = labels.empty() ? class_names(source, network.classes) : read_labels(labels, network.classes);
   if (!source.has_dataset && config.data.normalize_by == NormalizeBy::dataset) {
     network.notice = fmt::format(
-        "No dataset is named: pixels are normalised by mean {} and deviation {}; --set data.dataset=NAME or "
+        "No dataset is named: pixels are normalised by mean {:.4g} and deviation {:.4g}; --set data.dataset=NAME or "
         "data.normalize=… says what the weights were trained with.",
         network.view.normalization.mean[0], network.view.normalization.std[0]);
   }

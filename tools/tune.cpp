@@ -180,7 +180,7 @@ int tune(int argc, char** argv) {
     fmt::print("\n--output DIR keeps tuning.csv, the responses and the figures.\n");
     return kDone;
   }
-  write_tuning_folder(responses, tunings, fmt::format("{}, {}", source.config.model_name(), layer.name),
+  write_tuning_folder(responses, tunings, fmt::format("{}, layer {}", source.config.model_name(), layer.name),
                       {{"model", source.config.model_name()}, {"weights", source.weights.string()}}, output,
                       flags.polar ? PolarPlots::yes : PolarPlots::no);
   fmt::print(

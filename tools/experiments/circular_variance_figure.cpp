@@ -16,6 +16,15 @@ constexpr double kLeft = 0.085, kRight = 0.965;
 
 double share(double pixels) { return 1.0 - pixels / kHeight; }
 
+/// 1, 2 or 5 times a power of ten: about five labels.
+int tic_step(int most) {
+  for (int decade = 1;; decade *= 10) {
+    for (const int step : {decade, 2 * decade, 5 * decade}) {
+      if (most <= 6 * step) return step;
+    }
+  }
+}
+
 struct Quartiles {
   double lower, median, upper;
 };
@@ -81,8 +90,7 @@ void draw_circular_variance_histogram(const std::vector<Tuning>& tunings, const 
     figure.data(block, rows);
     figure.line(fmt::format("set tmargin at screen {}", panel.top))
         .line(fmt::format("set bmargin at screen {}", panel.bottom));
-    figure.line(fmt::format("set yrange [0:{}]", 1.05 * most))
-        .line(fmt::format("set ytics {}", std::max(1, static_cast<int>(std::ceil(most / 5.0)))));
+    figure.line(fmt::format("set yrange [0:{}]", 1.05 * most)).line(fmt::format("set ytics {}", tic_step(most)));
     figure.line(fmt::format("set label 3 'Kernels' at screen 0.02,{} center rotate by 90 textcolor '{}'",
                             (panel.top + panel.bottom) / 2.0, colour::kText));
     figure.line(fmt::format("set label 4 {} at screen {},{} font 'DejaVu Sans Bold,22' textcolor '{}'",

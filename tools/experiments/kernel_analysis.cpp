@@ -46,7 +46,7 @@ void KernelAnalysis::keep_kernels(int64_t epoch) {
   const Tensor weights = layer_.conv->weight.detach().to(Device::cpu);
   write_safetensors(base + ".safetensors", {{"kernels", weights}},
                     {{"layer", layer_.name}, {"epoch", fmt::format("{}", epoch)}, {"layout", "NHWC"}});
-  draw_filters(weights, fmt::format("{}, {}, epoch {}", title_, layer_.name, epoch), base + ".png");
+  draw_filters(weights, fmt::format("{}, layer {}, epoch {}", title_, layer_.name, epoch), base + ".png");
 }
 
 void KernelAnalysis::measure(int64_t epoch) {
@@ -56,7 +56,7 @@ void KernelAnalysis::measure(int64_t epoch) {
       measure_responses(model_, layer_, gratings, input_, device_, ResponseStage::pre_relu);
   write_tuning_folder(responses,
                       measure_tunings(responses.grid, responses.values, static_cast<double>(responses.width)),
-                      fmt::format("{}, {}, epoch {}", title_, layer_.name, epoch),
+                      fmt::format("{}, layer {}, epoch {}", title_, layer_.name, epoch),
                       {{"epoch", fmt::format("{}", epoch)}}, folder_ / fmt::format("kernel_responses_{:02}", epoch));
 }
 

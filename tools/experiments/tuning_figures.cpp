@@ -76,6 +76,11 @@ void place(Figure& figure, size_t panel) {
   figure.line(fmt::format("set rmargin at screen {}", kPanels[panel].second));
 }
 
+/// The power of ten that the axis of a response is in, so that its numbers stay short; 0 for most.
+int response_exponent(double peak) {
+  return peak < 0.01 || peak >= 1e4 ? static_cast<int>(std::floor(std::log10(peak))) : 0;
+}
+
 /// Tics at 1, 2 and 5 times powers of ten.
 std::string frequency_tics(double low, double high) {
   std::string tics;
@@ -111,18 +116,22 @@ Figure kernel_figure(const LayerResponses& responses, const Tuning& tuning, cons
   figure.line(fmt::format("set label 2 {} at screen 0.02,0.86 font ',20' textcolor '{}'",
                           plain_text(kernel_line(tuning)), colour::kMuted));
   const double peak = tuning.peak_response > 0.0 ? tuning.peak_response : 1.0;
-  figure.line(fmt::format("set yrange [0:{}]", 1.08 * peak)).line("set format y '%g'");
+  const int exponent = response_exponent(peak);
+  const double unit = std::pow(10.0, exponent);
+  const std::string unit_text = exponent == 0 ? "" : fmt::format(" (10^{{{}}})", exponent);
+  figure.line(fmt::format("set yrange [0:{}]", 1.08 * peak / unit)).line("set format y '%g'");
 
   place(figure, 0);
   figure.line("set xrange [0:180]").line("set xtics 45").line("set format x '%.0f°'");
   figure.line("set xlabel 'Orientation of the grating' offset 0,0.2")
-      .line("set label 3 'Mean response' at screen 0.018,0.48 center rotate by 90");
+      .line(fmt::format("set label 3 'Mean response{}' at screen 0.018,0.48 center rotate by 90", unit_text));
   if (std::isfinite(tuning.preferred_orientation_deg)) {
     figure.line(fmt::format("set arrow 1 from {0},graph 0 to {0},graph 1 nohead dashtype 2 linewidth 1 linecolor '{1}'",
                             tuning.preferred_orientation_deg, colour::kOrange));
   }
-  figure.line(fmt::format("plot $orientation with linespoints pointtype 7 pointsize 1.1 linewidth 2 linecolor '{}'",
-                          colour::kBlue));
+  figure.line(fmt::format(
+      "plot $orientation using 1:($2/{1}) with linespoints pointtype 7 pointsize 1.1 linewidth 2 linecolor '{0}'",
+      colour::kBlue, unit));
 
   place(figure, 1);
   figure.line("unset label 1").line("unset label 2").line("unset label 3").line("unset arrow 1");
@@ -135,8 +144,9 @@ Figure kernel_figure(const LayerResponses& responses, const Tuning& tuning, cons
     figure.line(fmt::format("set arrow 1 from {0},graph 0 to {0},graph 1 nohead dashtype 2 linewidth 1 linecolor '{1}'",
                             tuning.preferred_cycles_per_image, colour::kOrange));
   }
-  figure.line(fmt::format("plot $frequency with linespoints pointtype 7 pointsize 1.1 linewidth 2 linecolor '{}'",
-                          colour::kBlue));
+  figure.line(fmt::format(
+      "plot $frequency using 1:($2/{1}) with linespoints pointtype 7 pointsize 1.1 linewidth 2 linecolor '{0}'",
+      colour::kBlue, unit));
 
   place(figure, 2);
   figure.line("unset arrow 1").line("unset logscale x").line("unset border").line("unset grid");
