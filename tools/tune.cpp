@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <sstream>
+#include <system_error>
 
 #include "kernels/error.h"
 #include "models/registry.h"
@@ -104,6 +105,13 @@ std::filesystem::path output_folder(const Flags& flags, const NetworkSource& sou
   return source.run ? source.run->path() / ("tuning_" + layer) : std::filesystem::path();
 }
 
+/// Before anything is measured.
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  require<IoError>(!error, "--output {}: the folder cannot be made: {}", folder.string(), error.message());
+}
+
 int tune(int argc, char** argv) {
   CommandLine command_line(
       "The Hubel-Wiesel experiment: shows gratings to a network and measures which orientation and spatial frequency "
@@ -164,6 +172,8 @@ int tune(int argc, char** argv) {
     fmt::print("{} gratings in {}\n", gratings.grid.size(), flags.write_gratings);
   }
 
+  const std::filesystem::path output = output_folder(flags, source, layer.name);
+  if (!output.empty()) make_folder(output);
   const LayerResponses responses = measure_responses(*network.model, layer, gratings, input, source.config.device,
                                                      stage, progress_line("gratings shown"));
   const std::vector<Tuning> tunings =
@@ -175,7 +185,6 @@ int tune(int argc, char** argv) {
              responses.map_height, responses.map_width);
   fmt::print("{}", tuning_summary(tunings));
 
-  const std::filesystem::path output = output_folder(flags, source, layer.name);
   if (output.empty()) {
     fmt::print("\n--output DIR keeps tuning.csv, the responses and the figures.\n");
     return kDone;

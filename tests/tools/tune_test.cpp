@@ -122,6 +122,27 @@ TEST(Tune, WrittenGratingsGiveTheSameNumbers) {
   EXPECT_TRUE(has(warned.err, "1 name does not parse")) << warned.err;
   EXPECT_TRUE(has(warned.err, "notes.txt")) << warned.err;
   EXPECT_TRUE(has(warned.out, "--output DIR")) << warned.out;
+
+  // 180° is 0° once more: what is there twice weighs twice.
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "gratings")) {
+    std::string name = entry.path().filename().string();
+    if (!name.starts_with("fullfield_0.0deg")) continue;
+    name.replace(0, 16, "fullfield_180.0deg");
+    std::filesystem::copy_file(entry.path(), folder / "gratings" / name);
+  }
+  const Outcome uneven = bank.tune({"--gratings", (folder / "gratings").string()});
+  EXPECT_EQ(uneven.code, 0) << uneven.err;
+  EXPECT_TRUE(has(uneven.err, "not spread evenly over 180°")) << uneven.err;
+
+  write_text(folder / "gratings" / "fullfield_60.0deg_6.4sf_0.0phase_bw.jpg", "no picture");
+  const Outcome broken = bank.tune({"--gratings", (folder / "gratings").string()});
+  EXPECT_EQ(broken.code, 1);
+  EXPECT_TRUE(has(broken.err, "fullfield_60.0deg_6.4sf_0.0phase_bw.jpg")) << broken.err;
+
+  write_text(folder / "file", "");
+  const Outcome nowhere = bank.tune({"--output", (folder / "file" / "below").string()});
+  EXPECT_EQ(nowhere.code, 1);
+  EXPECT_TRUE(has(nowhere.err, "--output")) << nowhere.err;
 }
 
 TEST(Tune, OtherLayersAndAfterTheRelu) {

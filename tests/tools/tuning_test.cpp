@@ -10,10 +10,13 @@
 #include "tests/support/error.h"
 #include "tests/support/temp_dir.h"
 #include "tests/tools/gabor_bank.h"
+#include "tests/tools/picture.h"
 #include "tests/tools/tool.h"
+#include "tools/experiments/figure.h"
 #include "tools/experiments/layer_responses.h"
 #include "tools/experiments/metrics_table.h"
 #include "tools/experiments/tuning.h"
+#include "tools/experiments/tuning_figures.h"
 #include "tools/experiments/tuning_table.h"
 
 namespace striate {
@@ -177,6 +180,47 @@ TEST(TuningTable, HasTheColumnsInOrderAndEmptyCells) {
   EXPECT_EQ(table.column("circular_variance")[0], 0.0);
   EXPECT_FALSE(table.column("f1_f0")[0].has_value()) << "one phase";
   EXPECT_FALSE(table.column("circular_variance")[1].has_value());
+}
+
+TEST(TuningFigures, BinsHoldTheResponsiveKernels) {
+  std::vector<Tuning> tunings;
+  for (const double cv : {0.0, 0.049, 0.051, 0.5, 0.999, 1.0}) {
+    tunings.emplace_back();
+    tunings.back().responsive = true;
+    tunings.back().circular_variance = cv;
+  }
+  tunings.emplace_back();  // not responsive
+  std::vector<int> expected(20, 0);
+  expected[0] = 2, expected[1] = 1, expected[10] = 1, expected[19] = 2;
+  EXPECT_EQ(circular_variance_bins(tunings, &Tuning::circular_variance), expected);
+  EXPECT_EQ(quantile(defined_values(tunings, &Tuning::circular_variance), 0.5), (0.051 + 0.5) / 2.0);
+  EXPECT_TRUE(std::isnan(quantile({}, 0.5)));
+}
+
+TEST(TuningFigures, AHistogramOfNoKernelIsDrawn) {
+  TempDir folder;
+  draw_circular_variance_histogram({Tuning{}, Tuning{}}, "all dead", folder / "h.png");
+  const test::Picture picture = test::Picture::read(folder / "h.png");
+  EXPECT_GT(picture.count(0xD55E00), 100) << "macaque V1 is there";
+  EXPECT_EQ(picture.count(0x0072B2), 0) << "and no kernel";
+}
+
+TEST(TuningFigures, ManyAreDrawnByOneGnuplotAndAFaultNamesItsFile) {
+  TempDir folder;
+  Figure good(300, 200), bad(300, 200);
+  good.line("plot x notitle");
+  bad.line("plot what?");
+  Figure::save_all({{folder / "a.png", good}, {folder / "b.png", good}});
+  good.save(folder / "alone.png");
+  for (const char* name : {"a.png", "b.png"}) {
+    EXPECT_EQ(test::Picture::read(folder / name).rgb, test::Picture::read(folder / "alone.png").rgb) << name;
+  }
+  EXPECT_TRUE(test::throws_with<Error>(
+      [&] {
+        Figure::save_all({{folder / "c.png", good}, {folder / "d.png", bad}});
+      },
+      {".png: gnuplot could not draw the figure", "what?"}));
+  EXPECT_NO_THROW(Figure::save_all({}));
 }
 
 /// A convolution with known filters, its ReLU and a layer behind it.

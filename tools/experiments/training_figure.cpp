@@ -192,8 +192,9 @@ void draw_variance(Figure& figure, const Layout& layout, const Column& epoch, co
                {median, colour::kText, name, {0.0}}});
   figure.line(fmt::format("set tmargin at screen {}", layout.variance.top))
       .line(fmt::format("set bmargin at screen {}", layout.variance.bottom));
-  figure.line(fmt::format("set label 3 'Circular variance' at screen 0.028,{} center rotate by 90 textcolor '{}'",
-                          (layout.variance.top + layout.variance.bottom) / 2.0, colour::kText));
+  figure.line(
+      fmt::format("set label 3 'Circular variance, pooled' at screen 0.028,{} center rotate by 90 textcolor '{}'",
+                  (layout.variance.top + layout.variance.bottom) / 2.0, colour::kText));
   figure.line("set yrange [0:1]").line("set ytics 0.2").line("set format y '%.1f'");
   // A kernel that is measured at one epoch alone would have no line.
   figure.line(
