@@ -15,6 +15,7 @@ class BasicBlock : public nn::Module {
   BasicBlock(int64_t in_channels, int64_t out_channels, int64_t stride, Activation activation);
   Tensor forward(const Tensor& x) override;
   std::string type() const override { return "BasicBlock"; }
+  Activation activation() const { return activation_; }
 
  private:
   Activation activation_;

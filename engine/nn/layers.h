@@ -80,6 +80,7 @@ class MaxPool2d : public Module {
   Tensor forward(const Tensor& x) override { return ops::max_pool2d(x, options_); }
   std::string type() const override { return "MaxPool2d"; }
   std::string description() const override;
+  const ops::Pool2dOptions& options() const { return options_; }
 
  private:
   ops::Pool2dOptions options_;
@@ -93,6 +94,7 @@ class AvgPool2d : public Module {
   Tensor forward(const Tensor& x) override { return ops::avg_pool2d(x, options_); }
   std::string type() const override { return "AvgPool2d"; }
   std::string description() const override;
+  const ops::Pool2dOptions& options() const { return options_; }
 
  private:
   ops::Pool2dOptions options_;
@@ -131,6 +133,7 @@ class BatchNorm2d : public Module {
   Tensor forward(const Tensor& x) override;
   std::string type() const override { return "BatchNorm2d"; }
   std::string description() const override;
+  float epsilon() const { return epsilon_; }
 
   Tensor weight, bias, running_mean, running_var;
 
@@ -144,6 +147,7 @@ class LocalResponseNorm : public Module {
   Tensor forward(const Tensor& x) override { return ops::local_response_norm(x, options_); }
   std::string type() const override { return "LocalResponseNorm"; }
   std::string description() const override;
+  const ops::LocalResponseNormOptions& options() const { return options_; }
 
  private:
   ops::LocalResponseNormOptions options_;

@@ -1,10 +1,10 @@
 #include "models/weights/layout.h"
 
-#include "engine/autograd.h"
 #include "engine/nn/layers.h"
 #include "engine/storage.h"
 #include "engine/train/weights.h"
 #include "kernels/error.h"
+#include "models/weights/observed_forward.h"
 
 namespace striate::models {
 namespace {
@@ -52,25 +52,6 @@ class ImageTracker : public nn::ForwardObserver {
   std::vector<Tensor> alive_;
 };
 
-std::map<std::string, Shape> linear_layers_behind_flatten(nn::Module& model, const Shape& input) {
-  require<ShapeError>(input.size() == 3, "expected an input [H,W,C], found {}", striate::to_string(input));
-  const std::vector<NamedTensor> parameters = model.named_parameters();
-  const Device device = parameters.empty() ? Device::cpu : parameters.front().tensor.device();
-  ImageTracker tracker(model);
-  const bool was_training = model.training();
-  model.eval();
-  try {
-    const NoGradGuard no_grad;
-    const nn::ObserverGuard observing(tracker);
-    model(Tensor::zeros({1, input[0], input[1], input[2]}, DType::float32, device));
-  } catch (...) {
-    model.train(was_training);
-    throw;
-  }
-  model.train(was_training);
-  return tracker.behind_flatten();
-}
-
 /// values [rows, a, b] → [rows, b, a].
 Tensor exchange(const Tensor& values, int64_t a, int64_t b, const Shape& shape) {
   const Tensor host = values.detach().to(Device::cpu);
@@ -93,7 +74,9 @@ PyTorchLayout::PyTorchLayout(nn::Module& model, const Shape& input) {
     const Shape& shape = dynamic_cast<nn::Conv2d&>(*named.module).weight.shape();  // [K,R,S,C/groups]
     exchanged_[named.name + ".weight"] = {shape[1] * shape[2], shape[3]};
   }
-  for (const auto& [name, image] : linear_layers_behind_flatten(model, input)) {
+  ImageTracker tracker(model);
+  observed_forward(model, input, tracker);
+  for (const auto& [name, image] : tracker.behind_flatten()) {
     exchanged_[name + ".weight"] = {image[0] * image[1], image[2]};
   }
   for (const NamedTensor& weight : named_weights(model)) {

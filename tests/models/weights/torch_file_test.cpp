@@ -210,20 +210,24 @@ TEST(TorchFile, RefusesWhatIsNoStateDict) {
 
 TEST(TorchFile, EveryCutPickleIsAnError) {
   const std::string pickle = small_pickle();
+  EXPECT_EQ(read_state_dict(pickle, "w.pth").size(), 1u);
   for (size_t length = 0; length < pickle.size(); ++length) {
-    EXPECT_TRUE(pickle_refused(pickle.substr(0, length), {"w.pth"})) << length;
+    EXPECT_TRUE(throws_with<IoError>([&] { read_state_dict(pickle.substr(0, length), "w.pth"); }, {"w.pth"})) << length;
   }
   // A byte changed anywhere gives an error or a tensor, never more.
+  int errors = 0;
   for (size_t at = 0; at < pickle.size(); ++at) {
-    for (const int change : {1, 0xff}) {
+    for (int change = 1; change < 256; ++change) {
       std::string changed = pickle;
       changed[at] = static_cast<char>(changed[at] ^ change);
       try {
-        EXPECT_LE(read(zip_of(archive_of(changed, {bytes_of(kSix)}))).size(), 1u);
+        EXPECT_LE(read_state_dict(changed, "w.pth").size(), 1u);
       } catch (const IoError&) {
+        ++errors;
       }
     }
   }
+  EXPECT_GT(errors, 1000);
 }
 
 TEST(TorchFile, RefusesDamagedArchives) {
