@@ -30,7 +30,7 @@ struct Tiles {
   using Mma = ShapeList<Shape<224, 128, 32, 2, 4, 3, 1>, Shape<128, 128, 16, 2, 2, 4, 2>,
                         Shape<128, 64, 16, 2, 1, 3, 4>, Shape<64, 64, 32, 2, 2, 3, 3>>;
   using Bf16 =
-      ShapeList<Shape<224, 128, 32, 2, 4, 2, 1>, Shape<128, 128, 32, 2, 2, 2, 2>, Shape<64, 64, 32, 2, 2, 2, 4>>;
+      ShapeList<Shape<224, 128, 32, 2, 4, 2, 1>, Shape<128, 128, 32, 2, 4, 2, 1>, Shape<64, 64, 32, 2, 2, 2, 4>>;
   using OddFma = ShapeList<Shape<64, 64, 32, 2, 2, 3, 3>>;
   using OddMma = OddFma;
 };
@@ -38,7 +38,7 @@ struct Tiles {
 /// For windows against filters: also a tile of 192 columns.
 struct ForwardTiles : Tiles {
   using Bf16 = ShapeList<Shape<224, 128, 32, 2, 4, 2, 1>, Shape<128, 192, 32, 2, 4, 2, 1>,
-                         Shape<128, 128, 32, 2, 2, 2, 2>, Shape<64, 64, 32, 2, 2, 2, 4>>;
+                         Shape<128, 128, 32, 2, 4, 2, 1>, Shape<64, 64, 32, 2, 2, 2, 4>>;
 };
 
 /// For weights' gradients: both operands are contiguous along the result's rows and columns.
@@ -47,7 +47,7 @@ struct GradientTiles {
   using Mma = ShapeList<Shape<256, 128, 32, 4, 2, 3, 1>, Shape<128, 128, 16, 2, 2, 4, 2>,
                         Shape<64, 128, 16, 1, 2, 3, 4>, Shape<64, 64, 16, 2, 2, 4, 4>>;
   using Bf16 =
-      ShapeList<Shape<256, 128, 32, 4, 2, 2, 1>, Shape<128, 128, 32, 2, 2, 2, 2>, Shape<64, 64, 32, 2, 2, 2, 4>>;
+      ShapeList<Shape<256, 128, 32, 4, 2, 2, 1>, Shape<128, 128, 32, 2, 4, 2, 1>, Shape<64, 64, 32, 2, 2, 2, 4>>;
   using OddFma = ShapeList<Shape<64, 64, 16, 2, 2, 3, 4>>;
   using OddMma = ShapeList<Shape<64, 64, 16, 2, 2, 4, 4>>;
 };
