@@ -28,6 +28,7 @@ constexpr Subcommand kSubcommands[] = {
     {"embedding", visualize::embedding, "features or logits in a plane: PCA and t-SNE"},
     {"imagine", visualize::imagine, "pictures that a unit or class responds to most: activation maximisation"},
     {"confusion", visualize::confusion, "which class is taken for which"},
+    {"report", visualize::report, "a whole run as one HTML page"},
     {"compare", visualize::compare, "losses, accuracies and time per epoch of any runs on one plot"},
 };
 
@@ -39,7 +40,7 @@ void print_help(const std::string& program) {
   for (const Subcommand& subcommand : kSubcommands) fmt::print("  {:<12} {}\n", subcommand.name, subcommand.summary);
   fmt::print(
       "\nExamples:\n  {0} samples --config tools/configs/quickstart.yaml\n"
-      "  {0} filters --run runs/quickstart\n  {0} compare --runs runs/a runs/b\n",
+      "  {0} filters --run runs/quickstart\n  {0} report --run runs/quickstart\n  {0} compare --runs runs/a runs/b\n",
       program);
 }
 

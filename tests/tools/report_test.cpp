@@ -10,6 +10,7 @@
 
 #include "tests/support/temp_dir.h"
 #include "tests/tools/browser.h"
+#include "tests/tools/tiny_run.h"
 #include "tests/tools/tool.h"
 
 namespace striate::test {
@@ -243,6 +244,49 @@ TEST_F(ReportInBrowserTest, AThousandClassesAreACanvas) {
   EXPECT_EQ(browser.number("document.querySelector('#confusion-matrix canvas').width"), 1000);
   EXPECT_EQ(browser.number("document.querySelectorAll('#confusion-pairs li').length"), 10);
   EXPECT_TRUE(browser.complaints().empty()) << browser.complaints().front();
+}
+
+TEST_F(ReportInBrowserTest, ARunOfTrainBecomesAPageWithItsKernelsAndPictures) {
+  const std::filesystem::path run = folder_ / "run";
+  train_tiny(run, {"--set", "train.epochs=1", "--set", "analysis.kernels=true", "--set", "analysis.tuning=true"});
+  const Outcome outcome = run_tool("visualize", {"report", "--run", run.string(), "--count", "3"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  Browser browser(run / "report.html");
+  EXPECT_EQ(browser.text("[...document.querySelectorAll('main > section:not([hidden])')].map((s) => s.id)"),
+            "curves,kernels,selectivity,confusion,samples,setup");
+  EXPECT_EQ(browser.number("document.querySelectorAll('.kernel').length"), 32);
+  EXPECT_EQ(browser.text("[...document.querySelectorAll('#epoch')].map((s) => s.max)"), "1") << "epochs 0 and 1";
+  EXPECT_EQ(browser.number("document.querySelectorAll('.pictures img').length"), 6);
+  EXPECT_EQ(
+      browser.number("[...document.querySelectorAll('.pictures img')].filter((i) => i.naturalWidth === 32).length"), 6)
+      << "pictures that the browser could decode";
+  // Right and wrong ones of the page are those of evaluate.
+  const Outcome evaluated = run_tool("evaluate", {"--run", run.string(), "--json", (folder_ / "e.json").string()});
+  ASSERT_EQ(evaluated.code, 0) << evaluated.err;
+  const auto result = nlohmann::json::parse(read_text(folder_ / "e.json"));
+  const int64_t right = std::lround(result["top1"].get<double>() * result["images"].get<double>());
+  EXPECT_EQ(browser.text("document.querySelector('#right-title').textContent"),
+            "Right, of " + std::to_string(right) + " in the test part");
+  EXPECT_TRUE(browser.complaints().empty()) << browser.complaints().front();
+}
+
+TEST(ReportToolTest, ARunWithoutAnalysisShowsItsBestWeightsAndSaysSo) {
+  TempDir folder;
+  const std::filesystem::path run = folder / "run";
+  train_tiny(run, {"--set", "train.epochs=1"});
+  const Outcome outcome =
+      run_tool("visualize", {"report", "--run", run.string(), "--output", (folder / "page.html").string()});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const std::string page = read_text(folder / "page.html");
+  EXPECT_NE(page.find("\"kernels\":{"), std::string::npos);
+  EXPECT_NE(page.find("\"tuning\":{\"epochs\":[1]"), std::string::npos);
+  EXPECT_NE(page.find("The run kept no kernels on its way"), std::string::npos);
+}
+
+TEST(ReportToolTest, WantsARun) {
+  const Outcome outcome = run_tool("visualize", {"report", "--model", "lenet"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_NE(outcome.err.find("--run DIR is missing"), std::string::npos) << outcome.err;
 }
 
 }  // namespace

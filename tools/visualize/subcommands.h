@@ -13,5 +13,6 @@ int embedding(int argc, const char* const* argv);
 int imagine(int argc, const char* const* argv);
 int confusion(int argc, const char* const* argv);
 int compare(int argc, const char* const* argv);
+int report(int argc, const char* const* argv);
 
 }  // namespace striate::visualize

@@ -60,7 +60,7 @@ function pictures(data) {
   byId('right').classList.add('right');
   for (const kind of ['wrong', 'right']) {
     byId(kind).append(...data[kind].map((sample) => element('figure', {},
-      element('img', {src: sample.src, alt: `${sample.truth}`, class: sample.photograph ? 'photograph' : null, loading: 'lazy'}),
+      element('img', {src: sample.src, alt: `${sample.truth}`, class: sample.photograph ? 'photograph' : null}),
       element('figcaption', {}, element('span', {class: 'mark'}, kind === 'wrong' ? '✗ ' : '✓ '),
         `${sample.predicted} (${percent(sample.probability, 0)})`,
         ...(kind === 'wrong' ? [element('br'), `is ${sample.truth}`] : [])))));
