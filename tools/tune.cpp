@@ -189,13 +189,17 @@ int tune(int argc, char** argv) {
     fmt::print("\n--output DIR keeps tuning.csv, the responses and the figures.\n");
     return kDone;
   }
+  if (isatty(STDOUT_FILENO)) {
+    fmt::print("\ndrawing the figures");
+    std::fflush(stdout);
+  }
   write_tuning_folder(responses, tunings, fmt::format("{}, layer {}", source.config.model_name(), layer.name),
                       {{"model", source.config.model_name()}, {"weights", source.weights.string()}}, output,
                       flags.polar ? PolarPlots::yes : PolarPlots::no);
   fmt::print(
-      "\nNumbers  {0}/tuning.csv, {0}/responses.safetensors\nFigures  {0}/circular_variance_histogram.png, "
+      "{1}Numbers  {0}/tuning.csv, {0}/responses.safetensors\nFigures  {0}/circular_variance_histogram.png, "
       "{0}/kernel_*.png\n",
-      output.string());
+      output.string(), isatty(STDOUT_FILENO) ? "\r\x1b[K" : "\n");
   return kDone;
 }
 

@@ -160,6 +160,24 @@ TEST(Tune, OtherLayersAndAfterTheRelu) {
   EXPECT_TRUE(has(none.err, "no activation of its own follows")) << none.err;
 }
 
+TEST(Tune, EveryDeviceSaysTheSame) {
+  TempDir folder;
+  const SavedBank bank(folder, {{20.0, 0.2, 3.0}, {110.0, 0.2, 3.0}}, 11);
+  std::vector<MetricsTable> tables;
+  for (const std::string device : {"reference", "cpu", "cuda"}) {
+    const Outcome outcome = bank.tune({"--orientations", "3", "--frequencies", "12.8", "--phases", "3", "--device",
+                                       device, "--output", (folder / device).string()});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    tables.push_back(MetricsTable::read(folder / device / "tuning.csv"));
+  }
+  for (const char* column : {"preferred_orientation_deg", "circular_variance", "f1_f0", "peak_response"}) {
+    for (size_t k = 0; k < 2; ++k) {
+      const double expected = tables[0].column(column)[k].value();
+      for (const MetricsTable& table : tables) EXPECT_NEAR(table.column(column)[k].value(), expected, 1e-4 * expected);
+    }
+  }
+}
+
 TEST(Tune, OneChannelSeesLuminanceAlone) {
   const Outcome outcome = run_tool("tune", {"--model", "lenet", "--input", "28,28,1"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;

@@ -333,6 +333,30 @@ TEST(LayerResponses, AreTheCentreUnits) {
   }
 }
 
+TEST(LayerResponses, AfterTheReluAreThoseOfTheUnitItself) {
+  // Batch norm belongs to the way from a unit to its activation; a pool before the activation does not.
+  const auto conv = std::make_shared<nn::Conv2d>(1, 2, 3);
+  conv->weight.copy_from(gabor_weights({{0.0, 0.3, 2.0}, {90.0, 0.3, 2.0}}, 3, 1));
+  const auto norm = std::make_shared<nn::BatchNorm2d>(2);
+  norm->weight.fill(2.0f), norm->bias.fill(0.25f), norm->running_mean.fill(-0.5f), norm->running_var.fill(4.0f);
+  nn::Sequential model;
+  model.add(conv).add(norm).add(std::make_shared<nn::MaxPool2d>(2, 2));
+  model.add(std::make_shared<nn::ActivationLayer>(Activation::relu));
+  const GratingPictures pictures = drawn_gratings({even_orientations(4), {3.0}, even_phases(4), kLuminance}, 12, 12, 1);
+  const NetworkInput input{12, 12, 1, {0.5}, {0.5}};
+  const ConvLayer layer = find_conv(model, "0");
+  const auto pre = measure_responses(model, layer, pictures, input, Device::cpu, ResponseStage::pre_relu).values;
+  const auto post = measure_responses(model, layer, pictures, input, Device::cpu, ResponseStage::post_relu).values;
+  ASSERT_EQ(pre.size(), post.size());
+  int silent = 0;
+  for (size_t i = 0; i < pre.size(); ++i) {
+    const double normed = 2.0 * (static_cast<double>(pre[i]) + 0.5) / std::sqrt(4.0 + 1e-5) + 0.25;
+    EXPECT_NEAR(post[i], std::max(0.0, normed), 1e-5);
+    silent += normed < 0.0;
+  }
+  EXPECT_GT(silent, 0) << "the ReLU has something to do";
+}
+
 TEST(LayerResponses, LeaveTheNetworkAsItWas) {
   Bank bank(gabor_weights({{0.0}}, 5, 1), 1);
   bank.model.train();
