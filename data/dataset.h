@@ -9,6 +9,9 @@
 
 namespace striate {
 
+/// The class of a picture whose class is not known.
+inline constexpr int kUnlabelled = -1;
+
 /// Labelled pictures by index. Every const method may be called from several threads at once.
 class Dataset {
  public:
@@ -20,7 +23,7 @@ class Dataset {
   /// Channels of every picture: 1 or 3.
   virtual int channels() const = 0;
 
-  /// The class of a picture, in [0, classes()).
+  /// The class of a picture, in [0, classes()); kUnlabelled where nobody says.
   virtual int label(int64_t index) const = 0;
   /// Reads a picture into `image`, whose memory is reused. Throws IoError that names the file if it cannot be read.
   virtual void load(int64_t index, Image& image) const = 0;
@@ -36,9 +39,10 @@ class Dataset {
   }
 };
 
-/// The two parts that a dataset is published in. `test` is null where it has none.
+/// The parts that a dataset is published in. `test` is null where it has none, `unlabelled` but where it has pictures
+/// whose classes the publisher keeps to himself.
 struct DatasetParts {
-  std::shared_ptr<const Dataset> train, test;
+  std::shared_ptr<const Dataset> train, test, unlabelled{};
 };
 
 }  // namespace striate

@@ -1,6 +1,7 @@
 #include "data/open.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <numeric>
 #include <optional>
@@ -18,6 +19,7 @@
 #include "data/statistics_file.h"
 #include "data/test_view.h"
 #include "data/transforms/channels.h"
+#include "data/transforms/crop.h"
 #include "data/transforms/resize.h"
 #include "kernels/error.h"
 
@@ -168,15 +170,18 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
   const auto train_pipeline = with_channels_first(*parts.train, data.channels, config.train_transforms);
   const auto test_pipeline = with_channels_first(*parts.train, data.channels, config.test_transforms);
   SampleSet train{parts.train, std::move(split.train), train_pipeline};
-  std::optional<SampleSet> held_out, test;
+  std::optional<SampleSet> held_out, test, unlabelled;
   if (!split.validation.empty()) held_out = SampleSet{parts.train, std::move(split.validation), test_pipeline};
   if (parts.test != nullptr) test = SampleSet{parts.test, all_indices(*parts.test), test_pipeline};
+  if (parts.unlabelled != nullptr) {
+    unlabelled = SampleSet{parts.unlabelled, all_indices(*parts.unlabelled), test_pipeline};
+  }
 
   const Size size = choose_size(config, options, train, held_out ? held_out : test);
   data.height = size.height;
   data.width = size.width;
   fit_size(train, config.train_transforms, "train_transforms", size, config, options.seed);
-  for (auto* set : {&held_out, &test}) {
+  for (auto* set : {&held_out, &test, &unlabelled}) {
     if (*set) fit_size(**set, config.test_transforms, "test_transforms", size, config, options.seed);
   }
   // The training images as an evaluation sees them.
@@ -203,6 +208,7 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
   if (!held_out) std::swap(held_out, test);
   if (held_out) data.val = loader(std::move(*held_out), false);
   if (test) data.test = loader(std::move(*test), false);
+  if (unlabelled) data.unlabelled = loader(std::move(*unlabelled), false);
   return data;
 }
 
@@ -227,17 +233,41 @@ std::optional<DataSizes> data_sizes(DataConfig config, const OpenOptions& option
   return DataSizes{data.height, data.width, data.channels, static_cast<int64_t>(data.class_names.size())};
 }
 
-std::unique_ptr<Loader> Data::evaluation_loader(const std::string& split, int64_t batch_size) const {
-  require<ConfigError>(split == "train" || split == "val" || split == "test",
-                       "split: expected train, val or test, found '{}'", split);
-  const Loader* source = split == "train" ? train.get() : split == "test" && test ? test.get() : val.get();
+const Loader& Data::split_loader(const std::string& split) const {
+  require<ConfigError>(split == "train" || split == "val" || split == "test" || split == "unlabelled",
+                       "split: expected train, val, test or unlabelled, found '{}'", split);
+  const Loader* source = split == "train" ? train.get() : split == "val" ? val.get() : unlabelled.get();
+  if (split == "test") source = test ? test.get() : unlabelled ? unlabelled.get() : val.get();
   require<ConfigError>(source != nullptr, "split: the dataset has no {} part; it has train{}", split,
                        val ? " and val" : " only (data.validation_fraction makes a val part)");
-  SampleSet set = source->set();
+  return *source;
+}
+
+std::unique_ptr<Loader> Data::evaluation_loader(const std::string& split, int64_t batch_size) const {
+  SampleSet set = split_loader(split).set();
   set.transforms = test_transforms;
   LoaderOptions options = loader_options;
   options.batch_size = batch_size;
   return std::make_unique<Loader>(std::move(set), normalization, std::move(options));
+}
+
+std::unique_ptr<Loader> Data::ten_crop_loader(const std::string& split, int64_t batch_size) const {
+  SampleSet set = split_loader(split).set();
+  const Transform* last = test_transforms.empty() ? nullptr : &test_transforms.last();
+  require<ConfigError>(dynamic_cast<const CenterCrop*>(last) != nullptr,
+                       "ten crops: the test transforms do not end with a centre crop, which they would replace; "
+                       "--set 'data.test_transforms=[{{resize: {}}}, {{center_crop: [{}, {}]}}]' makes them",
+                       std::lround(std::min(height, width) * 256.0 / 224.0), height, width);
+  set.transforms = test_transforms.without_last();
+  set.transforms.add(std::make_shared<TenCrop>(height, width));
+  LoaderOptions options = loader_options;
+  options.batch_size = batch_size;
+  options.height = TenCrop::kCrops * height;
+  return std::make_unique<Loader>(std::move(set), normalization, std::move(options));
+}
+
+bool Data::has_labels(const std::string& split) const {
+  return unlabelled == nullptr || split_loader(split).set().dataset != unlabelled->set().dataset;
 }
 
 }  // namespace striate

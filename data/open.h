@@ -26,21 +26,28 @@ struct OpenOptions {
 };
 
 /// An opened dataset. `train` is shuffled and augmented. With a validation fraction, `val` is that part of the training
-/// images and `test` the dataset's test part, without one `val` is the test part and `test` is null. Either is null
-/// where the dataset has none.
+/// images and `test` the dataset's test part, without one `val` is the test part and `test` is null. Each is null
+/// where the dataset has none, as `unlabelled` nearly always is: its labels are all kUnlabelled.
 struct Data {
   std::vector<std::string> class_names;
   int height = 0, width = 0, channels = 0;  ///< of what the network sees
   Normalization normalization;
-  std::unique_ptr<Loader> train, val, test;
+  std::unique_ptr<Loader> train, val, test, unlabelled;
 
-  /// A loader in order and without augmentation over a split: "train", "val" or "test"; where the dataset has only one
-  /// part to evaluate on, both of the last two mean it. Throws ConfigError for other names and for a split that the
-  /// dataset does not have.
+  /// A loader in order and without augmentation over a split: "train", "val", "test" or "unlabelled". Where the dataset
+  /// has no test part beside the validation part, "test" means the unlabelled part, or else the validation part. Throws
+  /// ConfigError for other names and for a split that the dataset does not have.
   std::unique_ptr<Loader> evaluation_loader(const std::string& split, int64_t batch_size) const;
+  /// The same with ten crops of each picture, one below the other (TenCrop): images [N, 10·height, width, channels].
+  /// Throws ConfigError unless the test transforms end with a centre crop.
+  std::unique_ptr<Loader> ten_crop_loader(const std::string& split, int64_t batch_size) const;
+  bool has_labels(const std::string& split) const;
 
   Pipeline test_transforms;
   LoaderOptions loader_options;
+
+ private:
+  const Loader& split_loader(const std::string& split) const;
 };
 
 /// Opens the dataset, splits it and works out the image size: that of the configuration, else what its transforms give,

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "engine/autograd.h"
+#include "engine/nn/layers.h"
 #include "kernels/error.h"
 
 namespace striate::models {
@@ -27,6 +29,42 @@ Kept kept_by(const std::string& type) {
   return {};
 }
 
+std::string times(int64_t a, int64_t b) { return fmt::format("{}×{}", a, b); }
+std::string one_or_two(int64_t a, int64_t b) { return a == b ? std::to_string(a) : times(a, b); }
+
+std::string pool_form(const char* name, const ops::Pool2dOptions& o) {
+  std::string text = fmt::format("{} {}", name, one_or_two(o.window_h, o.window_w));
+  if (o.window_h != o.stride_h || o.window_w != o.stride_w)
+    text += fmt::format("/{}", one_or_two(o.stride_h, o.stride_w));
+  if (o.pad_h != 0 || o.pad_w != 0) text += fmt::format(" p{}", one_or_two(o.pad_h, o.pad_w));
+  return text;
+}
+
+std::string conv_form(const nn::Conv2d& conv) {
+  const nn::Conv2d::Options& o = conv.options();
+  const ops::Conv2dOptions& g = o.geometry;
+  std::string text = fmt::format("conv {}@{}", o.out_channels, times(o.kernel_h, o.kernel_w));
+  if (g.stride_h != 1 || g.stride_w != 1) text += fmt::format(" s{}", one_or_two(g.stride_h, g.stride_w));
+  if (g.pad_h != 0 || g.pad_w != 0) text += fmt::format(" p{}", one_or_two(g.pad_h, g.pad_w));
+  if (g.dilation_h != 1 || g.dilation_w != 1) text += fmt::format(" d{}", one_or_two(g.dilation_h, g.dilation_w));
+  if (g.groups != 1) text += fmt::format(" g{}", g.groups);
+  return text;
+}
+
+std::string short_form(const nn::Module& module, const Shape& output) {
+  if (const auto* conv = dynamic_cast<const nn::Conv2d*>(&module)) return conv_form(*conv);
+  if (const auto* linear = dynamic_cast<const nn::Linear*>(&module)) {
+    return fmt::format("fc {}→{}", linear->weight.dim(1), linear->weight.dim(0));
+  }
+  if (const auto* pool = dynamic_cast<const nn::MaxPool2d*>(&module)) return pool_form("pool", pool->options());
+  if (const auto* pool = dynamic_cast<const nn::AvgPool2d*>(&module)) return pool_form("avgpool", pool->options());
+  const std::string type = module.type();
+  if (type == "AdaptiveAvgPool2d") return fmt::format("avgpool to {}", times(output[1], output[2]));
+  if (type == "BatchNorm2d") return "batch norm";
+  if (type == "LocalResponseNorm") return "local response norm";
+  return type == "Dropout" ? "dropout" : "";
+}
+
 /// Collects the layers of one forward, and the bytes that its backward would find.
 class Recorder : public nn::ForwardObserver {
  public:
@@ -41,6 +79,7 @@ class Recorder : public nn::ForwardObserver {
     LayerSummary layer{names_[&module],
                        module.type(),
                        module.description(),
+                       short_form(module, output.shape()),
                        output.shape(),
                        0,
                        module.macs(input.shape(), output.shape())};
@@ -75,6 +114,22 @@ class Recorder : public nn::ForwardObserver {
 };
 
 }  // namespace
+
+std::string one_line(const ModelSummary& summary) {
+  std::string line;
+  bool first_linear = true;
+  for (const LayerSummary& layer : summary.layers) {
+    std::string form = layer.short_form;
+    if (form.empty()) continue;
+    if (layer.type == "Linear" && !std::exchange(first_linear, false)) {
+      // What goes in is what came out of the linear layer before.
+      constexpr size_t kPrefix = 3, kArrow = 3;  // "fc " and the bytes of "→"
+      form.erase(kPrefix, form.find("→") + kArrow - kPrefix);
+    }
+    line += fmt::format("{}{}", line.empty() ? "" : ", ", form);
+  }
+  return line;
+}
 
 ModelSummary summarize(nn::Module& model, const Shape& input, int64_t batch) {
   require<ShapeError>(input.size() == 3 && batch > 0,

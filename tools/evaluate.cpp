@@ -23,6 +23,8 @@
 #include "tools/layer_features.h"
 #include "tools/network_flags.h"
 #include "tools/per_image_table.h"
+#include "tools/submission.h"
+#include "tools/writable.h"
 
 namespace striate {
 namespace {
@@ -30,7 +32,8 @@ namespace {
 struct Flags {
   CommonFlags common;
   NetworkFlags network;
-  std::string split = "test", output, json, per_image;
+  std::string split = "test", output, json, per_image, submission;
+  bool ten_crop = false;
   std::array<std::string, 2> features;  // layer, file
 };
 
@@ -85,40 +88,45 @@ std::function<bool(int64_t, int64_t)> progress_line() {
   };
 }
 
-/// Before anything is measured: that a file can be made where a flag wants one.
-void require_writable(const char* flag, const std::string& file) {
-  try {
-    AtomicFile trial(file);
-  } catch (const IoError& error) {
-    throw IoError(fmt::format("{} {}: {}", flag, file, error.what()));
+/// What is written of each image, as the flags ask for it.
+class PerImageFiles {
+ public:
+  PerImageFiles(const Flags& flags, Experiment& experiment, const std::string& model, int64_t images) {
+    if (!flags.per_image.empty()) table_.emplace(flags.per_image, experiment.classes());
+    if (!flags.submission.empty()) submission_.emplace(flags.submission);
+    if (flags.features[1].empty()) return;
+    features_.emplace(flags.features[1], experiment.model(), flags.features[0], images,
+                      Metadata{{"model", model}, {"split", flags.split}});
+    observing_.emplace(*features_);
   }
-  require<IoError>(!std::filesystem::is_directory(file), "{} {}: that is a folder; a file is wanted", flag, file);
-}
 
-int evaluate_network(int argc, char** argv) {
-  CommandLine command_line(
-      "Measures a trained network: loss, top-1, top-5, macro-F1, accuracy of each class, and the "
-      "confusion matrix as a picture and a table.",
-      {"--run runs/quickstart", "--run runs/quickstart --checkpoint last --split val --json result.json",
-       "--config tools/configs/quickstart.yaml --weights runs/quickstart/best.safetensors",
-       "--run runs/quickstart --per-image predictions.csv",
-       "--run runs/quickstart --features classifier.2 features.safetensors"});
-  Flags flags;
-  flags.common.add_to(command_line);
-  flags.network.add_to(command_line);
-  command_line.option("--split", flags.split, "PART", "train, val or test (default test)")
-      .option("--output", flags.output, "DIR",
-              "Where confusion_PART.png and .csv go (default: the run's folder; without a run they are not made)")
-      .option("--json", flags.json, "F", "Write the numbers as JSON")
-      .option("--per-image", flags.per_image, "F.csv", "Write label, prediction and probabilities of every image")
-      .option("--features", flags.features, "LAYER F",
-              "Write the output of a layer (inspect lists them) for every image, and the labels, as safetensors");
-  if (!command_line.parse(argc, argv)) return kDone;
-  require<ConfigError>(flags.split == "train" || flags.split == "val" || flags.split == "test",
-                       "--split {}: expected train, val or test", flags.split);
+  void add(const Batch& batch, const Tensor& logits) {
+    if (table_) table_->add(batch, logits);
+    if (submission_) submission_->add(batch, logits);
+    if (features_) features_->add(batch);
+  }
+  void commit() {
+    if (table_) table_->commit();
+    if (submission_) submission_->commit();
+    if (features_) features_->commit();
+  }
 
+ private:
+  std::optional<PerImageTable> table_;
+  std::optional<Submission> submission_;
+  std::optional<LayerFeatures> features_;
+  std::optional<nn::ObserverGuard> observing_;
+};
+
+void check(const Flags& flags) {
+  const std::vector<std::string> parts = {"train", "val", "test", "unlabelled"};
+  require<ConfigError>(std::find(parts.begin(), parts.end(), flags.split) != parts.end(),
+                       "--split {}: expected train, val, test or unlabelled", flags.split);
+  require<ConfigError>(!flags.ten_crop || flags.features[0].empty(),
+                       "--ten-crop shows the network ten crops of each image: --features would have ten rows for each");
   if (!flags.json.empty()) require_writable("--json", flags.json);
   if (!flags.per_image.empty()) require_writable("--per-image", flags.per_image);
+  if (!flags.submission.empty()) require_writable("--submission", flags.submission);
   if (!flags.features[1].empty()) require_writable("--features", flags.features[1]);
   if (!flags.output.empty()) {
     std::error_code error;
@@ -126,37 +134,75 @@ int evaluate_network(int argc, char** argv) {
     require<IoError>(!error, "--output {}: the folder cannot be made: {}", flags.output, error.message());
     require_writable("--output", flags.output + "/confusion_" + flags.split + ".csv");
   }
+}
+
+/// A part whose labels nobody knows: what can be written of it, and nothing measured.
+void require_no_measures(const Flags& flags) {
+  require<ConfigError>(flags.json.empty() && flags.output.empty(),
+                       "--split {}: this part has no labels, so there is nothing to measure for {}", flags.split,
+                       flags.json.empty() ? "--output" : "--json");
+  require<ConfigError>(
+      !flags.submission.empty() || !flags.per_image.empty() || !flags.features[0].empty(),
+      "--split {}: this part has no labels to measure by; --submission F.csv, --per-image F.csv and --features LAYER F "
+      "write what the network makes of it",
+      flags.split);
+}
+
+int evaluate_network(int argc, char** argv) {
+  CommandLine command_line(
+      "Measures a trained network: loss, top-1, top-5, macro-F1, accuracy of each class, and the "
+      "confusion matrix as a picture and a table.",
+      {"--run runs/quickstart", "--run runs/quickstart --checkpoint last --split val --json result.json",
+       "--run runs/imagenet --ten-crop", "--run runs/quickstart --submission submission.csv",
+       "--config tools/configs/quickstart.yaml --weights runs/quickstart/best.safetensors",
+       "--run runs/quickstart --per-image predictions.csv",
+       "--run runs/quickstart --features classifier.2 features.safetensors"});
+  Flags flags;
+  flags.common.add_to(command_line);
+  flags.network.add_to(command_line);
+  command_line
+      .option("--split", flags.split, "PART",
+              "train, val, test (default) or unlabelled; test is the unlabelled part where it is "
+              "all that the dataset has beside val")
+      .option("--output", flags.output, "DIR",
+              "Where confusion_PART.png and .csv go (default: the run's folder; without a run they are not made)")
+      .option("--json", flags.json, "F", "Write the numbers as JSON")
+      .option("--per-image", flags.per_image, "F.csv", "Write label, prediction and probabilities of every image")
+      .option("--submission", flags.submission, "F.csv",
+              "Write the likeliest class of every image, Id (from 1) and Category; needs no labels")
+      .flag("--ten-crop", flags.ten_crop,
+            "Average the softmax of ten crops: the corners, the centre, and all five mirrored; for networks whose test "
+            "transforms end with a centre crop")
+      .option("--features", flags.features, "LAYER F",
+              "Write the output of a layer (inspect lists them) for every image, and the labels, as safetensors");
+  if (!command_line.parse(argc, argv)) return kDone;
+  check(flags);
 
   const NetworkSource source = flags.network.resolve(flags.common, NetworkFlags::Data::needed);
   Experiment experiment(source.config);
   if (!source.weights.empty()) models::load_weights(source.weights.string(), experiment.model(), experiment.input());
-  BatchSource& images = experiment.part(flags.split);
-  fmt::print("{}, {} part, {}\n\n", experiment.title(), flags.split, source.weights_description());
+  BatchSource& images = flags.ten_crop ? experiment.ten_crops(flags.split) : experiment.part(flags.split);
+  nn::Module& model = flags.ten_crop ? experiment.ten_crop_model() : experiment.model();
+  const bool has_labels = experiment.has_labels(flags.split);
+  if (!has_labels) require_no_measures(flags);
+  fmt::print("{}, {} part{}, {}\n\n", experiment.title(), flags.split, flags.ten_crop ? " in ten crops" : "",
+             source.weights_description());
   for (const std::string& notice : {device_notice(source.config.device), source.config.model.kernels_notice()}) {
     if (!notice.empty()) fmt::print("{}\n\n", notice);
   }
 
+  PerImageFiles files(flags, experiment, source.config.model_name(), images.samples());
   EvaluateOptions options;
   options.progress = progress_line();
-  std::unique_ptr<PerImageTable> table;
-  if (!flags.per_image.empty()) {
-    table = std::make_unique<PerImageTable>(flags.per_image, experiment.classes());
+  options.on_batch = [&](const Batch& batch, const Tensor& logits) { files.add(batch, logits); };
+  if (!has_labels) {
+    infer(model, images, source.config.device, options);
+    files.commit();
+    fmt::print("images     {}, without labels: nothing is measured\n", images.samples() - experiment.broken());
+    return kDone;
   }
-  std::unique_ptr<LayerFeatures> features;
-  std::optional<nn::ObserverGuard> observing;
-  if (!flags.features[1].empty()) {
-    features =
-        std::make_unique<LayerFeatures>(flags.features[1], experiment.model(), flags.features[0], images.samples(),
-                                        Metadata{{"model", source.config.model_name()}, {"split", flags.split}});
-    observing.emplace(*features);
-  }
-  options.on_batch = [&](const Batch& batch, const Tensor& logits) {
-    if (table) table->add(batch, logits);
-    if (features) features->add(batch);
-  };
-  const Evaluation result = evaluate(experiment.model(), images, source.config.device, options);
-  if (table) table->commit();
-  if (features) features->commit();
+  const Evaluation result = evaluate(model, images, source.config.device, options);
+  files.commit();
   print_result(result, experiment.class_names());
 
   if (!flags.json.empty()) write_file_atomically(flags.json, to_json(result).dump() + "\n");
@@ -164,10 +210,12 @@ int evaluate_network(int argc, char** argv) {
   if (!output.empty()) {
     std::error_code error;
     std::filesystem::create_directories(output, error);
-    const std::filesystem::path base = std::filesystem::path(output) / ("confusion_" + flags.split);
+    const std::filesystem::path base =
+        std::filesystem::path(output) / ("confusion_" + flags.split + (flags.ten_crop ? "_ten_crop" : ""));
     write_confusion_csv(result.confusion, experiment.class_names(), base.string() + ".csv");
     draw_confusion(result.confusion, experiment.class_names(),
-                   fmt::format("{}, {} part", experiment.title(), flags.split), base.string() + ".png");
+                   fmt::format("{}, {} part{}", experiment.title(), flags.split, flags.ten_crop ? ", ten crops" : ""),
+                   base.string() + ".png");
     fmt::print("\nconfusion matrix: {0}.png, {0}.csv\n", base.string());
   }
   return kDone;

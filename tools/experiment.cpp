@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
 #include "kernels/error.h"
 #include "models/registry.h"
+#include "tools/ten_crop_network.h"
 
 namespace striate {
 namespace {
@@ -49,6 +51,16 @@ Loader& Experiment::part(const std::string& split) {
   return *part_;
 }
 
+BatchSource& Experiment::ten_crops(const std::string& split) {
+  part_ = data_.ten_crop_loader(split, std::max<int64_t>(1, config_.train.batch_size / TenCropNetwork::kCrops));
+  return *part_;
+}
+
+nn::Module& Experiment::ten_crop_model() {
+  if (ten_crop_model_ == nullptr) ten_crop_model_ = std::make_shared<TenCropNetwork>(model_);
+  return *ten_crop_model_;
+}
+
 std::string Experiment::title() const { return fmt::format("{} on {}", config_.model_name(), config_.data.dataset); }
 
 std::string Experiment::description() const {
@@ -69,10 +81,10 @@ std::vector<std::string> Experiment::settled() const {
   }
   // A run is evaluated and resumed from other folders too.
   for (const auto& [key, path] :
-       {std::pair{"path", config_.data.path}, std::pair{"class_names", config_.data.class_names}}) {
+       {std::pair{"data.path", config_.data.path}, std::pair{"data.class_names", config_.data.class_names},
+        std::pair{"train.submission", config_.train.submission}}) {
     if (path.empty()) continue;
-    settled.push_back(
-        fmt::format("data.{}='{}'", key, quoted(std::filesystem::absolute(path).lexically_normal().string())));
+    settled.push_back(fmt::format("{}='{}'", key, quoted(std::filesystem::absolute(path).lexically_normal().string())));
   }
   if (config_.data.normalize_by == NormalizeBy::computed) {
     settled.push_back(fmt::format("data.normalize={{mean: [{}], std: [{}]}}", fmt::join(data_.normalization.mean, ", "),

@@ -20,9 +20,15 @@ class Experiment {
   explicit Experiment(const RunConfig& config);
 
   nn::Module& model() { return *model_; }
+  /// The network in ten crops: for evaluation, of ten_crops().
+  nn::Module& ten_crop_model();
   TrainData train_data() { return {data_.train.get(), data_.val.get(), data_.test.get()}; }
-  /// A part in order and as the network is tested: train, val or test.
+  /// A part in order and as the network is tested: train, val, test or unlabelled.
   Loader& part(const std::string& split);
+  /// The same in ten crops a picture, for a TenCropNetwork. Throws ConfigError unless the test transforms end with a
+  /// centre crop.
+  BatchSource& ten_crops(const std::string& split);
+  bool has_labels(const std::string& split) const { return data_.has_labels(split); }
   const Shape& input() const { return input_; }  ///< of the network, [H,W,C]
   /// What the data settled: sizes, normalization, transforms.
   const Data& data() const { return data_; }
@@ -52,7 +58,7 @@ class Experiment {
   Shape input_;
   int64_t classes_ = 0;
   std::vector<std::string> class_names_;
-  std::shared_ptr<nn::Module> model_;
+  std::shared_ptr<nn::Module> model_, ten_crop_model_;
   std::unique_ptr<Loader> part_;
 };
 

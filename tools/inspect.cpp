@@ -46,6 +46,7 @@ nlohmann::ordered_json to_json(const std::string& model, const models::ModelSumm
   return {{"model", model},
           {"input", summary.input},
           {"batch", summary.batch},
+          {"architecture", models::one_line(summary)},
           {"parameters", summary.parameters},
           {"macs", summary.macs},
           {"activation_bytes", summary.activation_bytes},
@@ -82,6 +83,7 @@ int inspect(int argc, char** argv) {
                source.config.data.dataset);
   }
   print_table(summary);
+  fmt::print("\n{}; {} parameters\n", models::one_line(summary), grouped(summary.parameters));
   fmt::print("\nparameters         {} ({})\n", grouped(summary.parameters), megabytes(4 * summary.parameters));
   fmt::print("MACs an image      {}\n", grouped(summary.macs));
   fmt::print("activations        {} kept for the backward, batch {}\n", megabytes(summary.activation_bytes), batch);

@@ -29,7 +29,8 @@ void PerImageTable::add(const Batch& batch, const Tensor& logits) {
     double sum = 0.0;
     for (int64_t c = 0; c < classes; ++c) sum += p[static_cast<size_t>(c)] = std::exp(double{row[c]} - *highest);
     const int64_t image = batch.places.empty() ? images_ : batch.places[static_cast<size_t>(i)];
-    fmt::format_to(std::back_inserter(text_), "{},{},{}", image, labels[i], highest - row);
+    const std::string label = labels[i] < 0 ? "" : std::to_string(labels[i]);
+    fmt::format_to(std::back_inserter(text_), "{},{},{}", image, label, highest - row);
     for (const double weight : p) fmt::format_to(std::back_inserter(text_), ",{:.6g}", weight / sum);
     text_ += '\n';
     ++images_;

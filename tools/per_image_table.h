@@ -8,8 +8,8 @@
 namespace striate {
 
 /// `evaluate --per-image`: a CSV with a row an image in the dataset's order, `image,label,prediction,p0,p1,…`: its
-/// number (broken images that were left out are counted), the two classes and the probability of each class. The file
-/// appears whole, on commit().
+/// number (broken images that were left out are counted), the two classes (a label that nobody knows is empty) and the
+/// probability of each class. The file appears whole, on commit().
 class PerImageTable {
  public:
   PerImageTable(std::string file, int64_t classes);

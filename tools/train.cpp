@@ -21,7 +21,10 @@
 #include "tools/experiments/kernel_analysis.h"
 #include "tools/experiments/training_figure.h"
 #include "tools/machine.h"
+#include "tools/rate_search.h"
 #include "tools/run_folder.h"
+#include "tools/submission.h"
+#include "tools/writable.h"
 
 namespace striate {
 namespace {
@@ -29,21 +32,27 @@ namespace {
 struct Flags {
   CommonFlags common;
   std::string output, resume, init;
+  bool find_rate = false;
 };
 
 /// A fresh run's configuration and folder, or those of the run that is taken up again.
 std::pair<RunConfig, RunFolder> plan(const Flags& flags) {
   const std::vector<std::string> overrides = flags.common.overrides();
   if (!flags.resume.empty()) {
-    require<ConfigError>(flags.common.config.empty() && flags.output.empty() && flags.init.empty(),
-                         "--resume DIR takes configuration, weights and folder from the run; --config, --output and "
-                         "--init cannot be given with it");
+    require<ConfigError>(
+        flags.common.config.empty() && flags.output.empty() && flags.init.empty() && !flags.find_rate,
+        "--resume DIR takes configuration, weights and folder from the run; --config, --output, --init and --find-lr "
+        "cannot be given with it");
     const RunFolder folder = RunFolder::existing(flags.resume);
     return {RunConfig::load(folder.config().string(), overrides), folder};
   }
   require<ConfigError>(!flags.common.config.empty() || !flags.common.set.empty(),
                        "--config F is missing, as in --config tools/configs/quickstart.yaml");
   RunConfig config = RunConfig::load(flags.common.config, overrides);
+  if (flags.find_rate) {
+    const std::string name = fmt::format("{}-{}-find-lr", config.model_name(), config.data.dataset);
+    return {std::move(config), flags.output.empty() ? RunFolder::next(name) : RunFolder(flags.output)};
+  }
   RunFolder folder = flags.output.empty()
                          ? RunFolder::next(fmt::format("{}-{}", config.model_name(), config.data.dataset))
                          : RunFolder::fresh(flags.output);
@@ -87,12 +96,15 @@ int train(int argc, char** argv) {
                            {"--config tools/configs/quickstart.yaml --output runs/first",
                             "--config tools/configs/e4_alexnet_cifar10.yaml --set data.path=/data/cifar-10-batches-bin",
                             "--config tools/configs/synthetic.yaml --set model.name=alexnet_mini --set train.epochs=5",
-                            "--resume runs/first", "--resume runs/alexnet_mini-synthetic --set train.epochs=20"});
+                            "--config tools/configs/quickstart.yaml --find-lr", "--resume runs/first",
+                            "--resume runs/alexnet_mini-synthetic --set train.epochs=20"});
   Flags flags;
   flags.common.add_to(command_line);
   command_line.option("--output", flags.output, "DIR", "Folder of the new run (default runs/MODEL-DATASET)")
       .option("--resume", flags.resume, "DIR", "Take a stopped run up again where it was saved last")
-      .option("--init", flags.init, "WEIGHTS", "Start from these weights instead of random ones");
+      .option("--init", flags.init, "WEIGHTS", "Start from these weights instead of random ones")
+      .flag("--find-lr", flags.find_rate,
+            "Train no run, but 100 steps with a rate that rises from 1e-7 to 10, and suggest a learning rate");
   if (!command_line.parse(argc, argv)) return kDone;
 
   const auto [config, folder] = plan(flags);
@@ -103,12 +115,19 @@ int train(int argc, char** argv) {
   options.output = folder.path().string();
   options.model_name = config.model_name();
   options.fixed = experiment.fixed_by_resume();
+  if (flags.find_rate) {
+    make_folder(folder);
+    return search_rate(experiment, options, folder.path());
+  }
   Trainer trainer(experiment.model(), experiment.train_data(), options);
   if (!flags.resume.empty()) trainer.resume();
 
   const std::unique_ptr<KernelAnalysis> analysis = make_analysis(config.analysis, experiment, folder);
 
+  // What the end of training needs is looked for now.
+  if (!config.train.submission.empty()) experiment.part("test");
   make_folder(folder);
+  if (!config.train.submission.empty()) require_writable("train.submission", config.train.submission);
   write_file_atomically(folder.config().string(), experiment.resolved_config());
   write_file_atomically(folder.class_names().string(), fmt::format("{}\n", fmt::join(experiment.class_names(), "\n")));
   RunLog log(options.output);
@@ -137,6 +156,12 @@ int train(int argc, char** argv) {
   }
 
   const TrainResult result = trainer.run();
+  if (result.status != TrainStatus::interrupted && !config.train.submission.empty()) {
+    const std::string best = best_weights_path(options.output);
+    if (std::filesystem::exists(best)) load_weights(best, experiment.model());
+    write_submission(experiment, config.device, config.train.submission);
+    say(fmt::format("Test     {}\n", config.train.submission));
+  }
   print_end(result, folder, experiment.broken(), command_line.program());
   return result.status == TrainStatus::interrupted ? kInterrupted : kDone;
 }

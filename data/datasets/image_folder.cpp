@@ -68,6 +68,14 @@ std::shared_ptr<const Dataset> open_part(const fs::path& folder, std::vector<std
   return std::make_shared<ImageFolder>(std::move(files), std::move(class_names));
 }
 
+/// Null where the folder holds no picture.
+std::shared_ptr<const Dataset> open_unlabelled(const fs::path& folder, std::vector<std::string> class_names) {
+  std::vector<ImageFolder::File> files;
+  for (auto& path : picture_files(folder)) files.push_back({std::move(path), kUnlabelled});
+  if (files.empty()) return nullptr;
+  return std::make_shared<ImageFolder>(std::move(files), std::move(class_names));
+}
+
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (size_t i = 0; i < names.size() && i < 10; ++i) text += (i == 0 ? "" : ", ") + names[i];
@@ -94,11 +102,16 @@ DatasetParts open_image_folder(const fs::path& folder) {
     const fs::path test = folder / name;
     if (!fs::is_directory(test, code)) continue;
     const auto test_classes = class_folders(test);
+    const bool is_second = parts.test != nullptr;
+    if (is_second && test_classes == classes) break;
+    if (is_second || (name == std::string("test") && test_classes.empty())) {
+      parts.unlabelled = open_unlabelled(test, classes);
+      break;
+    }
     require<IoError>(test_classes == classes,
                      "{}: its class folders differ from those of {}: expected {} ({}), found {} ({})", test.string(),
                      train.string(), classes.size(), joined(classes), test_classes.size(), joined(test_classes));
-    parts.test = open_part(test, std::move(classes));
-    break;
+    parts.test = open_part(test, classes);
   }
   return parts;
 }

@@ -88,6 +88,23 @@ void adjust_saturation(Image& image, float factor) {
   }
 }
 
+void adjust_sharpness(Image& image, float factor, TransformScratch& scratch) {
+  Image& sharp = scratch.image;
+  sharp.reshape(image.height, image.width, image.channels);
+  sharp.pixels = image.pixels;
+  const int c = image.channels;
+  for (int y = 1; y + 1 < image.height; ++y) {
+    for (int i = c; i + c < image.width * c; ++i) {
+      int sum = 4 * sharp.row(y)[i];
+      for (int dy = -1; dy <= 1; ++dy) {
+        for (int dx = -c; dx <= c; dx += c) sum += sharp.row(y + dy)[i + dx];
+      }
+      const int smooth = static_cast<int>(static_cast<double>(sum) / 13.0 + 0.5);
+      image.row(y)[i] = blend(smooth, sharp.row(y)[i], factor);
+    }
+  }
+}
+
 void adjust_hue(Image& image, float turn) {
   if (image.channels == 1) return;
   // The hue is 8 bits and wraps round; the turn is cut to a whole number of its steps.

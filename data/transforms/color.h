@@ -11,6 +11,8 @@ namespace striate {
 void adjust_brightness(Image& image, float factor);  ///< towards black
 void adjust_contrast(Image& image, float factor);    ///< towards the picture's mean luminance
 void adjust_saturation(Image& image, float factor);  ///< towards its own grey; grey pictures stay
+/// Towards a smoothed picture (3×3 weights of 1, 5 in the middle, over 13; the border stays).
+void adjust_sharpness(Image& image, float factor, TransformScratch& scratch);
 /// Turns the hue by `turn` of a full circle, in [−0.5, 0.5]; grey pictures stay.
 void adjust_hue(Image& image, float turn);
 

@@ -1,9 +1,11 @@
 #include "data/transforms/crop.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
+#include "data/transforms/geometry.h"
 #include "data/transforms/resize.h"
 #include "kernels/error.h"
 
@@ -73,6 +75,25 @@ void CenterCrop::apply(Image& image, Random&, TransformScratch& scratch) const {
                       image.height, image.width, height_, width_);
   crop(image, half(image.height - height_), half(image.width - width_), height_, width_, scratch.image);
   std::swap(image, scratch.image);
+}
+
+void TenCrop::apply(Image& image, Random&, TransformScratch& scratch) const {
+  const int below = image.height - height_, beside = image.width - width_;
+  require<ShapeError>(below >= 0 && beside >= 0,
+                      "ten crops: a {}×{} image is smaller than the crop of {}×{}; resize or pad before it",
+                      image.height, image.width, height_, width_);
+  const std::array<std::array<int, 2>, 5> corners = {
+      {{0, 0}, {0, beside}, {below, 0}, {below, beside}, {half(below), half(beside)}}};
+  Image& stack = scratch.intermediate;
+  stack.reshape(kCrops * height_, width_, image.channels);
+  const auto bytes = static_cast<size_t>(height_) * stack.row_bytes();
+  for (size_t i = 0; i < corners.size(); ++i) {
+    crop(image, corners[i][0], corners[i][1], height_, width_, scratch.image);
+    std::copy_n(scratch.image.pixels.data(), bytes, stack.pixels.data() + i * bytes);
+    flip_horizontally(scratch.image);
+    std::copy_n(scratch.image.pixels.data(), bytes, stack.pixels.data() + (i + corners.size()) * bytes);
+  }
+  std::swap(image, stack);
 }
 
 void RandomCrop::apply(Image& image, Random& random, TransformScratch& scratch) const {

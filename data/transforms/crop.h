@@ -28,6 +28,19 @@ class CenterCrop final : public Transform {
   int height_, width_;
 };
 
+/// Ten pictures [height, width] one below the other: the crops at the upper left, upper right, lower left and lower
+/// right corner and in the middle (as CenterCrop's), then the same five mirrored left and right (Krizhevsky et al.
+/// 2012, §4.1). Throws ShapeError if the picture is smaller than a crop.
+class TenCrop final : public Transform {
+ public:
+  static constexpr int kCrops = 10;
+  TenCrop(int height, int width) : height_(height), width_(width) {}
+  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+
+ private:
+  int height_, width_;
+};
+
 /// A window anywhere in the picture, after `padding` black pixels are added on every side. Throws ShapeError if the
 /// padded picture is smaller than the crop.
 class RandomCrop final : public Transform {

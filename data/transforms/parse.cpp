@@ -12,6 +12,7 @@
 #include "data/transforms/crop.h"
 #include "data/transforms/geometry.h"
 #include "data/transforms/local_contrast.h"
+#include "data/transforms/rand_augment.h"
 #include "data/transforms/resize.h"
 #include "kernels/error.h"
 
@@ -178,6 +179,13 @@ const std::map<std::string, Kind>& kinds() {
       {"rotation", {"degrees", make_rotation}},
       {"color_jitter", {"brightness", make_color_jitter}},
       {"pca_color", {"std", make_pca_color}},
+      {"rand_augment",
+       {"operations",
+        [](Options& options) {
+          const int operations = options.whole("operations", 2, 1, 100);
+          return std::make_shared<RandAugment>(operations,
+                                               options.whole("magnitude", 9, 0, RandAugment::kLargestMagnitude));
+        }}},
       {"local_contrast", {"sigma", make_local_contrast}},
   };
   return all;

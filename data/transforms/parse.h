@@ -13,6 +13,7 @@ namespace striate {
 ///   random_resized_crop: {size: S | [H, W], scale: [0.08, 1], ratio: [0.75, 1.3333]}
 ///   pad: N     horizontal_flip: 0.5    rotation: {degrees: D, interpolation: nearest | bilinear}
 ///   color_jitter: {brightness: 0, contrast: 0, saturation: 0, hue: 0}
+///   rand_augment: {operations: 2, magnitude: 9}
 ///   pca_color: {std: 0.1, eigenvalues: [3 numbers], eigenvectors: [9 numbers, a channel a row]}
 /// A transform's first option may stand for the whole map; one whose options all have defaults may be a bare word.
 /// Throws ConfigError with file, line and key for unknown names (with the nearest), unknown options and bad values.

@@ -43,6 +43,12 @@ class Transform {
 class Pipeline {
  public:
   bool empty() const { return transforms_.empty(); }
+  const Transform& last() const { return *transforms_.back(); }  ///< of a pipeline that is not empty
+  Pipeline without_last() const {
+    Pipeline rest = *this;
+    rest.transforms_.pop_back();
+    return rest;
+  }
   void add(std::shared_ptr<const Transform> transform) { transforms_.push_back(std::move(transform)); }
   void add(const Pipeline& more) {
     transforms_.insert(transforms_.end(), more.transforms_.begin(), more.transforms_.end());

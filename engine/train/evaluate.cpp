@@ -28,25 +28,37 @@ class EvaluationMode {
  private:
   std::vector<std::pair<nn::Module*, bool>> before_;
 };
-}  // namespace
 
-Evaluation evaluate(nn::Module& model, BatchSource& source, Device device, const EvaluateOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
+/// Every batch through the network; `see` gets it with its logits.
+template <typename See>
+void run(nn::Module& model, BatchSource& source, Device device, const EvaluateOptions& options, See&& see) {
   const EvaluationMode mode(model);
   const NoGradGuard no_grad;
-  std::optional<Metrics> metrics;
   int64_t done = 0;
   Batch batch;
   source.start(0);
   while (source.next(batch)) {
     const Tensor logits = model(batch.images.to(device));
-    const ops::CrossEntropy result = ops::softmax_cross_entropy(logits, batch.labels);
-    if (!metrics) metrics.emplace(logits.dim(1));
-    metrics->add(logits, batch.labels, result.sample_loss, result.rank);
+    see(batch, logits);
     if (options.on_batch) options.on_batch(batch, logits);
     done += batch.labels.size();
     if (options.progress && !options.progress(done, source.samples())) break;
   }
+}
+}  // namespace
+
+void infer(nn::Module& model, BatchSource& source, Device device, const EvaluateOptions& options) {
+  run(model, source, device, options, [](const Batch&, const Tensor&) {});
+}
+
+Evaluation evaluate(nn::Module& model, BatchSource& source, Device device, const EvaluateOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  std::optional<Metrics> metrics;
+  run(model, source, device, options, [&](const Batch& batch, const Tensor& logits) {
+    const ops::CrossEntropy result = ops::softmax_cross_entropy(logits, batch.labels);
+    if (!metrics) metrics.emplace(logits.dim(1));
+    metrics->add(logits, batch.labels, result.sample_loss, result.rank);
+  });
   require<Error>(metrics.has_value(), "evaluate: the data have no images");
   Evaluation evaluation = metrics->result();
   evaluation.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

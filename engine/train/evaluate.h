@@ -16,6 +16,10 @@ struct EvaluateOptions {
   std::function<void(const Batch& batch, const Tensor& logits)> on_batch;
 };
 
+/// Runs the network over a source from its first batch, in evaluation mode and without recording, for what
+/// options.on_batch makes of it; labels are not looked at.
+void infer(nn::Module& model, BatchSource& source, Device device, const EvaluateOptions& options);
+
 /// Runs the network over a source from its first batch, in evaluation mode and without recording; the mode is restored
 /// after. Throws ShapeError where a label does not fit the logits, Error where the source is empty.
 Evaluation evaluate(nn::Module& model, BatchSource& source, Device device, const EvaluateOptions& options = {});

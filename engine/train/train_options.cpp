@@ -36,8 +36,7 @@ TrainOptions TrainOptions::parse(ConfigReader train) {
   o.print_every = at_least<int64_t>(train, "print_every", o.print_every, 1);
   o.save_every = at_least<int64_t>(train, "save_every", o.save_every, 1);
   o.save_every_steps = at_least<int64_t>(train, "save_every_steps", o.save_every_steps, 0);
-  require<ConfigError>(train.get("submission", "").empty(), "{}: this build writes no submissions; leave it empty",
-                       train.where("submission"));
+  o.submission = train.get("submission", "");
   train.finish();
   return o;
 }

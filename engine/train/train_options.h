@@ -28,6 +28,7 @@ struct TrainOptions {
   int64_t print_every = 50;          ///< steps
   int64_t save_every = 1;            ///< epochs
   int64_t save_every_steps = 0;      ///< > 0: also within an epoch
+  std::string submission;            ///< a file for whoever runs the trainer to write; the trainer does nothing with it
 
   uint64_t seed = 0;           ///< of the dropout masks
   std::string output;          ///< the run's folder; empty: nothing is written

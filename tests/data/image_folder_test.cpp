@@ -168,6 +168,38 @@ TEST(ImageFolder, ClassFoldersAloneHaveNoTestPart) {
   EXPECT_EQ(parts.test, nullptr);
 }
 
+TEST(ImageFolder, ATestFolderWithoutClassesIsUnlabelled) {
+  TempDir dir;
+  for (const char* file : {"train/ant/0.png", "train/bee/0.png", "test/2.png", "test/deep/1.png"}) {
+    write_bytes(dir / file, png(formula_picture(4, 4, 3)));
+  }
+  // With folders in it that are no classes it could be a spelling mistake, unless val/ has been found.
+  EXPECT_TRUE(test::throws_with<IoError>([&] { open_image_folder(dir.path()); }, {"differ", "deep"}));
+  for (const char* file : {"val/ant/0.png", "val/bee/0.png"}) write_bytes(dir / file, png(formula_picture(4, 4, 3)));
+  auto parts = open_image_folder(dir.path());
+  EXPECT_EQ(parts.test->size(), 2);
+  ASSERT_NE(parts.unlabelled, nullptr);
+  ASSERT_EQ(parts.unlabelled->size(), 2);
+  EXPECT_EQ(parts.unlabelled->describe(0), (dir / "test/2.png").string());
+  EXPECT_EQ(parts.unlabelled->label(0), kUnlabelled);
+  EXPECT_EQ(parts.unlabelled->class_names(), parts.train->class_names());
+
+  std::filesystem::remove_all(dir / "val");
+  std::filesystem::remove_all(dir / "test/deep");
+  parts = open_image_folder(dir.path());
+  EXPECT_EQ(parts.test, nullptr);
+  ASSERT_NE(parts.unlabelled, nullptr);
+  EXPECT_EQ(parts.unlabelled->size(), 1);
+
+  std::filesystem::remove_all(dir / "test");
+  for (const char* part : {"val", "test"}) {
+    for (const char* name : {"ant/0.png", "bee/0.png"}) {
+      write_bytes(dir / part / name, png(formula_picture(4, 4, 3)));
+    }
+  }
+  EXPECT_EQ(open_image_folder(dir.path()).unlabelled, nullptr) << "class folders have labels";
+}
+
 TEST(ImageFolder, BadFoldersAreRefused) {
   TempDir dir;
   EXPECT_TRUE(test::throws_with<ConfigError>([&] { open_image_folder(""); }, {"data.path"}));

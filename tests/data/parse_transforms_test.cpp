@@ -46,6 +46,8 @@ TEST(ParseTransforms, EveryTransformInItsForms) {
   EXPECT_EQ(size_after("[{rotation: {degrees: 5, interpolation: bilinear}}]"), Size(40, 60));
   EXPECT_EQ(size_after("[{color_jitter: {brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1}}, pca_color]"),
             Size(40, 60));
+  EXPECT_EQ(size_after("[rand_augment, {rand_augment: 3}, {rand_augment: {operations: 1, magnitude: 30}}]"),
+            Size(40, 60));
   EXPECT_EQ(size_after("[{pca_color: {std: 0.1, eigenvalues: [1, 2, 3], eigenvectors: [1, 0, 0, 0, 1, 0, 0, 0, 1]}}]"),
             Size(40, 60));
   EXPECT_EQ(size_after("[{resize: 46}, horizontal_flip, {random_crop: 44}]"), Size(44, 44));

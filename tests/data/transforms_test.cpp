@@ -323,6 +323,32 @@ TEST(Crop, RandomReachesEveryPlaceAndNoOther) {
   EXPECT_NEAR(seen[24], 360, 70);
 }
 
+TEST(Crop, TenAreCornersAndCentreAndTheirMirrorImages) {
+  const Image whole = formula_picture(7, 9, 3);
+  Image image = whole;
+  TransformScratch scratch;
+  Random random = any_stream();
+  TenCrop(4, 5).apply(image, random, scratch);
+  ASSERT_EQ(image.height, 40);
+  ASSERT_EQ(image.width, 5);
+  // (7 − 4)/2 = 1.5 rounds to even.
+  const std::vector<std::pair<int, int>> places = {{0, 0}, {0, 4}, {3, 0}, {3, 4}, {2, 2}};
+  for (size_t k = 0; k < 10; ++k) {
+    const auto [top, left] = places[k % 5];
+    for (int y = 0; y < 4; ++y) {
+      for (int x = 0; x < 5; ++x) {
+        const int from = k < 5 ? left + x : left + 4 - x;
+        for (int c = 0; c < 3; ++c) {
+          ASSERT_EQ(image.row(static_cast<int>(4 * k) + y)[3 * x + c], whole.row(top + y)[3 * from + c])
+              << "crop " << k << " at " << y << "," << x;
+        }
+      }
+    }
+  }
+  Image small = formula_picture(3, 9, 3);
+  EXPECT_THROW(TenCrop(4, 5).apply(small, random, scratch), ShapeError);
+}
+
 TEST(Crop, TooSmallAPictureIsNamedWithItsSize) {
   TransformScratch scratch;
   Random random = any_stream();

@@ -47,6 +47,27 @@ TEST(Summary, OfAlexNetHasThePublishedFigures) {
   EXPECT_EQ(parameters, summary.parameters);
 }
 
+TEST(Summary, InALineIsAsTheCoursesGiveIt) {
+  EXPECT_EQ(one_line(summarize(*named("alexnet_mini"), {32, 32, 3})),
+            "conv 32@5×5 p2, pool 2, conv 64@3×3 p1, pool 2, dropout, fc 4096→128, dropout, fc 10");
+  EXPECT_EQ(one_line(summarize(*named("lenet"), {32, 32, 3})),
+            "conv 6@5×5 p2, avgpool 2, conv 16@5×5, avgpool 2, fc 576→120, fc 84, fc 10");
+  EXPECT_EQ(one_line(summarize(*named("alexnet_paper"), {227, 227, 3})),
+            "conv 96@11×11 s4, local response norm, pool 3/2, conv 256@5×5 p2 g2, local response norm, pool 3/2, "
+            "conv 384@3×3 p1, conv 384@3×3 p1 g2, conv 256@3×3 p1 g2, pool 3/2, fc 9216→4096, dropout, fc 4096, "
+            "dropout, fc 1000");
+  const std::string alexnet = one_line(summarize(*named("alexnet"), {224, 224, 3}));
+  EXPECT_NE(alexnet.find("avgpool to 6×6, dropout, fc 9216→4096"), std::string::npos) << alexnet;
+  ModelConfig odd = ModelConfig::parse(ConfigReader::parse(
+      "layers: [{conv: {channels: 4, kernel: [3, 1], dilation: 2, stride: [1, 2]}}, {max_pool: {kernel: 2, stride: 1, "
+      "padding: 1}}, batch_norm, flatten, linear]"));
+  EXPECT_EQ(one_line(summarize(*make_model(odd, {9, 9, 1}, 2), {9, 9, 1}))
+                .rfind("conv 4@3×1 s1×2 d2, pool 2/1 p1, "
+                       "batch norm, fc ",
+                       0),
+            0u);
+}
+
 TEST(Summary, OfResNetCountsEveryLayerOnce) {
   const ModelSummary summary = summarize(*named("resnet18"), {224, 224, 3});
   EXPECT_EQ(summary.macs, 1'814'073'344);  // torchvision says 1.81 G

@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Refused{"threads", "threads=-2", "threads"}, Refused{"device", "device=gpu", "device"},
                     Refused{"analysis", "analysis.tuning=often", "analysis.tuning"},
                     Refused{"analysis_key", "analysis.kernel=true", "kernels"},
-                    Refused{"submission", "train.submission=x.csv", "train.submission"},
+                    Refused{"submission", "train.submission=[x]", "train.submission"},
                     Refused{"distributed", "distributed.scheme=data", "distributed.scheme"},
                     Refused{"distributed_key", "distributed.sheme=none", "scheme"}),
     [](const auto& tested) { return tested.param.name; });

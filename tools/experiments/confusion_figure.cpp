@@ -7,6 +7,7 @@
 
 #include "engine/train/atomic_file.h"
 #include "kernels/error.h"
+#include "tools/experiments/csv_cell.h"
 #include "tools/experiments/figure.h"
 #include "tools/experiments/number_text.h"
 #include "tools/experiments/text_width.h"
@@ -37,14 +38,6 @@ std::string shortened(const std::string& name, size_t limit) {
     }
   }
   return name;
-}
-
-/// Quoted where it holds what would end a cell (RFC 4180).
-std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + '"';
 }
 
 std::string tics(const std::vector<std::string>& names, size_t limit) {

@@ -75,6 +75,10 @@ void draw_picture(Figure& figure, const Layout& at, const Thumbnail& picture) {
   figure.line("plot $picture with rgbimage");
 }
 
+std::string percent_text(double probability) {
+  return probability < 0.0005 ? fmt::format("{:.1g}", 100.0 * probability) : fmt::format("{:.1f}", 100.0 * probability);
+}
+
 const char* text_on(double probability) { return probability > 0.012 ? "#FFFFFF" : colour::kText; }
 
 /// Its class's number in every cell's corner.
@@ -165,9 +169,9 @@ void draw_probabilities(const std::vector<double>& probabilities, const std::vec
     figure.line(fmt::format("set label {} {} at screen {},{} font ',{}' textcolor '{}'", 11 + 3 * i,
                             plain_text(fitted(top[i], kNameFont, at.side_width - 50)), at.x(at.side_left + 50), at.y(y),
                             kNameFont, colour::kText));
-    figure.line(fmt::format("set label {} '{:.1f} %   ·   class {}' at screen {},{} font ',18' textcolor '{}'",
-                            12 + 3 * i, 100.0 * probabilities[order[i]], order[i], at.x(at.side_left + 50),
-                            at.y(y + 30), colour::kMuted));
+    figure.line(fmt::format("set label {} '{} %   ·   class {}' at screen {},{} font ',18' textcolor '{}'", 12 + 3 * i,
+                            percent_text(probabilities[order[i]]), order[i], at.x(at.side_left + 50), at.y(y + 30),
+                            colour::kMuted));
   }
 
   figure.line(fmt::format("set lmargin at screen {}", at.x(kLeft)))
