@@ -52,8 +52,8 @@ TEST(Summary, InALineIsAsTheCoursesGiveIt) {
             "conv 32@5×5 p2, pool 2, conv 64@3×3 p1, pool 2, dropout, fc 4096→128, dropout, fc 10");
   EXPECT_EQ(one_line(summarize(*named("lenet"), {32, 32, 3})),
             "conv 6@5×5 p2, avgpool 2, conv 16@5×5, avgpool 2, fc 576→120, fc 84, fc 10");
-  EXPECT_EQ(one_line(summarize(*named("alexnet_paper"), {227, 227, 3})),
-            "conv 96@11×11 s4, local response norm, pool 3/2, conv 256@5×5 p2 g2, local response norm, pool 3/2, "
+  EXPECT_EQ(one_line(summarize(*named("alexnet_paper"), {224, 224, 3})),
+            "conv 96@11×11 s4 p2, local response norm, pool 3/2, conv 256@5×5 p2 g2, local response norm, pool 3/2, "
             "conv 384@3×3 p1, conv 384@3×3 p1 g2, conv 256@3×3 p1 g2, pool 3/2, fc 9216→4096, dropout, fc 4096, "
             "dropout, fc 1000");
   const std::string alexnet = one_line(summarize(*named("alexnet"), {224, 224, 3}));
