@@ -29,7 +29,7 @@ void write_pictures(const fs::path& folder) {
 std::vector<std::string> flags_for(const fs::path& photographs, const fs::path& output) {
   std::vector<std::string> flags = {"--config", std::string(STRIATE_CONFIGS_DIR) + "/photographs_first_layer.yaml"};
   for (const std::string& set :
-       {"data.path=" + photographs.string(), std::string("data.crops={train_crops: 96, test_crops: 24}"),
+       {"data.path=" + photographs.string(), std::string("data.crops={train_crops: 64, test_crops: 12}"),
         std::string("data.workers=1"), std::string("threads=1"), std::string("train.epochs=2"),
         std::string("train.batch_size=16"), std::string("analysis={kernels: false, tuning: false}")}) {
     flags.insert(flags.end(), {"--set", set});
@@ -45,12 +45,12 @@ TEST(TrainOnCrops, TheShippedConfigurationLearnsWhichPictureACropIsOf) {
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(outcome.err, "");
   EXPECT_TRUE(has(outcome.out, "on crops, 4 classes")) << outcome.out;
-  EXPECT_TRUE(has(outcome.out, "images: 96 to train, 24 to validate")) << outcome.out;
+  EXPECT_TRUE(has(outcome.out, "images: 64 to train, 12 to validate")) << outcome.out;
   const MetricsTable table = MetricsTable::read(folder / "run" / "metrics.csv");
   ASSERT_EQ(table.column("train_loss").size(), 3u);
   EXPECT_LT(*table.column("train_loss")[2], *table.column("train_loss")[1]);
   EXPECT_TRUE(table.column("val_loss")[2].has_value()) << "the held-out strips are measured";
-  EXPECT_EQ(read_lines(folder / "run" / "steps.csv").size(), 1u + 2 * 6);
+  EXPECT_EQ(read_lines(folder / "run" / "steps.csv").size(), 1u + 2 * 4);
 
   const Outcome evaluated = run_tool("evaluate", {"--run", (folder / "run").string(), "--split", "val"});
   EXPECT_EQ(evaluated.code, 0) << evaluated.err;
