@@ -91,7 +91,7 @@ awk -F '\t' -v csv="$csv" -v launches="$launches" '
     if (csv != "") print "arch,source,kernel,registers,static_shared,dynamic_shared,stack,spill_stores,spill_loads,threads,blocks_per_multiprocessor,occupancy" > csv
     printf "%-5s %-78s %9s %8s %8s %6s %7s %6s %9s %s\n", "arch", "kernel", "registers", "static", "dynamic", "spills", "threads", "blocks", "occupancy", "bound by"
   }
-  FILENAME == launches { if ($2 > block[$1]) block[$1] = $2; if ($3 > dynamic[$1]) dynamic[$1] = $3; known[$1] = 1; next }
+  FILENAME == launches { if ($2 > block[$1]) block[$1] = $2; if ($3 >= dynamic[$1] + 0) dynamic[$1] = $3; known[$1] = 1; next }
   {
     arch = $1; name = $3; key = name
     if (!(key in known)) sub(/<.*/, "", key)
