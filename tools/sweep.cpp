@@ -33,6 +33,9 @@ struct Flags {
   std::string output;
 };
 
+/// On standard output; lost where its reader has gone, for a sweep does not end by that.
+void say(const std::string& text) { std::fputs(text.c_str(), stdout); }
+
 /// The tool that trains, which is built and installed beside this one.
 fs::path train_program() {
   std::error_code error;
@@ -94,7 +97,7 @@ void draw(SweepTable& table, const std::string& title, const std::string& best_b
     const fs::path metrics = table.run_folder(row) / "metrics.csv";
     if (sweep_figures(metrics, best_by)) runs.emplace_back(row.run.title, MetricsTable::read(metrics));
   }
-  if (runs.empty()) return;
+  if (runs.empty() || !gnuplot_available()) return;
   try {
     draw_run_comparison(runs, title, png);
   } catch (const Error& error) {
@@ -108,18 +111,18 @@ void print_table(SweepTable& table, const std::string& best_by) {
   const auto number = [](const std::optional<double>& value, const char* format, double scale = 1.0) {
     return value ? fmt::format(fmt::runtime(format), scale * *value) : std::string("-");
   };
-  fmt::print("\n{:<{}}  {:>5}  {:>8}  {:>7}  {:>7}  {:>9}  {:>8}\n", "run", width, "epoch", "val loss", "val %",
-             "test %", "images/s", "seconds");
+  say(fmt::format("\n{:<{}}  {:>5}  {:>8}  {:>7}  {:>7}  {:>9}  {:>8}\n", "run", width, "epoch", "val loss", "val %",
+                  "test %", "images/s", "seconds"));
   for (const SweepRow& row : table.rows()) {
     const SweepFigures f = sweep_figures(table.run_folder(row) / "metrics.csv", best_by).value_or(SweepFigures{});
     const char* note = row.status == SweepStatus::failed        ? "  failed"
                        : row.status == SweepStatus::interrupted ? "  unfinished"
                        : row.status == SweepStatus::waiting     ? "  not begun"
                                                                 : "";
-    fmt::print("{:<{}}  {:>5}  {:>8}  {:>7}  {:>7}  {:>9}  {:>8}{}\n", row.run.title, width,
-               number(f.best_epoch, "{:.0f}"), number(f.val_loss, "{:.4f}"), number(f.val_top1, "{:.2f}", 100.0),
-               number(f.test_top1, "{:.2f}", 100.0), number(f.images_per_second, "{:.0f}"), number(f.seconds, "{:.1f}"),
-               note);
+    say(fmt::format("{:<{}}  {:>5}  {:>8}  {:>7}  {:>7}  {:>9}  {:>8}{}\n", row.run.title, width,
+                    number(f.best_epoch, "{:.0f}"), number(f.val_loss, "{:.4f}"), number(f.val_top1, "{:.2f}", 100.0),
+                    number(f.test_top1, "{:.2f}", 100.0), number(f.images_per_second, "{:.0f}"),
+                    number(f.seconds, "{:.1f}"), note));
   }
 }
 
@@ -161,7 +164,7 @@ int sweep(int argc, char** argv) {
   const std::string best_by = configs.front().train.best_by;
   SweepTable table(folder, runs, best_by);
   table.write();
-  if (!gnuplot_available()) fmt::print("{}\n", kGnuplotMissing);
+  if (!gnuplot_available()) say(fmt::format("{}\n", kGnuplotMissing));
 
   std::string varied;
   for (const VariedKey& key : keys) varied += (varied.empty() ? "" : ", ") + key.key;
@@ -174,10 +177,10 @@ int sweep(int argc, char** argv) {
     SweepRow& row = table.rows()[i];
     const std::string place = fmt::format("[{}/{}] {}", i + 1, runs.size(), row.run.title);
     if (row.status == SweepStatus::finished) {
-      fmt::print("{}: finished before\n", place);
+      say(fmt::format("{}: finished before\n", place));
       continue;
     }
-    fmt::print("{}\n", place);
+    say(fmt::format("{}\n", place));
     const ChildEnd end = run_child(program, train_flags(flags, configs[i], row.run, table.run_folder(row)));
     interrupted = end.interrupted || end.code == kInterrupted || HeldSignals::pending();
     row.status = end.code == kDone          ? SweepStatus::finished
@@ -195,10 +198,10 @@ int sweep(int argc, char** argv) {
   }
 
   print_table(table, best_by);
-  fmt::print("\nNumbers  {}\n", table.csv().string());
-  if (fs::exists(png)) fmt::print("Figure   {}\n", png.string());
+  say(fmt::format("\nNumbers  {}\n", table.csv().string()));
+  if (fs::exists(png)) say(fmt::format("Figure   {}\n", png.string()));
   if (interrupted) {
-    fmt::print("Interrupted and saved; the same command goes on.\n");
+    say("Interrupted and saved; the same command goes on.\n");
     return kInterrupted;
   }
   const bool failed = std::any_of(table.rows().begin(), table.rows().end(),

@@ -81,7 +81,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"unknown_model", "inspect", {"--model", "alxnet"}, 2, {"alexnet"}},
         Case{"odd_input", "inspect", {"--model", "lenet", "--input", "32x32"}, 2, {"H,W,C"}},
         Case{"input_too_small", "inspect", {"--model", "alexnet", "--input", "16,16,3"}, 2, {"63"}},
-        Case{"odd_split", "evaluate", {"--run", "@/run", "--split", "tests"}, 2, {"train, val or test"}},
+        Case{"odd_split", "evaluate", {"--run", "@/run", "--split", "tests"}, 2, {"train, val, test or unlabelled"}},
         Case{"no_dataset", "evaluate", {"--model", "lenet"}, 2, {"data.dataset"}},
         Case{"predict_nothing", "predict", {"--model", "lenet"}, 2, {"no picture is named"}},
         Case{"predict_unknown_flag", "predict", {"--lables", "x"}, 2, {"--labels"}},

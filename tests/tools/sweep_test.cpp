@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -173,7 +174,9 @@ TEST(Sweep, GoesOnPastARunThatFails) {
   EXPECT_TRUE(has(lines[2], "0.002,finished,0.002,1,")) << lines[2];
 }
 
-TEST(Sweep, InterruptedItGoesOnWithTheSameCommand) {
+class StoppedSweep : public testing::TestWithParam<int> {};
+
+TEST_P(StoppedSweep, GoesOnWithTheSameCommand) {
   TempDir folder;
   const fs::path output = folder / "sweep", reference = folder / "whole";
   const auto flags = [](const fs::path& to) {
@@ -186,11 +189,16 @@ TEST(Sweep, InterruptedItGoesOnWithTheSameCommand) {
     std::error_code ignored;
     return fs::exists(first / "steps.csv", ignored) && fs::file_size(first / "steps.csv", ignored) > 200;
   })) << "it ended before step 5";
-  tool.signal(SIGINT);
+  tool.signal(GetParam());
   const Outcome stopped = tool.wait();
-  EXPECT_EQ(stopped.code, 130) << stopped.out << stopped.err;
-  EXPECT_TRUE(has(read_text(output / "sweep.csv"), "batch_size=16,interrupted,")) << read_text(output / "sweep.csv");
-  EXPECT_TRUE(has(read_text(output / "sweep.csv"), "batch_size=20,waiting,"));
+  if (GetParam() == SIGINT) {
+    EXPECT_EQ(stopped.code, 130) << stopped.out << stopped.err;
+    EXPECT_TRUE(has(read_text(output / "sweep.csv"), "batch_size=16,interrupted,")) << read_text(output / "sweep.csv");
+    EXPECT_TRUE(has(read_text(output / "sweep.csv"), "batch_size=20,waiting,"));
+  } else {
+    // What trained is told that its sweep is gone, saves and ends; its last line in the log says so.
+    for (int i = 0; i < 600 && !has(read_text(first / "log.txt"), " after step "); ++i) usleep(50'000);
+  }
   const Outcome rest = run_tool("sweep", flags(output));
   EXPECT_EQ(rest.code, 0) << rest.out << rest.err;
   EXPECT_TRUE(has(rest.out, "esumed after step")) << rest.out;
@@ -199,6 +207,9 @@ TEST(Sweep, InterruptedItGoesOnWithTheSameCommand) {
     EXPECT_TRUE(read_text(output / run / "last.safetensors") == read_text(reference / run / "last.safetensors"));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(By, StoppedSweep, testing::Values(SIGINT, SIGKILL),
+                         [](const auto& tested) { return std::string(tested.param == SIGINT ? "CtrlC" : "Kill"); });
 
 }  // namespace
 }  // namespace striate::test
