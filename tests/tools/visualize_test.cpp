@@ -175,8 +175,7 @@ TEST_F(Visualize, ErrorsAreSortedByConfidence) {
     EXPECT_EQ(lines[3 + 3 * i].rfind("true: ", 0), 0u) << lines[3 + 3 * i];
     const double shown = std::stod(lines[4 + 3 * i]);
     EXPECT_NEAR(shown, 100.0 * wrong[i].of_prediction, 0.051) << i;
-    EXPECT_NEAR(std::stod(lines[4 + 3 * i].substr(lines[4 + 3 * i].find("against ") + 8)), 100.0 * wrong[i].of_label,
-                0.051)
+    EXPECT_NEAR(std::stod(lines[4 + 3 * i].substr(lines[4 + 3 * i].find("/ ") + 2)), 100.0 * wrong[i].of_label, 0.051)
         << i;
   }
 }

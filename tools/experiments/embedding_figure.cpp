@@ -64,7 +64,9 @@ void draw_embedding(const std::vector<EmbeddingPanel>& panels, const std::vector
   const int legend = kLeft + panels_width + 50;
   double longest = 0.0;
   if (named) {
-    for (const int32_t c : present) longest = std::max(longest, text_width(names[static_cast<size_t>(c)], kFont - 1));
+    for (const int32_t c : present) {
+      longest = std::max(longest, text_width(fitted(names[static_cast<size_t>(c)], kFont - 1, kLegendText), kFont - 1));
+    }
   }
   const int width = legend + (named ? std::min(kLegendText, static_cast<int>(longest)) + 90 : 200);
   const int height = kTop + kPanel + kBottom;
@@ -97,7 +99,7 @@ void draw_embedding(const std::vector<EmbeddingPanel>& panels, const std::vector
   put(1, fitted(title, 1.15 * 28, width - 80), 40, 50, "DejaVu Sans Bold,28", colour::kText);
   put(2, fitted(subtitle, kFont, width - 80), 40, 100, ",20", colour::kMuted);
   // Dense pictures have smaller points.
-  const double size = labels.size() <= 500 ? 1.2 : labels.size() <= 3000 ? 0.8 : 0.5;
+  const double size = labels.size() <= 100 ? 2.0 : labels.size() <= 500 ? 1.2 : labels.size() <= 3000 ? 0.8 : 0.5;
   if (named) {
     const double line = std::min(46.0, static_cast<double>(kPanel) / static_cast<double>(present.size()));
     for (size_t c = 0; c < present.size(); ++c) {

@@ -81,8 +81,11 @@ GridLayout with_columns(const std::vector<GridCell>& cells, const Content& conte
   GridLayout layout;
   layout.columns = columns;
   layout.rows = (n + columns - 1) / columns;
-  const int goal = std::clamp(kPageWidth / columns, 48, kMostSide);
+  int goal = std::clamp(kPageWidth / columns, 48, kMostSide);
   const int caption_points = std::clamp(goal / 16, 12, 20);
+  // Short captions have room however many columns there are; long ones are shortened, but not to nothing.
+  const double wanted = std::min(content.caption * caption_points, 9.5 * kPixelsPerPoint * caption_points);
+  goal = std::max(goal, std::min(kMostSide, static_cast<int>(wanted)));
   layout.caption_points = caption_points;
   int picture_height = 0;
   for (const GridCell& cell : cells) {
@@ -90,9 +93,7 @@ GridLayout with_columns(const std::vector<GridCell>& cells, const Content& conte
     layout.cell_width = std::max(layout.cell_width, layout.cells.back().width);
     picture_height = std::max(picture_height, layout.cells.back().height);
   }
-  // Short captions have room however small the pictures are; long ones are shortened, but not to nothing.
   const double line = 1.45 * caption_points * kPixelsPerPoint;
-  const double wanted = std::min(content.caption * caption_points, 9.5 * kPixelsPerPoint * caption_points);
   layout.cell_width = std::max(layout.cell_width, static_cast<int>(std::ceil(wanted)));
   const int gap = std::max(content.marked ? 2 * kFrame + 8 : 8, content.lines > 0 ? caption_points : goal / 24);
   const int captions = content.lines > 0 ? static_cast<int>(line * static_cast<double>(content.lines)) + 10 : 0;

@@ -141,12 +141,12 @@ int errors(int argc, const char* const* argv) {
   mistakes.resize(std::min(wrong, static_cast<size_t>(count)));
   std::vector<GridCell> cells;
   for (const Mistake& mistake : mistakes) {
-    cells.push_back({source.picture(mistake.place),
-                     {{"", source.class_names()[mistake.predicted], "", colour::kOrange},
-                      {"true: ", source.class_names()[mistake.truth], "", colour::kText},
-                      {"", fmt::format("{} against {}", percent(mistake.probability), percent(mistake.of_truth)), "",
-                       colour::kMuted}},
-                     Mark::wrong});
+    cells.push_back(
+        {source.picture(mistake.place),
+         {{"", source.class_names()[mistake.predicted], "", colour::kOrange},
+          {"true: ", source.class_names()[mistake.truth], "", colour::kText},
+          {"", fmt::format("{} / {}", percent(mistake.probability), percent(mistake.of_truth)), "", colour::kMuted}},
+         Mark::wrong});
   }
   draw_image_grid(cells,
                   {source.title() + ": the most confident errors",
