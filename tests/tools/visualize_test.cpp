@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <regex>
+#include <set>
 #include <sstream>
 
 #include "data/image.h"
@@ -127,6 +128,12 @@ TEST_F(Visualize, FiltersOfAnyConvolution) {
   EXPECT_NE(second.find("mosaic of its 32 input channels"), std::string::npos);
   EXPECT_NE(second.find("the first 7 of 64"), std::string::npos);
   EXPECT_EQ(count(of_run("filters", {"--unit", "31"}), "<image "), 1u);
+  // Three rows of eight: pictures at three heights.
+  const std::string rows = of_run("filters", {"--count", "24", "--columns", "8"});
+  std::set<std::string> heights;
+  const std::regex place("<image x='[0-9]+' y='([0-9]+)'");
+  for (std::sregex_iterator at(rows.begin(), rows.end(), place), end; at != end; ++at) heights.insert((*at)[1]);
+  EXPECT_EQ(heights.size(), 3u);
   // A network without a run, untrained.
   const std::string untrained = drawn("filters", {"--model", "lenet"});
   EXPECT_EQ(count(untrained, "<image "), 6u);
@@ -219,6 +226,9 @@ TEST_F(Visualize, EmbeddingOfFeaturesAndLogits) {
   logits.insert(logits.end(), {"--layer", "logits", "--count", "20", "--split", "train"});
   const std::string few = of_run("embedding", logits);
   EXPECT_NE(few.find("20 of 160 images, 10 dimensions"), std::string::npos);
+  EXPECT_NE(few.find("perplexity 5;"), std::string::npos);
+  logits[3] = "50";
+  EXPECT_NE(of_run("embedding", logits).find("perplexity 6.33;"), std::string::npos) << "of 19 other points";
   logits[5] = "features.3";
   EXPECT_NE(of_run("embedding", logits).find("20 of 160 images, 16,384 dimensions"), std::string::npos);
 }

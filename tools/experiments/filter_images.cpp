@@ -81,14 +81,14 @@ std::string describe_filters(const Tensor& weights, FilterScale scale) {
 }
 
 void draw_filters(const Tensor& weights, const std::string& title, const std::filesystem::path& file, FilterScale scale,
-                  int64_t count) {
+                  int64_t count, int columns) {
   std::vector<Image> images = filter_images(weights, scale);
   if (count > 0) images.resize(std::min(images.size(), static_cast<size_t>(count)));
   std::vector<GridCell> cells;
   for (Image& image : images) {
     cells.push_back({std::move(image), {{"", std::to_string(cells.size()), "", colour::kMuted}}});
   }
-  draw_image_grid(cells, {title, describe_filters(weights, scale)}, file);
+  draw_image_grid(cells, {title, describe_filters(weights, scale), columns}, file);
 }
 
 }  // namespace striate

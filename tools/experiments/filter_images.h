@@ -25,8 +25,8 @@ std::vector<Image> filter_images(const Tensor& weights, FilterScale scale = Filt
 std::string describe_filters(const Tensor& weights, FilterScale scale);
 
 /// The first `count` (0: all) kernels' pictures as a grid, numbered from 0, PNG or SVG by the file's name; what was
-/// scaled by what stands below the title.
+/// scaled by what stands below the title; `columns` 0: as many as make a good page.
 void draw_filters(const Tensor& weights, const std::string& title, const std::filesystem::path& file,
-                  FilterScale scale = FilterScale::kernel, int64_t count = 0);
+                  FilterScale scale = FilterScale::kernel, int64_t count = 0, int columns = 0);
 
 }  // namespace striate

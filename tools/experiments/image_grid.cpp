@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <span>
 
 #include "data/image_file.h"
 #include "engine/train/atomic_file.h"

@@ -228,10 +228,13 @@ double tsne_gradient(const Affinities& p, const std::vector<double>& y, double t
   return divergence;
 }
 
+double usable_perplexity(double perplexity, int64_t points) {
+  return std::max(1.0, std::min(perplexity, static_cast<double>(points - 1) / 3.0));
+}
+
 std::vector<float> tsne(const std::vector<float>& values, int64_t points, int64_t dimensions,
                         const TsneOptions& options) {
-  const double most = static_cast<double>(points - 1) / 3.0;
-  const Affinities p = tsne_affinities(values, points, dimensions, std::max(1.0, std::min(options.perplexity, most)));
+  const Affinities p = tsne_affinities(values, points, dimensions, usable_perplexity(options.perplexity, points));
   const auto size = static_cast<size_t>(2 * points);
   const PrincipalComponents start = principal_components(values, points, dimensions, 2);
   double variance = 0.0;

@@ -24,8 +24,11 @@ Affinities tsne_affinities(const std::vector<float>& values, int64_t points, int
 double tsne_gradient(const Affinities& p, const std::vector<double>& y, double theta, double exaggeration,
                      std::vector<double>& gradient);
 
+/// The perplexity itself, or a third of the other points where these are few.
+double usable_perplexity(double perplexity, int64_t points);
+
 struct TsneOptions {
-  double perplexity = 30.0;  ///< lowered to a third of the points where these are few
+  double perplexity = 30.0;  ///< usable_perplexity() of it is used
   int iterations = 1000;
   double theta = 0.5;
   uint64_t seed = 0;  ///< of the noise that parts points which coincide

@@ -143,9 +143,9 @@ int embedding(int argc, const char* const* argv) {
   draw_embedding({{"PCA", axis(pca, 0), axis(pca, 1), plane_of(pca)},
                   {"t-SNE", "t-SNE 1 (arbitrary units)", "t-SNE 2 (arbitrary units)", plane}},
                  features.labels(), source.class_names(), fmt::format("{}: {}", source.title(), features.name()),
-                 fmt::format("{} of {} images, {} dimensions; t-SNE of the first {} components, perplexity {:g}; {}",
+                 fmt::format("{} of {} images, {} dimensions; t-SNE of the first {} components, perplexity {:.3g}; {}",
                              grouped(points), grouped(source.images()), grouped(features.dimensions()), pca.components,
-                             flags.perplexity, source.weights_text()),
+                             usable_perplexity(flags.perplexity, points), source.weights_text()),
                  file);
   say_written(file);
   return kDone;

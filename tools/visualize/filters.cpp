@@ -37,21 +37,23 @@ int filters(int argc, const char* const* argv) {
   CommandLine command_line(
       "Draws the kernels of a convolution as pictures: three channels in colour, one in grey, "
       "more as a mosaic of slices. Grey is zero.",
-      {"--run runs/quickstart", "--run runs/quickstart --layer features.3 --count 24",
+      {"--run runs/quickstart", "--run runs/quickstart --layer features.3 --count 24 --columns 8",
        "--model alexnet --weights alexnet.safetensors --normalize layer --output conv1.svg"});
   CommonFlags common;
   NetworkFlags network;
   std::string layer, normalize = "kernel", output;
-  int64_t count = 0, unit = -1;
+  int64_t count = 0, unit = -1, columns = 0;
   common.add_to(command_line);
   network.add_to(command_line);
   command_line.option("--layer", layer, "NAME", "A convolution (default: the first); inspect lists the layers")
       .option("--count", count, "N", "The first N kernels (default: all, at most 200)")
       .option("--unit", unit, "K", "Kernel K alone, counted from 0")
+      .option("--columns", columns, "N", "Kernels a row (default: as many as make a good page)")
       .option("--normalize", normalize, "BY", "kernel: each by its own largest weight (default); layer: all by one")
       .option("--output", output, "F", "PNG or SVG (default filters_LAYER.png, in the run's folder or here)");
   if (!command_line.parse(argc, argv)) return kDone;
   const FilterScale scale = parse_filter_scale(normalize);
+  if (command_line.given("--columns")) require_between("--columns", columns, 1, 200);
   if (command_line.given("--count")) require_between("--count", count, 1, 100000);
 
   const NetworkSource source = network.resolve(common, NetworkFlags::Data::not_needed);
@@ -71,7 +73,7 @@ int filters(int argc, const char* const* argv) {
                     {title, describe_filters(found.conv->weight, scale)}, file);
   } else {
     if (shown < kernels) title += fmt::format(": the first {} of {} kernels", shown, grouped(kernels));
-    draw_filters(found.conv->weight, title, file, scale, shown);
+    draw_filters(found.conv->weight, title, file, scale, shown, static_cast<int>(columns));
   }
   say_written(file);
   return kDone;
