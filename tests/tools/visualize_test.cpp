@@ -216,6 +216,38 @@ TEST_F(Visualize, PredictionsOfFiles) {
   EXPECT_EQ(count(of_run("filtered", {"--kernels", "2", "--images", path("two.png").string()}), "<image "), 2u + 3u);
 }
 
+TEST_F(Visualize, ImagesWithoutLabels) {
+  Image image;
+  image.reshape(32, 32, 3);
+  for (const char* name : {"train/cat/a.png", "train/dog/b.png", "val/cat/c.png", "val/dog/h.png", "test/d.png",
+                           "test/e.png", "test/f.png", "test/g.png"}) {
+    for (size_t i = 0; i < image.pixels.size(); ++i)
+      image.pixels[i] = static_cast<uint8_t>((i * 7 + name[6] * 31) % 253);
+    fs::create_directories(path("animals") / fs::path(name).parent_path());
+    write_png(image, path("animals") / name);
+  }
+  const std::vector<std::string> data = {"--set", "data.dataset=image_folder", "--set",
+                                         "data.path=" + path("animals").string()};
+  std::vector<std::string> network = data;
+  network.insert(network.end(), {"--model", "lenet", "--set", "data.image_size=32"});
+  std::vector<std::string> samples = data;
+  samples.insert(samples.end(), {"--split", "test"});
+  EXPECT_EQ(count(drawn("samples", samples), "no label"), 4u);
+  const std::string svg = drawn("predictions", network);
+  EXPECT_EQ(count(svg, "<image "), 4u);
+  EXPECT_EQ(count(svg, "✗") + count(svg, "✓"), 0u) << "nobody knows";
+  std::vector<std::string> quick = network;
+  quick.insert(quick.end(), {"--iterations", "5"});
+  EXPECT_NE(drawn("embedding", quick).find("no label"), std::string::npos);
+  for (const char* subcommand : {"errors", "confusion"}) {
+    std::vector<std::string> flags = network;
+    flags.insert(flags.begin(), subcommand);
+    const Outcome outcome = run_tool("visualize", flags);
+    EXPECT_EQ(outcome.code, 2) << subcommand;
+    EXPECT_NE(outcome.err.find("no labels"), std::string::npos) << outcome.err;
+  }
+}
+
 TEST_F(Visualize, EmbeddingOfFeaturesAndLogits) {
   const std::vector<std::string> quick = {"--iterations", "30", "--perplexity", "5"};
   const std::string svg = of_run("embedding", quick);
@@ -292,7 +324,7 @@ TEST_F(Visualize, RefusesWithWhatToDo) {
       {{}, 2, {"SUBCOMMAND"}},
       {{"sample"}, 2, {"did you mean 'samples'"}},
       {{"samples"}, 2, {"data.dataset"}},
-      {{"samples", "--run", at, "--split", "tests"}, 2, {"train, val or test"}},
+      {{"samples", "--run", at, "--split", "tests"}, 2, {"train, val", "'tests'"}},
       {{"samples", "--run", at, "--view", "raw"}, 2, {"original, test or train"}},
       {{"samples", "--run", at, "--count", "0"}, 2, {"--count 0"}},
       {{"filters", "--run", at, "--layer", "feature.0"}, 2, {"no layer 'feature.0'", "features.0, features.3"}},

@@ -19,6 +19,7 @@ int confusion(int argc, const char* const* argv) {
   if (!command_line.parse(argc, argv)) return kDone;
 
   ImageSource source(flags);
+  source.require_labels();
   const auto file = figure_file(output, source.network().run, fmt::format("confusion_{}.png", flags.split));
   EvaluateOptions options;
   const InterruptGuard guard;

@@ -122,10 +122,14 @@ int embedding(int argc, const char* const* argv) {
   options.on_batch = [&](const Batch& batch, const Tensor&) { features.add(batch, loader.samples()); };
   {
     const nn::ObserverGuard observing(features);
-    evaluate(source.model(), loader, source.device(), options);
+    infer(source.model(), loader, source.device(), options);
   }
   if (InterruptGuard::requested()) return kInterrupted;
   const auto points = static_cast<int64_t>(features.labels().size());
+  // Images without labels are all alike.
+  const bool labelled = source.labelled();
+  const std::vector<int32_t> labels = labelled ? features.labels() : std::vector<int32_t>(features.labels().size(), 0);
+  const std::vector<std::string> names = labelled ? source.class_names() : std::vector<std::string>{"no label"};
   require<ConfigError>(points >= 3, "{}: {} images; three at least are needed", source.title(), points);
 
   // t-SNE sees the first fifty components, as its author advises: the rest is mostly noise and costs time.
@@ -142,7 +146,7 @@ int embedding(int argc, const char* const* argv) {
 
   draw_embedding({{"PCA", axis(pca, 0), axis(pca, 1), plane_of(pca)},
                   {"t-SNE", "t-SNE 1 (arbitrary units)", "t-SNE 2 (arbitrary units)", plane}},
-                 features.labels(), source.class_names(), fmt::format("{}: {}", source.title(), features.name()),
+                 labels, names, fmt::format("{}: {}", source.title(), features.name()),
                  fmt::format("{} of {} images, {} dimensions; t-SNE of the first {} components, perplexity {:.3g}; {}",
                              grouped(points), grouped(source.images()), grouped(features.dimensions()), pca.components,
                              usable_perplexity(flags.perplexity, points), source.weights_text()),

@@ -94,6 +94,13 @@ void ImageSource::open_files(const ImageFlags& flags) {
   title_ = network_.config.model_name();
 }
 
+void ImageSource::require_labels() const {
+  require<ConfigError>(labelled(),
+                       "--split {}: its images have no labels, so that nobody knows which are wrong; "
+                       "--split val has them",
+                       split_);
+}
+
 std::string ImageSource::weights_text() const {
   if (network_.weights.empty()) return "freshly initialised weights";
   const std::string file = network_.weights.filename().string();
@@ -102,7 +109,7 @@ std::string ImageSource::weights_text() const {
 
 std::vector<int64_t> ImageSource::drawn(int64_t count) const {
   std::vector<int64_t> order = set_.indices;
-  if (!labelled()) return order;
+  if (experiment_ == nullptr) return order;
   // The first `count` of a seeded shuffle.
   Random random(seed_, RandomPurpose::figure, 4);
   for (size_t i = 0; i < order.size() && static_cast<int64_t>(i) < count; ++i) {
@@ -129,8 +136,9 @@ Selection ImageSource::choose(int64_t count) const {
     set_.transforms.apply(image, network_.config.seed, 0, index, scratch);
     selection.pictures.push_back(std::move(image));
     selection.labels.push_back(labelled() ? set_.dataset->label(index) : -1);
-    selection.names.push_back(labelled() ? fmt::format("{} {}", split_, index)
-                                         : std::filesystem::path(set_.dataset->describe(index)).filename().string());
+    selection.names.push_back(experiment_ != nullptr
+                                  ? fmt::format("{} {}", split_, index)
+                                  : std::filesystem::path(set_.dataset->describe(index)).filename().string());
   }
   require<IoError>(!selection.pictures.empty(), "{}: none of the pictures can be read", title_);
   selection.input = normalised(selection.pictures, normalization_);

@@ -48,8 +48,10 @@ class ImageSource {
   const std::vector<std::string>& class_names() const { return class_names_; }
   int64_t classes() const { return static_cast<int64_t>(class_names_.size()); }
   int channels() const { return channels_; }
-  /// Whether the pictures are of the dataset and have true classes.
-  bool labelled() const { return experiment_ != nullptr; }
+  /// Whether the pictures have true classes: those of files and of an unlabelled test part have none.
+  bool labelled() const { return experiment_ != nullptr && experiment_->has_labels(split_); }
+  /// Throws ConfigError unless they have.
+  void require_labels() const;
   int64_t images() const { return static_cast<int64_t>(set_.indices.size()); }
   /// "alexnet_mini on fashion_mnist, test part", or without a dataset "alexnet_mini".
   const std::string& title() const { return title_; }

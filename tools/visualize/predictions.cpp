@@ -64,8 +64,9 @@ int predictions(int argc, const char* const* argv) {
   require_between("--count", count, 1, 1000);
 
   ImageSource source(flags);
-  const auto file = figure_file(output, source.network().run,
-                                source.labelled() ? fmt::format("predictions_{}.png", flags.split) : "predictions.png");
+  const auto file =
+      figure_file(output, source.network().run,
+                  flags.images.empty() ? fmt::format("predictions_{}.png", flags.split) : "predictions.png");
   const Selection selection = source.choose(count);
   const NoGradGuard no_grad;
   const Tensor probabilities = ops::softmax(source.model()(selection.input.to(source.device()))).to(Device::cpu);
@@ -92,7 +93,7 @@ int predictions(int argc, const char* const* argv) {
                                 "{} of {} images, {} of them right; predicted class, true class, "
                                 "probability of the predicted one; {}",
                                 cells.size(), grouped(source.images()), right, source.weights_text())
-                          : fmt::format("predicted class, its probability, file; {}", source.weights_text());
+                          : fmt::format("predicted class, its probability, the image; {}", source.weights_text());
   draw_image_grid(cells, {source.title() + ": predictions", below}, file);
   say_written(file);
   return kDone;
@@ -113,6 +114,7 @@ int errors(int argc, const char* const* argv) {
   require_between("--count", count, 1, 1000);
 
   ImageSource source(flags);
+  source.require_labels();
   const auto file = figure_file(output, source.network().run, fmt::format("errors_{}.png", flags.split));
   Loader& loader = source.loader();
   std::vector<Mistake> mistakes;

@@ -115,7 +115,8 @@ int samples(int argc, const char* const* argv) {
     }
     if (flags.view == "test") data.test_transforms.apply(image, config.seed, 0, index, scratch);
     if (flags.view == "train") data.train->set().transforms.apply(image, config.seed, 0, index, scratch);
-    const std::string& name = data.class_names[static_cast<size_t>(set.dataset->label(index))];
+    const int label = set.dataset->label(index);
+    const std::string name = label == kUnlabelled ? "no label" : data.class_names[static_cast<size_t>(label)];
     cells.push_back({std::move(image), {{"", name, "", colour::kText}}});
   }
   const std::string seen = flags.view == "test"    ? ", as a network sees them when it is tested"
