@@ -76,6 +76,25 @@ TEST(Safetensors, ReadsTheFormatsOwnExample) {
   EXPECT_EQ(file.find("b")->to_vector<uint8_t>(), (std::vector<uint8_t>{1, 1}));
 }
 
+TEST(Safetensors, ReadsOtherFloatsAsFloat32) {
+  const TempDir dir;
+  const std::string header = R"({"d":{"dtype":"F64","shape":[1],"data_offsets":[0,8]},)"
+                             R"("h":{"dtype":"F16","shape":[3],"data_offsets":[8,14]},)"
+                             R"("b":{"dtype":"BF16","shape":[1,1],"data_offsets":[14,16]},)"
+                             R"("none":{"dtype":"F16","shape":[0],"data_offsets":[16,16]}})";
+  const double d = -0.1;
+  const uint16_t halves[] = {0x3c00, 0xfbff, 0x0001, 0xc040};  // 1, −65504, 2⁻²⁴; −3 as bfloat16
+  std::string bytes = raw_file(header, 0);
+  bytes.append(reinterpret_cast<const char*>(&d), sizeof d);
+  bytes.append(reinterpret_cast<const char*>(halves), sizeof halves);
+  put(dir / "a", bytes);
+  const Safetensors file = read_safetensors(dir / "a");
+  EXPECT_EQ(file.find("d")->to_vector<float>(), std::vector<float>{-0.1f});
+  EXPECT_EQ(file.find("h")->to_vector<float>(), (std::vector<float>{1.0f, -65504.0f, 0x1p-24f}));
+  EXPECT_EQ(file.find("b")->to_vector<float>(), std::vector<float>{-3.0f});
+  EXPECT_EQ(file.find("none")->dtype(), DType::float32);
+}
+
 struct Lie {
   const char* name;
   std::string file;
