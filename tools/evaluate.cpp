@@ -1,7 +1,6 @@
 // Measures a trained network on a part of its dataset: loss, accuracies, macro-F1, confusion matrix.
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -23,6 +22,7 @@
 #include "tools/layer_features.h"
 #include "tools/network_flags.h"
 #include "tools/per_image_table.h"
+#include "tools/progress_line.h"
 #include "tools/submission.h"
 #include "tools/writable.h"
 
@@ -74,18 +74,6 @@ void print_result(const Evaluation& result, const std::vector<std::string>& name
     fmt::print("  {:<{}}  {:6.2f} %  {}\n", names[c], width, 100.0 * accuracy,
                std::string(static_cast<size_t>(std::lround(30.0 * accuracy)), '='));
   }
-}
-
-/// A line that a terminal overwrites; nothing elsewhere.
-std::function<bool(int64_t, int64_t)> progress_line() {
-  if (!isatty(STDOUT_FILENO)) return {};
-  return [](int64_t done, int64_t total) {
-    fmt::print("\r{:3.0f} %  {} of {} images", 100.0 * static_cast<double>(done) / static_cast<double>(total), done,
-               total);
-    if (done == total) fmt::print("\r\x1b[K");
-    std::fflush(stdout);
-    return true;
-  };
 }
 
 /// What is written of each image, as the flags ask for it.
@@ -193,7 +181,7 @@ int evaluate_network(int argc, char** argv) {
 
   PerImageFiles files(flags, experiment, source.config.model_name(), images.samples());
   EvaluateOptions options;
-  options.progress = progress_line();
+  options.progress = progress_line("evaluating");
   options.on_batch = [&](const Batch& batch, const Tensor& logits) { files.add(batch, logits); };
   if (!has_labels) {
     infer(model, images, source.config.device, options);

@@ -17,6 +17,7 @@
 #include "tools/experiments/tuning_figures.h"
 #include "tools/experiments/tuning_table.h"
 #include "tools/network_flags.h"
+#include "tools/progress_line.h"
 #include "tools/standalone_network.h"
 
 namespace striate {
@@ -29,16 +30,6 @@ struct Flags {
   int64_t orientations = 8, phases = 5;
   bool pre_relu = false, post_relu = false, polar = false;
 };
-
-/// A line that a terminal overwrites; nothing elsewhere.
-std::function<void(int64_t, int64_t)> progress_line(const char* what) {
-  if (!isatty(STDOUT_FILENO)) return {};
-  return [what](int64_t done, int64_t total) {
-    fmt::print("\r{} {} of {}", what, done, total);
-    if (done == total) fmt::print("\r\x1b[K");
-    std::fflush(stdout);
-  };
-}
 
 std::vector<double> parse_frequencies(const std::string& text) {
   std::vector<double> values;

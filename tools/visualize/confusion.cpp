@@ -3,6 +3,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/interrupt.h"
 #include "tools/experiments/confusion_figure.h"
+#include "tools/progress_line.h"
 #include "tools/visualize/figure_output.h"
 #include "tools/visualize/image_source.h"
 #include "tools/visualize/subcommands.h"

@@ -10,6 +10,7 @@
 #include "tools/experiments/number_text.h"
 #include "tools/experiments/pca.h"
 #include "tools/experiments/tsne.h"
+#include "tools/progress_line.h"
 #include "tools/visualize/figure_output.h"
 #include "tools/visualize/image_source.h"
 #include "tools/visualize/subcommands.h"

@@ -1,11 +1,7 @@
 #include "tools/visualize/figure_output.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cstdio>
-
-#include "engine/train/interrupt.h"
 #include "kernels/error.h"
 #include "tools/experiments/figure.h"
 
@@ -30,18 +26,6 @@ void say_written(const std::filesystem::path& file) { fmt::print("wrote {}\n", f
 
 void require_between(const char* flag, int64_t value, int64_t least, int64_t most) {
   require<ConfigError>(value >= least && value <= most, "{} {}: expected {} to {}", flag, value, least, most);
-}
-
-std::function<bool(int64_t, int64_t)> progress_line(const std::string& what) {
-  const bool terminal = isatty(STDOUT_FILENO) != 0;
-  return [what, terminal](int64_t done, int64_t total) {
-    if (terminal) {
-      fmt::print("\r{} {:3.0f} %", what, 100.0 * static_cast<double>(done) / static_cast<double>(total));
-      if (done == total) fmt::print("\r\x1b[K");
-      std::fflush(stdout);
-    }
-    return !InterruptGuard::requested();
-  };
 }
 
 }  // namespace striate::visualize

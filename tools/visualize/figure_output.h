@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <string>
 
@@ -21,9 +20,5 @@ void say_written(const std::filesystem::path& file);
 
 /// Throws ConfigError unless a flag's number lies in [least, most].
 void require_between(const char* flag, int64_t value, int64_t least, int64_t most);
-
-/// A share of work done, on a line that a terminal overwrites (nothing elsewhere); false once Ctrl-C was pressed, where
-/// an InterruptGuard lives.
-std::function<bool(int64_t done, int64_t total)> progress_line(const std::string& what);
 
 }  // namespace striate::visualize

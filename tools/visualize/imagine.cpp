@@ -9,6 +9,7 @@
 #include "kernels/error.h"
 #include "tools/experiments/image_grid.h"
 #include "tools/experiments/number_text.h"
+#include "tools/progress_line.h"
 #include "tools/standalone_network.h"
 #include "tools/visualize/figure_output.h"
 #include "tools/visualize/subcommands.h"

@@ -20,6 +20,7 @@
 #include "tools/experiments/png.h"
 #include "tools/experiments/tuning_table.h"
 #include "tools/machine.h"
+#include "tools/progress_line.h"
 #include "tools/visualize/figure_output.h"
 #include "tools/visualize/image_source.h"
 #include "tools/visualize/subcommands.h"

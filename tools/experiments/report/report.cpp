@@ -28,7 +28,7 @@ ordered_json to_json(const MetricsTable& metrics) {
 }
 
 ordered_json to_json(const KernelHistory& history, bool tuned) {
-  const std::string hint = "The kernels of " + history.layer + ": " + history.description +
+  const std::string hint = "The kernels of layer " + history.layer + ": " + history.description +
                            (tuned ? ". Choose one to see what it is tuned to." : ". Choose one to see it large.");
   return {{"hint", hint},
           {"count", history.count},
