@@ -1,18 +1,16 @@
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "engine/autograd.h"
 #include "engine/ops/ops.h"
-#include "engine/train/evaluate.h"
 #include "engine/train/interrupt.h"
 #include "kernels/error.h"
 #include "tools/experiments/image_grid.h"
 #include "tools/experiments/number_text.h"
-#include "tools/progress_line.h"
 #include "tools/visualize/figure_output.h"
 #include "tools/visualize/image_source.h"
+#include "tools/visualize/judge.h"
 #include "tools/visualize/subcommands.h"
 
 namespace striate::visualize {
@@ -25,27 +23,6 @@ std::string percent(double probability) {
          : value > 0.0 && value < 0.1  ? "< 0.1 %"
                                        : fmt::format("{:.1f} %", value);
 }
-
-/// A row's largest value; NaN where one of them is.
-struct Highest {
-  size_t place = 0;
-  double value = 0.0;
-};
-Highest highest_of(const float* row, int64_t size) {
-  Highest highest{0, double{row[0]}};
-  for (int64_t c = 0; c < size; ++c) {
-    if (std::isnan(row[c])) return {0, std::nan("")};
-    if (row[c] > highest.value) highest = {static_cast<size_t>(c), double{row[c]}};
-  }
-  return highest;
-}
-
-/// A wrong prediction: the image's place in the loader's order, and how sure the network was.
-struct Mistake {
-  int64_t place = 0;
-  size_t truth = 0, predicted = 0;
-  double probability = 0.0, of_truth = 0.0;
-};
 
 }  // namespace
 
@@ -117,33 +94,13 @@ int errors(int argc, const char* const* argv) {
   ImageSource source(flags);
   source.require_labels();
   const auto file = figure_file(output, source.network().run, fmt::format("errors_{}.png", flags.split));
-  Loader& loader = source.loader();
-  std::vector<Mistake> mistakes;
-  int64_t done = 0;
-  EvaluateOptions options;
   const InterruptGuard guard;
-  options.progress = progress_line("looking for errors");
-  options.on_batch = [&](const Batch& batch, const Tensor& logits) {
-    const Tensor probabilities = ops::softmax(logits).to(Device::cpu);
-    const int32_t* labels = batch.labels.data<int32_t>();
-    for (int64_t i = 0; i < batch.labels.size(); ++i, ++done) {
-      const float* row = probabilities.data<float>() + i * source.classes();
-      const Highest guess = highest_of(row, source.classes());
-      const auto truth = static_cast<size_t>(labels[i]);
-      if (std::isnan(guess.value) || guess.place == truth) continue;
-      const int64_t place = batch.places.empty() ? done : batch.places[static_cast<size_t>(i)];
-      mistakes.push_back({place, truth, guess.place, guess.value, double{row[truth]}});
-    }
-  };
-  const Evaluation result = evaluate(source.model(), loader, source.device(), options);
-  if (InterruptGuard::requested()) return kInterrupted;
-  require<Error>(!mistakes.empty(), "{}: no image is wrong; there is nothing to draw", source.title());
-  std::stable_sort(mistakes.begin(), mistakes.end(),
-                   [](const Mistake& a, const Mistake& b) { return a.probability > b.probability; });
-  const size_t wrong = mistakes.size();
-  mistakes.resize(std::min(wrong, static_cast<size_t>(count)));
+  const std::optional<Judgements> judged = judge_all(source, "looking for errors");
+  if (!judged) return kInterrupted;
+  require<Error>(!judged->wrong.empty(), "{}: no image is wrong; there is nothing to draw", source.title());
   std::vector<GridCell> cells;
-  for (const Mistake& mistake : mistakes) {
+  for (const Judgement& mistake : judged->wrong) {
+    if (static_cast<int64_t>(cells.size()) == count) break;
     cells.push_back(
         {source.picture(mistake.place),
          {{"", source.class_names()[mistake.predicted], "", colour::kOrange},
@@ -155,8 +112,8 @@ int errors(int argc, const char* const* argv) {
                   {source.title() + ": the most confident errors",
                    fmt::format("{} of {} wrong among {} images ({:.2f} % right); predicted and true class with their "
                                "probabilities; {}",
-                               cells.size(), grouped(static_cast<int64_t>(wrong)), grouped(result.images),
-                               100.0 * result.top1, source.weights_text())},
+                               cells.size(), grouped(std::ssize(judged->wrong)), grouped(judged->evaluation.images),
+                               100.0 * judged->evaluation.top1, source.weights_text())},
                   file);
   say_written(file);
   return kDone;

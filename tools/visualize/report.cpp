@@ -9,9 +9,7 @@
 
 #include "data/jpeg_encoder.h"
 #include "data/transforms/resize.h"
-#include "engine/ops/ops.h"
 #include "engine/train/atomic_file.h"
-#include "engine/train/evaluate.h"
 #include "engine/train/interrupt.h"
 #include "engine/train/safetensors.h"
 #include "kernels/error.h"
@@ -20,9 +18,9 @@
 #include "tools/experiments/png.h"
 #include "tools/experiments/tuning_table.h"
 #include "tools/machine.h"
-#include "tools/progress_line.h"
 #include "tools/visualize/figure_output.h"
 #include "tools/visualize/image_source.h"
+#include "tools/visualize/judge.h"
 #include "tools/visualize/subcommands.h"
 
 namespace striate::visualize {
@@ -107,57 +105,35 @@ std::string picture_bytes(const Image& image) {
   return {bytes.begin(), bytes.end()};
 }
 
-/// A picture's place in the loader's order, and what the network took it for.
-struct Prediction {
-  int64_t place = 0;
-  size_t truth = 0, predicted = 0;
-  double probability = 0.0;
-};
+/// `count` of them, evenly spread: a part may be sorted by class.
+std::vector<Judgement> some_of(const std::vector<Judgement>& all, size_t count) {
+  std::vector<Judgement> some;
+  count = std::min(all.size(), count);
+  for (size_t n = 0; n < count; ++n) some.push_back(all[n * all.size() / count]);
+  return some;
+}
 
-std::vector<ReportSample> samples_of(const std::vector<Prediction>& predictions, const ImageSource& source) {
+std::vector<ReportSample> samples_of(const std::vector<Judgement>& judgements, const ImageSource& source) {
   std::vector<ReportSample> samples;
-  for (const Prediction& p : predictions) {
-    samples.push_back({picture_bytes(source.picture(p.place)), source.class_names()[p.truth],
-                       source.class_names()[p.predicted], p.probability});
+  for (const Judgement& j : judgements) {
+    samples.push_back({picture_bytes(source.picture(j.place)), source.class_names()[j.truth],
+                       source.class_names()[j.predicted], j.probability});
   }
   return samples;
 }
 
 /// Confusion matrix and pictures of a part; false where Ctrl-C was pressed.
-bool evaluate_part(ImageSource& source, int64_t count, Report& report) {
-  std::vector<Prediction> wrong, right;
-  int64_t done = 0;
-  EvaluateOptions options;
-  options.progress = progress_line("evaluating");
-  options.on_batch = [&](const Batch& batch, const Tensor& logits) {
-    const Tensor probabilities = ops::softmax(logits).to(Device::cpu);
-    const int32_t* labels = batch.labels.data<int32_t>();
-    for (int64_t i = 0; i < batch.labels.size(); ++i, ++done) {
-      const float* row = probabilities.data<float>() + i * source.classes();
-      const float* highest = std::max_element(row, row + source.classes());
-      if (std::isnan(*highest)) continue;
-      const auto truth = static_cast<size_t>(labels[i]), predicted = static_cast<size_t>(highest - row);
-      const int64_t place = batch.places.empty() ? done : batch.places[static_cast<size_t>(i)];
-      (truth == predicted ? right : wrong).push_back({place, truth, predicted, double{*highest}});
-    }
-  };
-  const Evaluation result = evaluate(source.model(), source.loader(), source.device(), options);
-  if (InterruptGuard::requested()) return false;
-  report.confusion = result.confusion;
+bool show_part(ImageSource& source, size_t count, Report& report) {
+  std::optional<Judgements> judged = judge_all(source, "evaluating");
+  if (!judged) return false;
+  report.confusion = judged->evaluation.confusion;
   report.classes = source.class_names();
   report.samples.emplace();
-  report.samples->wrong_in_all = static_cast<int64_t>(wrong.size());
-  report.samples->right_in_all = static_cast<int64_t>(right.size());
-  std::stable_sort(wrong.begin(), wrong.end(),
-                   [](const Prediction& a, const Prediction& b) { return a.probability > b.probability; });
-  wrong.resize(std::min(wrong.size(), static_cast<size_t>(count)));
-  // Evenly spread, for a part may be sorted by class.
-  std::vector<Prediction> some;
-  for (size_t n = 0; n < std::min(right.size(), static_cast<size_t>(count)); ++n) {
-    some.push_back(right[n * right.size() / std::min(right.size(), static_cast<size_t>(count))]);
-  }
-  report.samples->wrong = samples_of(wrong, source);
-  report.samples->right = samples_of(some, source);
+  report.samples->wrong_in_all = std::ssize(judged->wrong);
+  report.samples->right_in_all = std::ssize(judged->right);
+  judged->wrong.resize(std::min(judged->wrong.size(), count));
+  report.samples->wrong = samples_of(judged->wrong, source);
+  report.samples->right = samples_of(some_of(judged->right, count), source);
   return true;
 }
 
@@ -239,7 +215,8 @@ int report(int argc, const char* const* argv) {
   }
   try {
     ImageSource source(flags);
-    if (!evaluate_part(source, count, page)) return kInterrupted;
+    source.require_labels();
+    if (!show_part(source, static_cast<size_t>(count), page)) return kInterrupted;
   } catch (const IoError& error) {
     page.notes.push_back(
         fmt::format("No confusion matrix and no pictures: the dataset cannot be read ({}).", error.what()));
