@@ -51,7 +51,7 @@ std::vector<double> parse_frequencies(const std::string& text) {
 }
 
 GratingGrid generated_grid(const CommandLine& command_line, const Flags& flags, int64_t width, int64_t channels) {
-  require<ConfigError>(flags.orientations >= 1 && flags.orientations <= 1800, "--orientations {}: expected 3 to 1800",
+  require<ConfigError>(flags.orientations >= 3 && flags.orientations <= 1800, "--orientations {}: expected 3 to 1800",
                        flags.orientations);
   require<ConfigError>(flags.phases >= 1 && flags.phases <= 360, "--phases {}: expected 1 to 360", flags.phases);
   GratingGrid grid = course_grid(width, channels);
