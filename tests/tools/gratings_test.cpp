@@ -119,6 +119,10 @@ TEST(GratingName, ParsesTheCoursesPatternAlone) {
   EXPECT_EQ(full->cycles_per_image, 18.6);
   EXPECT_EQ(full->phase_rad, 5.0);
   EXPECT_EQ(full->colour, GratingColour::red_cyan);
+  const auto shouted = parse_grating_name("FullField_0deg_4.5SF_7_BW.JPEG");
+  ASSERT_TRUE(shouted.has_value());
+  EXPECT_EQ(shouted->cycles_per_image, 4.5);
+  EXPECT_EQ(shouted->colour, GratingColour::black_white);
   const auto bare = parse_grating_name("fullfield_0deg_4sf_x.jpg");
   ASSERT_TRUE(bare.has_value());
   EXPECT_FALSE(bare->phase_rad.has_value());

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <regex>
 #include <set>
 #include <sstream>
 
@@ -29,10 +28,10 @@ size_t count(const std::string& text, const std::string& part) {
 std::vector<std::string> texts(const std::string& svg) {
   std::vector<std::string> lines;
   std::istringstream in(svg);
-  const std::regex tag("<[^>]*>");
   for (std::string line; std::getline(in, line);) {
     if (line.find("<text>") == std::string::npos) continue;
-    std::string text = std::regex_replace(line, tag, "");
+    std::string text = line;
+    for (size_t at; (at = text.find('<')) != std::string::npos;) text.erase(at, text.find('>', at) - at + 1);
     const size_t begin = text.find_first_not_of(" \t");
     if (begin != std::string::npos) lines.push_back(text.substr(begin));
   }
@@ -131,8 +130,10 @@ TEST_F(Visualize, FiltersOfAnyConvolution) {
   // Three rows of eight: pictures at three heights.
   const std::string rows = of_run("filters", {"--count", "24", "--columns", "8"});
   std::set<std::string> heights;
-  const std::regex place("<image x='[0-9]+' y='([0-9]+)'");
-  for (std::sregex_iterator at(rows.begin(), rows.end(), place), end; at != end; ++at) heights.insert((*at)[1]);
+  for (size_t at = 0; (at = rows.find("<image x='", at)) != std::string::npos; ++at) {
+    const size_t y = rows.find("y='", at) + 3;
+    heights.insert(rows.substr(y, rows.find('\'', y) - y));
+  }
   EXPECT_EQ(heights.size(), 3u);
   // A network without a run, untrained.
   const std::string untrained = drawn("filters", {"--model", "lenet"});

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <cmath>
 #include <complex>
 #include <numbers>
-#include <regex>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "kernels/error.h"
@@ -48,14 +50,21 @@ void turn(double offset, double step, int64_t count, std::vector<double>& cosine
   }
 }
 
-std::optional<double> number(const std::string& text) {
-  try {
-    size_t used = 0;
-    const double value = std::stod(text, &used);
-    if (used == text.size() && std::isfinite(value)) return value;
-  } catch (const std::exception&) {  // "1.2.3", "."
-  }
-  return std::nullopt;
+/// Takes `text` off the front; false where it does not stand there.
+bool skip(std::string_view& rest, std::string_view text) {
+  if (!rest.starts_with(text)) return false;
+  rest.remove_prefix(text.size());
+  return true;
+}
+
+/// Takes digits and points off the front: a number, or nothing.
+std::optional<double> take_number(std::string_view& rest) {
+  const std::string_view text = rest.substr(0, rest.find_first_not_of("0123456789."));
+  rest.remove_prefix(text.size());
+  double value = 0.0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
 }
 
 }  // namespace
@@ -151,20 +160,28 @@ std::vector<std::string> grating_names(const GratingGrid& grid) {
 }
 
 std::optional<GratingName> parse_grating_name(const std::string& name) {
-  static const std::regex whole(R"(fullfield_([\d.]+)deg_([\d.]+)sf_(.*)\.jpe?g)", std::regex::icase);
-  static const std::regex of_phase(R"((?:^|.*_)([\d.]+)phase(?:_.*|$))"), of_colour(R"((?:^|.*_)(bw|rc)$)");
-  std::smatch parts, part;
-  if (!std::regex_match(name, parts, whole)) return std::nullopt;
-  const std::optional<double> orientation = number(parts[1]), frequency = number(parts[2]);
-  if (!orientation || !frequency) return std::nullopt;
+  std::string lower = name;
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  std::string_view rest = lower;
+  if (!rest.ends_with(".jpg") && !rest.ends_with(".jpeg")) return std::nullopt;
+  rest = rest.substr(0, rest.rfind('.'));
+  if (!skip(rest, "fullfield_")) return std::nullopt;
+  const std::optional<double> orientation = take_number(rest);
+  if (!orientation || !skip(rest, "deg_")) return std::nullopt;
+  const std::optional<double> frequency = take_number(rest);
+  if (!frequency || !skip(rest, "sf_")) return std::nullopt;
+
   GratingName parsed{*orientation, *frequency, {}, {}};
-  const std::string rest = parts[3];
-  if (std::regex_match(rest, part, of_phase)) {
-    parsed.phase_rad = number(part[1]);
-    if (!parsed.phase_rad) return std::nullopt;
-  }
-  if (std::regex_match(rest, part, of_colour)) {
-    parsed.colour = part[1] == "rc" ? GratingColour::red_cyan : GratingColour::black_white;
+  while (!rest.empty()) {
+    std::string_view field = rest.substr(0, rest.find('_'));
+    rest.remove_prefix(std::min(rest.size(), field.size() + 1));
+    if (rest.empty() && (field == "bw" || field == "rc")) {
+      parsed.colour = field == "rc" ? GratingColour::red_cyan : GratingColour::black_white;
+    }
+    if (!field.ends_with("phase")) continue;
+    const std::optional<double> phase = take_number(field);
+    if (!phase || field != "phase") return std::nullopt;
+    parsed.phase_rad = phase;
   }
   return parsed;
 }
