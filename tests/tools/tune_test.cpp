@@ -201,7 +201,7 @@ TEST(Tune, SaysWhatIsWrong) {
                {{"--layer", "9"}, "no layer '9' in this network; its convolutions are 0, 2"},
                {{"--layer", "5"}, "layer '5' is a Linear, not a convolution; its convolutions are 0, 2"},
                {{"--pre-relu", "--post-relu"}, "exclude each other"},
-               {{"--orientations", "2"}, "2 orientations; at least 3"},
+               {{"--orientations", "2"}, "--orientations 2: expected 3 to 1800"},
                {{"--orientations", "0"}, "--orientations 0"},
                {{"--phases", "0"}, "--phases 0"},
                {{"--frequencies", "5,x"}, "'x' is not a number"},
