@@ -5,9 +5,9 @@
 #include <set>
 #include <utility>
 
-#include "engine/autograd.h"
 #include "engine/nn/layers.h"
 #include "kernels/error.h"
+#include "models/observed_forward.h"
 
 namespace striate::models {
 namespace {
@@ -135,17 +135,8 @@ ModelSummary summarize(nn::Module& model, const Shape& input, int64_t batch) {
   require<ShapeError>(input.size() == 3 && batch > 0,
                       "summary: expected an input [H,W,C] and a positive batch, found {} and {}",
                       striate::to_string(input), batch);
-  const std::vector<NamedTensor> parameters = model.named_parameters();
-  const Device device = parameters.empty() ? Device::cpu : parameters.front().tensor.device();
-  const bool was_training = model.training();
-  model.eval();
   Recorder recorder(model);
-  {
-    const NoGradGuard no_grad;
-    const nn::ObserverGuard observing(recorder);
-    model(Tensor::zeros({1, input[0], input[1], input[2]}, DType::float32, device));
-  }
-  model.train(was_training);
+  observed_forward(model, input, recorder);
 
   ModelSummary summary;
   summary.input = input;

@@ -2,37 +2,19 @@
 
 #include <chrono>
 #include <optional>
-#include <utility>
-#include <vector>
 
 #include "engine/autograd.h"
+#include "engine/nn/evaluation_mode.h"
 #include "engine/ops/ops.h"
 #include "kernels/error.h"
 
 namespace striate {
 
 namespace {
-class EvaluationMode {
- public:
-  explicit EvaluationMode(nn::Module& model) {
-    for (const nn::NamedModule& m : model.named_modules()) before_.emplace_back(m.module, m.module->training());
-    model.eval();
-  }
-  ~EvaluationMode() {
-    // train() reaches everything below a module; parents come first, so a part that was frozen gets its own mode back.
-    for (const auto& [module, training] : before_) module->train(training);
-  }
-  EvaluationMode(const EvaluationMode&) = delete;
-  EvaluationMode& operator=(const EvaluationMode&) = delete;
-
- private:
-  std::vector<std::pair<nn::Module*, bool>> before_;
-};
-
 /// Every batch through the network; `see` gets it with its logits.
 template <typename See>
 void run(nn::Module& model, BatchSource& source, Device device, const EvaluateOptions& options, See&& see) {
-  const EvaluationMode mode(model);
+  const nn::EvaluationMode mode(model);
   const NoGradGuard no_grad;
   int64_t done = 0;
   Batch batch;

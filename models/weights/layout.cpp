@@ -4,7 +4,7 @@
 #include "engine/storage.h"
 #include "engine/train/weights.h"
 #include "kernels/error.h"
-#include "models/weights/observed_forward.h"
+#include "models/observed_forward.h"
 
 namespace striate::models {
 namespace {

@@ -9,9 +9,9 @@
 #include "engine/nn/layers.h"
 #include "engine/train/atomic_file.h"
 #include "kernels/error.h"
+#include "models/observed_forward.h"
 #include "models/resnet.h"
 #include "models/weights/layout.h"
-#include "models/weights/observed_forward.h"
 #include "models/weights/onnx_graph.h"
 
 namespace striate::models {

@@ -86,6 +86,12 @@ TEST(Summary, LeavesModeAndStatisticsAsTheyWere) {
   model->eval();
   summarize(*model, {67, 67, 3});
   EXPECT_FALSE(model->training());
+  model->train();
+  nn::Module& frozen = *model->named_modules().back().module;
+  frozen.eval();
+  summarize(*model, {67, 67, 3});
+  EXPECT_TRUE(model->training());
+  EXPECT_FALSE(frozen.training());
 }
 
 TEST(Summary, OfAWrongInputNamesWhatIsWrong) {

@@ -166,6 +166,11 @@ TEST(LayerResponses, LeaveTheNetworkAsItWas) {
   bank.tunings({even_orientations(3), {4.0}, {0.0}, kLuminance}, 16);
   EXPECT_FALSE(bank.model.training());
   EXPECT_FALSE(bank.conv->weight.grad().defined());
+  bank.model.train();
+  bank.conv->eval();  // a part that is frozen
+  bank.tunings({even_orientations(3), {4.0}, {0.0}, kLuminance}, 16);
+  EXPECT_TRUE(bank.model.training());
+  EXPECT_FALSE(bank.conv->training());
 }
 
 TEST(LayerResponses, AreWrittenWithTheirAxes) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/autograd.h"
+#include "engine/nn/evaluation_mode.h"
 #include "engine/ops/ops.h"
 #include "engine/random.h"
 #include "kernels/error.h"
@@ -37,21 +38,18 @@ class Capture : public nn::ForwardObserver {
 /// The network in evaluation mode with parameters that want no gradient; both as before afterwards.
 class Frozen {
  public:
-  explicit Frozen(nn::Module& model) {
-    for (const nn::NamedModule& m : model.named_modules()) training_.emplace_back(m.module, m.module->training());
+  explicit Frozen(nn::Module& model) : evaluation_(model) {
     for (const NamedTensor& p : model.named_parameters()) wanted_.emplace_back(p.tensor, p.tensor.requires_grad());
-    model.eval();
     for (auto& [parameter, wanted] : wanted_) parameter.set_requires_grad(false);
   }
   ~Frozen() {
-    for (const auto& [module, training] : training_) module->train(training);
     for (auto& [parameter, wanted] : wanted_) parameter.set_requires_grad(wanted);
   }
   Frozen(const Frozen&) = delete;
   Frozen& operator=(const Frozen&) = delete;
 
  private:
-  std::vector<std::pair<nn::Module*, bool>> training_;
+  nn::EvaluationMode evaluation_;
   std::vector<std::pair<Tensor, bool>> wanted_;
 };
 

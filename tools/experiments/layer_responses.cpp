@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "engine/autograd.h"
+#include "engine/nn/evaluation_mode.h"
 #include "engine/train/safetensors.h"
 #include "kernels/error.h"
 
@@ -51,19 +52,6 @@ class LayerObserver : public nn::ForwardObserver {
   Tensor output_;
   std::vector<nn::Module*> following_;
   bool activated_ = false;
-};
-
-/// Evaluation mode for its lifetime.
-class EvalGuard {
- public:
-  explicit EvalGuard(nn::Module& model) : model_(model), was_training_(model.training()) { model_.eval(); }
-  ~EvalGuard() { model_.train(was_training_); }
-  EvalGuard(const EvalGuard&) = delete;
-  EvalGuard& operator=(const EvalGuard&) = delete;
-
- private:
-  nn::Module& model_;
-  bool was_training_;
 };
 
 /// [n, 1, 1, K]: the centre of [n, P, Q, K].
@@ -129,7 +117,7 @@ LayerResponses measure_responses(nn::Module& model, const ConvLayer& layer, cons
   result.kernels = layer.conv->weight.dim(0);
   result.values.resize(static_cast<size_t>(images * result.kernels));
 
-  const EvalGuard eval(model);
+  const nn::EvaluationMode evaluation(model);
   const NoGradGuard no_grad;
   for (int64_t first = 0; first < images; first += batch) {
     const int64_t n = std::min(batch, images - first);

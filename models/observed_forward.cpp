@@ -1,25 +1,10 @@
-#include "models/weights/observed_forward.h"
+#include "models/observed_forward.h"
 
 #include "engine/autograd.h"
+#include "engine/nn/evaluation_mode.h"
 #include "kernels/error.h"
 
 namespace striate::models {
-namespace {
-
-/// For its lifetime.
-class EvaluationMode {
- public:
-  explicit EvaluationMode(nn::Module& model) : model_(model), was_training_(model.training()) { model.eval(); }
-  ~EvaluationMode() { model_.train(was_training_); }
-  EvaluationMode(const EvaluationMode&) = delete;
-  EvaluationMode& operator=(const EvaluationMode&) = delete;
-
- private:
-  nn::Module& model_;
-  bool was_training_;
-};
-
-}  // namespace
 
 Tensor observed_forward(nn::Module& model, const Shape& input, nn::ForwardObserver& observer,
                         const std::function<void(const Tensor&)>& begin) {
@@ -29,7 +14,7 @@ Tensor observed_forward(nn::Module& model, const Shape& input, nn::ForwardObserv
   const Tensor image = Tensor::zeros({1, input[0], input[1], input[2]}, DType::float32, device);
   if (begin) begin(image);
   const NoGradGuard no_grad;
-  const EvaluationMode evaluation(model);
+  const nn::EvaluationMode evaluation(model);
   const nn::ObserverGuard observing(observer);
   return model(image);
 }
