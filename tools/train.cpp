@@ -23,6 +23,7 @@
 #include "tools/machine.h"
 #include "tools/rate_search.h"
 #include "tools/run_folder.h"
+#include "tools/step_profile.h"
 #include "tools/submission.h"
 #include "tools/writable.h"
 
@@ -33,6 +34,7 @@ struct Flags {
   CommonFlags common;
   std::string output, resume, init;
   bool find_rate = false;
+  int64_t profile = 0;
 };
 
 /// A fresh run's configuration and folder, or those of the run that is taken up again.
@@ -40,9 +42,10 @@ std::pair<RunConfig, RunFolder> plan(const Flags& flags) {
   const std::vector<std::string> overrides = flags.common.overrides();
   if (!flags.resume.empty()) {
     require<ConfigError>(
-        flags.common.config.empty() && flags.output.empty() && flags.init.empty() && !flags.find_rate,
-        "--resume DIR takes configuration, weights and folder from the run; --config, --output, --init and --find-lr "
-        "cannot be given with it");
+        flags.common.config.empty() && flags.output.empty() && flags.init.empty() && !flags.find_rate &&
+            flags.profile == 0,
+        "--resume DIR takes configuration, weights and folder from the run; --config, --output, --init, --find-lr and "
+        "--profile cannot be given with it");
     const RunFolder folder = RunFolder::existing(flags.resume);
     return {RunConfig::load(folder.config().string(), overrides), folder};
   }
@@ -92,20 +95,28 @@ void print_end(const TrainResult& result, const RunFolder& folder, int64_t broke
 }
 
 int train(int argc, char** argv) {
-  CommandLine command_line("Trains a network from a YAML configuration. Ctrl-C finishes the step, saves and stops.",
-                           {"--config tools/configs/quickstart.yaml --output runs/first",
-                            "--config tools/configs/e4_alexnet_cifar10.yaml --set data.path=/data/cifar-10-batches-bin",
-                            "--config tools/configs/synthetic.yaml --set model.name=alexnet_mini --set train.epochs=5",
-                            "--config tools/configs/quickstart.yaml --find-lr", "--resume runs/first",
-                            "--resume runs/alexnet_mini-synthetic --set train.epochs=20"});
+  CommandLine command_line(
+      "Trains a network from a YAML configuration. Ctrl-C finishes the step, saves and stops.",
+      {"--config tools/configs/quickstart.yaml --output runs/first",
+       "--config tools/configs/e4_alexnet_cifar10.yaml --set data.path=/data/cifar-10-batches-bin",
+       "--config tools/configs/synthetic.yaml --set model.name=alexnet_mini --set train.epochs=5",
+       "--config tools/configs/quickstart.yaml --find-lr", "--config tools/configs/quickstart.yaml --profile 20",
+       "--resume runs/first", "--resume runs/alexnet_mini-synthetic --set train.epochs=20"});
   Flags flags;
   flags.common.add_to(command_line);
   command_line.option("--output", flags.output, "DIR", "Folder of the new run (default runs/MODEL-DATASET)")
       .option("--resume", flags.resume, "DIR", "Take a stopped run up again where it was saved last")
       .option("--init", flags.init, "WEIGHTS", "Start from these weights instead of random ones")
       .flag("--find-lr", flags.find_rate,
-            "Train no run, but 100 steps with a rate that rises from 1e-7 to 10, and suggest a learning rate");
+            "Train no run, but 100 steps with a rate that rises from 1e-7 to 10, and suggest a learning rate")
+      .option("--profile", flags.profile, "N",
+              "Train no run, but N steps, and print where their time goes, kernel by kernel");
   if (!command_line.parse(argc, argv)) return kDone;
+
+  require<ConfigError>(!command_line.given("--profile") || flags.profile > 0,
+                       "--profile {}: at least one step is needed", flags.profile);
+  require<ConfigError>(flags.profile == 0 || (!flags.find_rate && flags.output.empty()),
+                       "--profile writes no run: --output and --find-lr cannot be given with it");
 
   const auto [config, folder] = plan(flags);
   Experiment experiment(config);
@@ -115,6 +126,7 @@ int train(int argc, char** argv) {
   options.output = folder.path().string();
   options.model_name = config.model_name();
   options.fixed = experiment.fixed_by_resume();
+  if (flags.profile > 0) return profile_steps(experiment, options, flags.profile);
   if (flags.find_rate) {
     make_folder(folder);
     return search_rate(experiment, options, folder.path());
