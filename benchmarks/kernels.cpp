@@ -1,5 +1,6 @@
-// GFLOP/s of the cpu kernels and their share of the multiply–add peak measured in the same run. Every shape's results
-// are checked against the reference, on its first image or rows, before it is timed.
+// GFLOP/s of the cpu kernels and their share of the multiply–add peak measured in the same run; for those that memory
+// bounds (kernels_memory.h) GB/s and their share of the copy bandwidth. Every shape's results are checked against the
+// reference, on its first image or rows, before it is timed.
 //   build/benchmarks/kernels --benchmark_filter=alexnet_cifar --benchmark_repetitions=5
 // STRIATE_THREADS sets the number of threads; all cores otherwise.
 #include <benchmark/benchmark.h>
@@ -8,33 +9,24 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "benchmarks/kernels_limits.h"
+#include "benchmarks/kernels_machine.h"
+#include "benchmarks/kernels_memory.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/linear/linear.h"
 
 namespace striate::bench {
-namespace {
-
-struct Machine {
-  ThreadPool threads{std::getenv("STRIATE_THREADS") ? std::atoi(std::getenv("STRIATE_THREADS")) : 0};
-  HostWorkspace workspace;
-  Context context{&threads, &workspace, Precision::fp32};
-  Limits limits = measure_limits(context);
-};
 
 Machine& machine() {
   static Machine m;
   return m;
 }
 
-/// Deterministic values in [−1, 1).
-std::vector<float> values(int64_t count, uint32_t seed) {
-  std::vector<float> v(static_cast<size_t>(count));
+Floats values(int64_t count, uint32_t seed) {
+  Floats v(static_cast<size_t>(count));
   for (float& f : v) {
     seed = seed * 1664525u + 1013904223u;
     f = static_cast<float>(seed >> 8) / 8388608.0f - 1.0f;
@@ -42,7 +34,7 @@ std::vector<float> values(int64_t count, uint32_t seed) {
   return v;
 }
 
-bool close(const std::vector<float>& a, const std::vector<float>& b) {
+bool close(const Floats& a, const Floats& b) {
   double error = 0.0, size = 0.0;
   for (size_t i = 0; i < a.size(); ++i) {
     error = std::max(error, std::abs(double{a[i]} - double{b[i]}));
@@ -51,11 +43,13 @@ bool close(const std::vector<float>& a, const std::vector<float>& b) {
   return error <= 1e-5 * size;
 }
 
+namespace {
+
 enum class Direction { forward, backward_data, backward_weight };
 
 struct ConvData {
   Conv2dShape shape;
-  std::vector<float> x, w, b, y, dx, dw, db;
+  Floats x, w, b, y, dx, dw, db;
   explicit ConvData(const Conv2dShape& s)
       : shape(s),
         x(values(s.x_size(), 1)),
@@ -81,16 +75,16 @@ struct ConvData {
     Context& context = machine().context;
     run(direction);
     if (direction == Direction::forward) {
-      std::vector<float> expected(y.size());
+      Floats expected(y.size());
       reference::conv2d_forward(x.data(), w.data(), b.data(), expected.data(), shape, Activation::relu, context);
       return close(y, expected);
     }
     if (direction == Direction::backward_data) {
-      std::vector<float> expected(dx.size());
+      Floats expected(dx.size());
       reference::conv2d_backward_data(y.data(), w.data(), expected.data(), shape, context);
       return close(dx, expected);
     }
-    std::vector<float> expected(dw.size()), expected_db(db.size());
+    Floats expected(dw.size()), expected_db(db.size());
     reference::conv2d_backward_weight(x.data(), y.data(), expected.data(), expected_db.data(), shape, Accumulate::no,
                                       context);
     return close(dw, expected) && close(db, expected_db);
@@ -99,7 +93,7 @@ struct ConvData {
 
 struct LinearData {
   LinearShape shape;
-  std::vector<float> x, w, b, y, dx, dw, db;
+  Floats x, w, b, y, dx, dw, db;
   explicit LinearData(const LinearShape& s)
       : shape(s),
         x(values(s.N * s.C, 1)),
@@ -125,16 +119,16 @@ struct LinearData {
     Context& context = machine().context;
     run(direction);
     if (direction == Direction::forward) {
-      std::vector<float> expected(y.size());
+      Floats expected(y.size());
       reference::linear_forward(x.data(), w.data(), b.data(), expected.data(), shape, Activation::relu, context);
       return close(y, expected);
     }
     if (direction == Direction::backward_data) {
-      std::vector<float> expected(dx.size());
+      Floats expected(dx.size());
       reference::linear_backward_data(y.data(), w.data(), expected.data(), shape, context);
       return close(dx, expected);
     }
-    std::vector<float> expected(dw.size()), expected_db(db.size());
+    Floats expected(dw.size()), expected_db(db.size());
     reference::linear_backward_weight(x.data(), y.data(), expected.data(), expected_db.data(), shape, Accumulate::no,
                                       context);
     return close(dw, expected) && close(db, expected_db);
@@ -218,7 +212,14 @@ int main(int argc, char** argv) {
   benchmark::AddCustomContext("kernels", m.limits.simd);
   benchmark::AddCustomContext("threads", std::to_string(m.threads.size()));
   benchmark::AddCustomContext("multiply-add peak", fmt::format("{:.0f} GFLOP/s", m.limits.flops / 1e9));
+  benchmark::AddCustomContext("copy bandwidth",
+                              fmt::format("{:.1f} GB/s, read and written; with ordinary stores {:.1f}, "
+                                          "reading alone {:.1f}",
+                                          m.limits.copy / 1e9, m.limits.ordinary_copy / 1e9, m.limits.read / 1e9));
   add_all();
+  add_pooling();
+  add_normalization();
+  add_elementwise();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 }

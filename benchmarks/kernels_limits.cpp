@@ -1,10 +1,15 @@
 // The multiply–add peak, by the same Highway dispatch as the kernels: 12 independent chains on registers, enough to
-// cover 4 cycles of latency on two units with some to spare.
+// cover 4 cycles of latency on two units with some to spare. And the memory's limits: the copy with non-temporal stores
+// is the one that kernels are measured by, because it is the fastest; an ordinary store moves a line twice, once to
+// read what it will overwrite.
 #include "benchmarks/kernels_limits.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
 #include <vector>
 
 #include "kernels/simd_targets.h"
@@ -13,6 +18,8 @@
 #define HWY_TARGET_INCLUDE "benchmarks/kernels_limits.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+// After highway.h, which decides the targets.
+#include <hwy/cache_control.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace striate::bench::HWY_NAMESPACE {
@@ -39,6 +46,30 @@ double multiply_add(int64_t steps, float* result) {
   return 2.0 * kChains * static_cast<double>(hn::Lanes(tag)) * static_cast<double>(steps);
 }
 
+/// Copies `count` floats from x to y, both on whole cache lines, or with y null only reads them; returns a value that
+/// hangs on all that was read.
+float move(const float* x, float* y, int64_t count, bool past_the_caches) {
+  const hn::ScalableTag<float> tag;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  if (y == nullptr) {
+    auto a = hn::Zero(tag), b = a, c = a, d = a;
+    for (int64_t i = 0; i + 4 * lanes <= count; i += 4 * lanes) {
+      a = hn::Add(a, hn::Load(tag, x + i));
+      b = hn::Add(b, hn::Load(tag, x + i + lanes));
+      c = hn::Add(c, hn::Load(tag, x + i + 2 * lanes));
+      d = hn::Add(d, hn::Load(tag, x + i + 3 * lanes));
+    }
+    return hn::GetLane(hn::SumOfLanes(tag, hn::Add(hn::Add(a, b), hn::Add(c, d))));
+  }
+  if (past_the_caches) {
+    for (int64_t i = 0; i + lanes <= count; i += lanes) hn::Stream(hn::Load(tag, x + i), tag, y + i);
+    hwy::FlushStream();
+  } else {
+    for (int64_t i = 0; i + lanes <= count; i += lanes) hn::Store(hn::Load(tag, x + i), tag, y + i);
+  }
+  return y[count - 1];
+}
+
 const char* target_name() { return hwy::TargetName(HWY_TARGET); }
 
 }  // namespace striate::bench::HWY_NAMESPACE
@@ -48,7 +79,48 @@ HWY_AFTER_NAMESPACE();
 namespace striate::bench {
 
 HWY_EXPORT(multiply_add);
+HWY_EXPORT(move);
 HWY_EXPORT(target_name);
+
+namespace {
+
+struct Free {
+  void operator()(float* p) const { std::free(p); }
+};
+using Array = std::unique_ptr<float[], Free>;
+
+/// Bytes a second, all threads together, the best of several passes; y null: only read.
+double move_rate(const float* x, float* y, int64_t count, bool past_the_caches, Context& context) {
+  constexpr int kPasses = 9;
+  constexpr int64_t kLine = 16;  // floats
+  const int64_t threads = context.threads->size(), each = count / threads / kLine * kLine;
+  double best = 0.0;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const auto start = std::chrono::steady_clock::now();
+    context.threads->run(threads, [&](int64_t t) {
+      float* to = y == nullptr ? nullptr : y + t * each;
+      volatile float kept = HWY_DYNAMIC_DISPATCH(move)(x + t * each, to, each, past_the_caches);
+      static_cast<void>(kept);
+    });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    best = std::max(best, (y == nullptr ? 4.0 : 8.0) * static_cast<double>(each * threads) / seconds);
+  }
+  return best;
+}
+
+void measure_memory(Limits& limits, Context& context) {
+  constexpr int64_t kCount = int64_t{64} << 20;  // 256 MiB each: beyond any cache but a few servers' with hundreds
+  const Array x(static_cast<float*>(std::aligned_alloc(64, kCount * sizeof(float))));
+  const Array y(static_cast<float*>(std::aligned_alloc(64, kCount * sizeof(float))));
+  if (!x || !y) throw std::bad_alloc();
+  std::fill(x.get(), x.get() + kCount, 1.0f);
+  std::fill(y.get(), y.get() + kCount, 1.0f);
+  limits.ordinary_copy = move_rate(x.get(), y.get(), kCount, false, context);
+  limits.copy = std::max(limits.ordinary_copy, move_rate(x.get(), y.get(), kCount, true, context));
+  limits.read = move_rate(x.get(), nullptr, kCount, false, context);
+}
+
+}  // namespace
 
 Limits measure_limits(Context& context) {
   constexpr int64_t kSteps = 5'000'000;  // some tens of milliseconds: longer than the clock's change of frequency
@@ -68,6 +140,7 @@ Limits measure_limits(Context& context) {
     for (const double f : flops) total += f;
     limits.flops = std::max(limits.flops, total / seconds);
   }
+  measure_memory(limits, context);
   return limits;
 }
 
