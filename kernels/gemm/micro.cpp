@@ -74,11 +74,9 @@ HWY_INLINE Vector activate(Vector v, Activation activation) {
 /// One half of a row of the tile into C.
 HWY_INLINE void finish(Vector v, float* c, int64_t n, const float* bias, const Block& block) {
   if (n >= kLanes) {
-    if (block.add) v = hn::Add(v, hn::LoadU(kTag, c));
     if (bias) v = hn::Add(v, hn::LoadU(kTag, bias));
     hn::StoreU(activate(v, block.activation), kTag, c);
   } else if (n > 0) {
-    if (block.add) v = hn::Add(v, load_part(c, n));
     if (bias) v = hn::Add(v, load_part(bias, n));
     store_part(activate(v, block.activation), c, n);
   }
@@ -94,8 +92,57 @@ HWY_NOINLINE void finish_tile(const float* HWY_RESTRICT tile, int rows, const Bl
   }
 }
 
+/// What the tile adds to: C's values, or zeros.
 template <int rows>
-HWY_INLINE void store_tile(const Vector (&low)[rows], const Vector (&high)[rows], const Block& block, int64_t first) {
+HWY_INLINE void load_tile(Vector (&low)[rows], Vector (&high)[rows], const Block& block, int64_t first) {
+  if (!block.add) {
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) low[i] = high[i] = hn::Zero(kTag);
+  } else if (block.columns == kColumns) {
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+      const float* c = block.c + block.c_rows[first + i];
+      low[i] = hn::LoadU(kTag, c);
+      high[i] = hn::LoadU(kTag, c + kLanes);
+    }
+  } else {
+    const int64_t n_low = std::min(block.columns, kLanes), n_high = block.columns - n_low;
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+      const float* c = block.c + block.c_rows[first + i];
+      low[i] = load_part(c, n_low);
+      high[i] = n_high > 0 ? load_part(c + kLanes, n_high) : hn::Zero(kTag);
+    }
+  }
+}
+
+/// Straight from registers where the tile is whole: by way of memory it takes 100 cycles more.
+template <int rows>
+HWY_INLINE void store_tile(Vector (&low)[rows], Vector (&high)[rows], const Block& block, int64_t first) {
+  if (block.columns == kColumns && block.activation != Activation::leaky_relu) {
+    if (block.bias) {
+      const Vector bias_low = hn::LoadU(kTag, block.bias), bias_high = hn::LoadU(kTag, block.bias + kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < rows; ++i) {
+        low[i] = hn::Add(low[i], bias_low);
+        high[i] = hn::Add(high[i], bias_high);
+      }
+    }
+    if (block.activation == Activation::relu) {
+#pragma GCC unroll 16
+      for (int i = 0; i < rows; ++i) {
+        low[i] = activate(low[i], Activation::relu);
+        high[i] = activate(high[i], Activation::relu);
+      }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+      float* c = block.c + block.c_rows[first + i];
+      hn::StoreU(low[i], kTag, c);
+      hn::StoreU(high[i], kTag, c + kLanes);
+    }
+    return;
+  }
   HWY_ALIGN float tile[rows * kColumns];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
@@ -122,9 +169,8 @@ HWY_INLINE void prefetch_tile(const Block& block, int64_t first) {
 template <int rows>
 HWY_NOINLINE void tile_by_rows(const Block& block, int64_t first) {
   Vector low[rows], high[rows];
-#pragma GCC unroll 16
-  for (int i = 0; i < rows; ++i) low[i] = high[i] = hn::Zero(kTag);
-  prefetch_tile<rows>(block, first);
+  load_tile<rows>(low, high, block, first);
+  if (!block.add) prefetch_tile<rows>(block, first);
   const ptrdiff_t stride = block.a_stride;
   const float* HWY_RESTRICT b = block.b;
   for (int64_t g = 0; g < block.segments; ++g) {
@@ -150,9 +196,8 @@ HWY_NOINLINE void tile_by_rows(const Block& block, int64_t first) {
 template <int rows>
 HWY_NOINLINE void tile_by_columns(const Block& block, int64_t first) {
   Vector low[rows], high[rows];
-#pragma GCC unroll 16
-  for (int i = 0; i < rows; ++i) low[i] = high[i] = hn::Zero(kTag);
-  prefetch_tile<rows>(block, first);
+  load_tile<rows>(low, high, block, first);
+  if (!block.add) prefetch_tile<rows>(block, first);
   const bool packed = block.a_stride == 0;
   const ptrdiff_t stride = packed ? rows : block.a_stride;
   const float* base = block.a + (packed ? first * block.run : first);

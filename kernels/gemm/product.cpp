@@ -1,37 +1,64 @@
-// c = a·w, blocked for the caches. A task owns a block of rows of c and a range of its columns. It walks the depth in
-// blocks of about 256 and runs the register tile along each packed panel of w (32 KB: L1 and L2).
-// a is read in place, from a padded copy of the few image rows the task sees, where a row of output pixels is long
-// enough to fill a tile; its taps are then runs at a constant stride. Elsewhere (small maps, dilation, linear layers)
-// the task gathers its rows of a, a block of depth at a time, so that a tile spans rows and images. Many rows: w is
-// packed once, up front, by all threads. Few rows (a linear layer, a small batch): each task packs the columns of w it
-// owns just before use, so that w crosses the memory bus once.
+// c = a·w, blocked for the caches. A task owns a block of rows of c and a range of its columns. For each packed panel
+// of w, which streams from the second-level cache, it runs the register tile down the whole depth: loading and storing
+// c once and no more is what counts (blocks of 256 took 6% longer on AlexNet's layers). a is read in place, where a row
+// of output pixels is long enough to fill a tile: from the image, or from a copy of the few image rows the task sees
+// that is padded at its sides. Its taps are then runs at a constant stride, and rows of taps above and below the image
+// are left out. Elsewhere (small maps, dilation, linear layers) the task gathers its rows of a, a block of depth at a
+// time, so that a tile spans rows and images. Many rows: w is packed once, up front, by all threads. Few rows (a linear
+// layer, a small batch): each task packs the columns of w it owns just before use, so that w crosses the memory bus
+// once.
 #include "kernels/gemm/product.h"
 
 #include <algorithm>
 
 #include "kernels/gemm/blocking.h"
+#include "kernels/gemm/cache_size.h"
 #include "kernels/gemm/micro.h"
 
 namespace striate::gemm {
 
 namespace {
 
-constexpr int64_t kDepthBlock = 256;    // a panel of w is 32 KB of the 48 KB of L1 (AVX-512)
-constexpr int64_t kRowTiles = 8;        // register tiles in a task's block of gathered rows: 115 KB
-constexpr int64_t kWindowPixels = 224;  // output pixels of a task that reads in place
-constexpr int64_t kShortestRow = 8;     // output pixels in a row that make reading in place worth while
-constexpr int64_t kFewRows = 280;       // up to here one task holds all gathered rows: 280 KB
-constexpr int64_t kPanelsPacked = 8;    // panels a task packs for itself at a time: 256 KB
+constexpr int64_t kGatheredDepth = 256;  // of a block of gathered rows: a panel of w is 32 KB of L1 (AVX-512)
+constexpr int64_t kRowTiles = 8;         // register tiles in a task's block of gathered rows: 115 KB
+constexpr int64_t kPixels = 448;         // output pixels of a task that reads in place
+constexpr int64_t kShortestRow = 8;      // output pixels in a row that make reading in place worth while
+constexpr int64_t kFewRows = 280;        // up to here one task holds all gathered rows: 280 KB
+constexpr int64_t kPanelsPacked = 8;     // panels a task packs for itself at a time: 256 KB
 
-/// How the work is cut. The blocks of depth, which set the order of summation, depend on the shape alone.
+/// Where a task finds a: gathered into its scratch, in the image itself, or in a copy of the rows it sees.
+enum class Source { gathered, image, window };
+
+/// A tile's pixels, `stride` floats apart, must not all meet in one set of L1 (64 sets of 8 to 12 lines).
+bool spreads_over_sets(int64_t stride) { return stride % 1024 != 0; }
+
+Source choose_source(const Patches& a) {
+  const int64_t first = a.origin_w, last = (a.Q - 1) * a.step_w + a.origin_w + (a.S - 1) * a.tap_w;
+  if (!a.taps_adjoin() || a.Q < kShortestRow || a.depth() == 0) return Source::gathered;
+  const bool padded = first < 0 || last >= a.W;
+  if (!padded && (a.S == 1 || a.channels == a.pixel_stride) && spreads_over_sets(a.step_w * a.pixel_stride)) {
+    return Source::image;
+  }
+  return spreads_over_sets(a.step_w * a.channels) ? Source::window : Source::gathered;
+}
+
+/// The most that copy_windows() writes for `count` output rows.
+int64_t window_floats(const Patches& a, int64_t count) {
+  const int64_t images = ceil_div(count - 1, a.P) + 1;
+  return (count * a.step_h + images * a.window_height(1)) * a.window_width() * a.channels;
+}
+
+/// How the work is cut: the order of summation does not depend on it.
 struct Plan {
   int64_t mr, nr, threads;
+  Source source;
   bool in_place, few_rows;
   int64_t row_unit;    // rows of a that stay together: a row of output pixels where a is read in place
   int64_t run_length;  // columns of a that lie side by side
-  Parts rows;          // in row_units
-  Parts tap_rows;      // a block of depth is some rows of taps …
-  Parts run;           // … or a part of one
+  int64_t depth_block;
+  Parts rows;      // in row_units
+  Parts tap_rows;  // a block of depth is some rows of taps …
+  Parts run;       // … or a part of one
   int64_t panels;
   Parts columns;
 
@@ -39,19 +66,29 @@ struct Plan {
       : mr(micro.mr),
         nr(micro.nr),
         threads(thread_count),
-        in_place(product.a.taps_adjoin() && product.a.Q >= kShortestRow && product.a.depth() > 0),
+        source(choose_source(product.a)),
+        in_place(source != Source::gathered),
         few_rows(product.a.rows() <= kFewRows),
         row_unit(in_place ? product.a.Q : 1),
         run_length(in_place ? product.a.S * product.a.channels : product.a.depth()),
-        rows(product.a.rows() / row_unit, 1, rows_together()),
-        tap_rows(in_place ? product.a.R : 1, 1, in_place ? std::max<int64_t>(1, kDepthBlock / run_length) : 1),
-        run(run_length, 16, kDepthBlock),
+        // Half of the second-level cache holds a panel of w, a quarter the window of a.
+        depth_block(in_place ? second_level_cache() / 2 / (nr * kFloat) : kGatheredDepth),
+        rows(product.a.rows() / row_unit, 1, rows_together(product.a)),
+        tap_rows(in_place ? product.a.R : 1, 1, in_place ? std::max<int64_t>(1, depth_block / run_length) : 1),
+        run(run_length, 16, depth_block),
         panels(ceil_div(product.columns, nr)),
-        columns(product.columns, nr, panels_together(product.groups) * nr) {}
+        columns(product.columns, nr, panels_together(product.groups) * nr) {
+    // A share of the rows for every thread, or as near as can be.
+    if (rows.count > threads) rows.count = std::min(rows.n, round_up(rows.count, threads));
+  }
 
-  int64_t rows_together() const {
-    if (in_place) return std::max<int64_t>(1, kWindowPixels / row_unit);
-    return few_rows ? kFewRows : kRowTiles * mr;
+  int64_t rows_together(const Patches& a) const {
+    if (!in_place) return few_rows ? kFewRows : kRowTiles * mr;
+    int64_t most = std::max<int64_t>(1, kPixels / row_unit);
+    if (source == Source::window) {
+      while (most > 1 && window_floats(a, most) * kFloat > second_level_cache() / 4) --most;
+    }
+    return most;
   }
   /// Enough tasks for every thread to find the next one while others finish.
   int64_t panels_together(int64_t groups) const {
@@ -61,6 +98,9 @@ struct Plan {
 
   int64_t depth_blocks() const { return tap_rows.count * run.count; }
   int64_t longest_depth() const { return tap_rows.longest() * run.longest(); }
+
+ private:
+  static constexpr int64_t kFloat = sizeof(float);
 };
 
 /// Part of the depth: columns [d0, d1) of a. In place, run [u, u + run) of `taps` rows of taps from `first_tap` on.
@@ -122,11 +162,23 @@ void copy_windows(const Patches& a, const MicroKernels& micro, int64_t t0, int64
   }
 }
 
-/// The most that copy_windows() writes for `count` output rows.
-int64_t window_floats(const Patches& a, int64_t count) {
-  const int64_t images = ceil_div(count - 1, a.P) + 1;
-  return (count * a.step_h + images * a.window_height(1)) * a.window_width() * a.channels;
+/// Where the same rows begin in the image itself; above it, for a window's first rows.
+void find_windows(const Patches& a, int64_t t0, int64_t t1, int64_t* begins) {
+  for (int64_t t = t0; t < t1; ++t) {
+    const int64_t h = t / a.P * a.H + t % a.P * a.step_h + a.origin_h;
+    *begins++ = (h * a.W + a.origin_w) * a.pixel_stride;
+  }
 }
+
+/// The rows of taps in [begin, end) that see rows of the image from output row t.
+struct TapRows {
+  int64_t begin, end;
+  TapRows(const Patches& a, int64_t t, int64_t first, int64_t last) {
+    const int64_t h = t % a.P * a.step_h + a.origin_h;
+    begin = std::clamp(ceil_div(std::max<int64_t>(-h, 0), a.tap_h), first, last);
+    end = std::clamp(ceil_div(std::max<int64_t>(a.H - h, 0), a.tap_h), begin, last);
+  }
+};
 
 }  // namespace
 
@@ -139,10 +191,12 @@ void multiply(const Product& product, Context& context) {
   const int64_t most_rows = plan.rows.longest() * plan.row_unit;
   const int64_t a_stride = padded_stride(plan.longest_depth());
   const int64_t offset_floats = round_up(2 * (most_rows + plan.rows.longest()), 16);
-  const int64_t a_floats =
-      round_up(micro.nr + (plan.in_place ? window_floats(product.a, plan.rows.longest()) : most_rows * a_stride), 16);
+  const int64_t a_floats = plan.source == Source::window     ? window_floats(product.a, plan.rows.longest())
+                           : plan.source == Source::gathered ? most_rows * a_stride
+                                                             : 0;
+  const int64_t a_padded = round_up(a_floats + micro.nr, 16);
   const int64_t own_floats = plan.few_rows ? round_up(plan.columns.longest(), micro.nr) * plan.longest_depth() : 0;
-  const int64_t scratch = round_up(offset_floats + a_floats + own_floats, 16);
+  const int64_t scratch = round_up(offset_floats + a_padded + own_floats, 16);
   const int64_t packed_group = plan.few_rows ? 0 : plan.panels * micro.nr * product.a.depth();
   const int64_t packed = round_up(product.groups * packed_group, 16);
   float* const packed_weights = context.workspace->get<float>(packed + plan.threads * scratch);
@@ -171,35 +225,48 @@ void multiply(const Product& product, Context& context) {
         int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
         int64_t* const windows = offsets + (m1 - m0);
         float* const a = memory + offset_floats;
-        float* const own = a + a_floats;
+        float* const own = a + a_padded;
         Patches patches = product.a;
         patches.image += group * product.a_group;
         fill_row_offsets(product, m0, m1, offsets);
-        if (plan.in_place) copy_windows(patches, micro, t0, t1, a, windows);
 
         Block block;
-        block.a_stride = plan.in_place ? patches.step_w * patches.channels : a_stride;
-        block.segment_stride = patches.tap_h * patches.window_width() * patches.channels;
+        const float* in_place = a;
+        int64_t row_length = patches.window_width() * patches.channels, pixel = patches.channels;
+        if (plan.source == Source::window) {
+          copy_windows(patches, micro, t0, t1, a, windows);
+        } else if (plan.source == Source::image) {
+          in_place = patches.image;
+          row_length = patches.W * patches.pixel_stride, pixel = patches.pixel_stride;
+          find_windows(patches, t0, t1, windows);
+        }
+        block.a_stride = plan.in_place ? patches.step_w * pixel : a_stride;
+        block.segment_stride = patches.tap_h * row_length;
         block.rows = plan.in_place ? plan.row_unit : m1 - m0;
         const int64_t strips = plan.in_place ? t1 - t0 : 1;  // a strip is what multiply_rows() does in one call
         for (int64_t i = 0; i < plan.depth_blocks(); ++i) {
           const DepthBlock depth(plan, i);
           if (!plan.in_place && depth.run > 0) micro.gather_rows(patches, m0, m1, depth.d0, depth.d1, a, a_stride);
           if (plan.few_rows) pack_weights(product, micro, group, n0, n1, depth, own);
-          const float* const a_block =
-              plan.in_place ? a + depth.first_tap * block.segment_stride + depth.u : static_cast<const float*>(a);
-          block.segments = depth.taps;
           block.run = depth.run;
           block.add = i > 0;
           const bool last = i + 1 == plan.depth_blocks();
           block.activation = last ? product.activation : Activation::none;
           for (int64_t n = n0; n < n1; n += micro.nr) {
-            block.b = plan.few_rows ? own + (n - n0) * (depth.d1 - depth.d0) : packed_block(group, depth, n);
+            const float* const b =
+                plan.few_rows ? own + (n - n0) * (depth.d1 - depth.d0) : packed_block(group, depth, n);
             block.columns = std::min(micro.nr, n1 - n);
             block.c = product.c + group * product.c_group + n;
             block.bias = last && product.bias ? product.bias + group * product.c_group + n : nullptr;
             for (int64_t strip = 0; strip < strips; ++strip) {
-              block.a = plan.in_place ? a_block + windows[strip] : a_block;
+              block.a = a, block.b = b;
+              block.segments = depth.taps;
+              if (plan.in_place) {
+                const TapRows taps(patches, t0 + strip, depth.first_tap, depth.first_tap + depth.taps);
+                block.segments = taps.end - taps.begin;
+                block.a = in_place + windows[strip] + taps.begin * block.segment_stride + depth.u;
+                block.b += (taps.begin - depth.first_tap) * depth.run * micro.nr;
+              }
               block.c_rows = offsets + strip * block.rows;
               micro.multiply_rows(block);
             }
