@@ -8,6 +8,18 @@
 
 namespace striate::cpu {
 
+namespace {
+
+void bias_gradient(const float* dy, float* db, const LinearShape& shape, Accumulate accumulate) {
+  for (int64_t k = 0; k < shape.K; ++k) {
+    double sum = accumulate == Accumulate::yes ? double{db[k]} : 0.0;
+    for (int64_t n = 0; n < shape.N; ++n) sum += double{dy[n * shape.K + k]};
+    db[k] = static_cast<float>(sum);
+  }
+}
+
+}  // namespace
+
 void linear_forward(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
                     Activation activation, Context& context) {
   shape.check();
@@ -29,7 +41,13 @@ void linear_forward(const float* x, const float* w, const float* b, float* y, co
 
 void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context) {
   shape.check();
-  if (0 < shape.N && shape.N <= kFewRows) return linear_backward_data_few_rows(dy, w, dx, shape, context);
+  if (0 < shape.N && shape.N <= kFewRows) {
+    FewRowsBackward backward;
+    backward.dy = dy;
+    backward.w = w;
+    backward.dx = dx;
+    return linear_backward_few_rows(backward, shape, context);
+  }
   gemm::Product product;
   product.a = gemm::plain_rows(dy, shape.N, shape.K);
   product.w.w = w;
@@ -45,12 +63,13 @@ void linear_backward_weight(const float* x, const float* dy, float* dw, float* d
                             Accumulate accumulate, Context& context) {
   shape.check();
   if (0 < shape.N && shape.N <= kFewRows) {
-    linear_backward_weight_few_rows(x, dy, dw, shape, accumulate, context);
-    for (int64_t k = 0; db && k < shape.K; ++k) {
-      double sum = accumulate == Accumulate::yes ? double{db[k]} : 0.0;
-      for (int64_t n = 0; n < shape.N; ++n) sum += double{dy[n * shape.K + k]};
-      db[k] = static_cast<float>(sum);
-    }
+    FewRowsBackward backward;
+    backward.x = x;
+    backward.dy = dy;
+    backward.dw = dw;
+    backward.accumulate = accumulate;
+    linear_backward_few_rows(backward, shape, context);
+    if (db) bias_gradient(dy, db, shape, accumulate);
     return;
   }
   gemm::WeightGradient gradient;
@@ -62,6 +81,28 @@ void linear_backward_weight(const float* x, const float* dy, float* dw, float* d
   gradient.db = db;
   gradient.accumulate = accumulate;
   gemm::weight_gradient(gradient, context);
+}
+
+bool linear_can_update(const LinearShape& shape, const Context& context) {
+  return 0 < shape.N && shape.N <= kFewRows && context.precision == Precision::fp32;
+}
+
+void linear_backward_update(const float* x, const float* dy, float* dx, float* db, Accumulate accumulate,
+                            const LinearShape& shape, const UpdateRule& rule, const ParameterUpdate<float>& w,
+                            Context& context) {
+  shape.check();
+  require<ShapeError>(w.n == shape.K * shape.C, "{}: an update of {} weights", shape.to_string(), w.n);
+  require<Error>(linear_can_update(shape, context), "{}: its weights cannot be updated as their gradient arrives",
+                 shape.to_string());
+  FewRowsBackward backward;
+  backward.x = x;
+  backward.dy = dy;
+  backward.w = w.w;
+  backward.dx = dx;
+  backward.rule = &rule;
+  backward.update = w;
+  linear_backward_few_rows(backward, shape, context);
+  if (db) bias_gradient(dy, db, shape, accumulate);
 }
 
 }  // namespace striate::cpu

@@ -4,6 +4,7 @@
 
 #include "kernels/activation/activation.h"
 #include "kernels/context.h"
+#include "kernels/optimizer/optimizer.h"
 #include "kernels/shapes.h"
 
 namespace striate::cpu {
@@ -12,22 +13,45 @@ namespace striate::cpu {
 /// they lie, instead of packed for the register tile.
 constexpr int64_t kFewRows = 8;
 
-/// The three products of linear.h for 1 ≤ N ≤ kFewRows; no checks. dw is overwritten or added to.
+/// The products of linear.h for 1 ≤ N ≤ kFewRows; no checks.
 void linear_forward_few_rows(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
                              Activation activation, Context& context);
-void linear_backward_data_few_rows(const float* dy, const float* w, float* dx, const LinearShape& shape,
-                                   Context& context);
-void linear_backward_weight_few_rows(const float* x, const float* dy, float* dw, const LinearShape& shape,
-                                     Accumulate accumulate, Context& context);
 
-/// Operands of a range of one of them: outputs [begin, end), for backward_data columns of dx.
-struct FewRows {
-  const float* x;  ///< forward, backward_weight: x [N,C]; backward_data: dy [N,K]
-  const float* w;  ///< forward, backward_data: w [K,C]; backward_weight: dy [N,K]
-  float* out;
+/// Operands of a range of outputs of it.
+struct FewRowsForward {
+  const float* x;  ///< [N,C]
+  const float* w;  ///< [K,C]
+  float* y;        ///< [N,K]
   const float* bias;
   int64_t C, K;
-  bool add;
+};
+
+/// Backward in one pass over the weights: each of dx, dw and the update is left out where it is null.
+struct FewRowsBackward {
+  const float* x = nullptr;   ///< [N,C]; not read where only dx is wanted
+  const float* dy = nullptr;  ///< [N,K]
+  const float* w = nullptr;   ///< [K,C]; read for dx
+  float* dx = nullptr;        ///< [N,C], overwritten
+  float* dw = nullptr;        ///< [K,C], overwritten or added to
+  Accumulate accumulate = Accumulate::no;
+  /// w moves by this rule with the gradient it would have found in dw, after dx is made of its old values.
+  const UpdateRule* rule = nullptr;
+  ParameterUpdate<float> update;  ///< of w; its g is not read
+};
+void linear_backward_few_rows(const FewRowsBackward& backward, const LinearShape& shape, Context& context);
+
+/// What a range of rows of w needs of it; x and the sums of dx have rows `stride` floats apart.
+struct FewRowsPart {
+  const float* x;
+  const float* dy;
+  const float* w;
+  float* dx;
+  float* dw;
+  const UpdateRule* rule;
+  const ParameterUpdate<float>* update;
+  int64_t C, K, stride;
+  bool add;     ///< to dw
+  bool stream;  ///< dw past the caches
 };
 
 }  // namespace striate::cpu

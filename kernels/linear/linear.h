@@ -4,6 +4,7 @@
 
 #include "kernels/activation/activation.h"
 #include "kernels/context.h"
+#include "kernels/optimizer/optimizer.h"
 #include "kernels/shapes.h"
 
 namespace striate {
@@ -33,6 +34,15 @@ void linear_forward(const float* x, const float* w, const float* b, float* y, co
 void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context);
 void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context);
+
+/// Whether linear_backward_update() serves such a layer.
+bool linear_can_update(const LinearShape& shape, const Context& context);
+/// backward_data where dx is not null, backward_weight for db where that is not null, and in place of dw the update of
+/// the weights w.w [K,C] by `rule`: dx is made of the old weights, and the gradient never goes to memory (w.g is not
+/// read). Bit for bit what the three passes give.
+void linear_backward_update(const float* x, const float* dy, float* dx, float* db, Accumulate accumulate,
+                            const LinearShape& shape, const UpdateRule& rule, const ParameterUpdate<float>& w,
+                            Context& context);
 }  // namespace cpu
 
 namespace cuda {

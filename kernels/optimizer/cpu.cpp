@@ -40,83 +40,92 @@ void for_each_chunk(const Update* updates, int64_t count, Context& context, Fn&&
   });
 }
 
-void Sgd(const Update* updates, int64_t count, const SgdOptions& options, const UpdateState& state, Context& context) {
+// ---- one run of one parameter: what the passes over all parameters and the products that update share ----
+
+void SgdRun(const UpdateRule& rule, const Update& u) {
   const Floats d;
-  const auto momentum = hn::Set(d, options.momentum), rate = hn::Set(d, state.learning_rate);
-  const auto gradient_scale = hn::Set(d, state.gradient_scale);
-  for_each_chunk(updates, count, context, [&](int64_t, const Update& u, int64_t begin, int64_t end) HWY_ATTR {
-    const auto decay = hn::Set(d, u.weight_decay);
-    for_each_vector(begin, end, [&](int64_t i, auto part) HWY_ATTR {
-      const auto w = part.load(u.w + i);
-      const auto g = hn::MulAdd(decay, w, hn::Mul(gradient_scale, part.load(u.g + i)));
-      if (options.paper_update) {
-        // µv − λεw − εg = µv − ε(g + λw)
-        auto v = hn::Mul(rate, g);
-        v = u.s1 != nullptr ? hn::MulSub(momentum, part.load(u.s1 + i), v) : hn::Neg(v);
-        if (u.s1 != nullptr) part.store(v, u.s1 + i);
-        part.store(hn::Add(w, v), u.w + i);
-      } else {
-        auto v = g;
-        if (u.s1 != nullptr) {
-          v = hn::MulAdd(momentum, part.load(u.s1 + i), g);
-          part.store(v, u.s1 + i);
-        }
-        if (options.nesterov) v = hn::MulAdd(momentum, v, g);
-        part.store(hn::NegMulAdd(rate, v, w), u.w + i);
+  const auto momentum = hn::Set(d, rule.sgd.momentum), rate = hn::Set(d, rule.learning_rate);
+  const auto gradient_scale = hn::Set(d, rule.gradient_scale), decay = hn::Set(d, u.weight_decay);
+  for_each_vector(0, u.n, [&](int64_t i, auto part) HWY_ATTR {
+    const auto w = part.load(u.w + i);
+    const auto g = hn::MulAdd(decay, w, hn::Mul(gradient_scale, part.load(u.g + i)));
+    if (rule.sgd.paper_update) {
+      // µv − λεw − εg = µv − ε(g + λw)
+      auto v = hn::Mul(rate, g);
+      v = u.s1 != nullptr ? hn::MulSub(momentum, part.load(u.s1 + i), v) : hn::Neg(v);
+      if (u.s1 != nullptr) part.store(v, u.s1 + i);
+      part.store(hn::Add(w, v), u.w + i);
+    } else {
+      auto v = g;
+      if (u.s1 != nullptr) {
+        v = hn::MulAdd(momentum, part.load(u.s1 + i), g);
+        part.store(v, u.s1 + i);
       }
-    });
+      if (rule.sgd.nesterov) v = hn::MulAdd(momentum, v, g);
+      part.store(hn::NegMulAdd(rate, v, w), u.w + i);
+    }
   });
 }
 
-void Adam(const Update* updates, int64_t count, const AdamOptions& options, const UpdateState& state,
-          Context& context) {
+void AdamRun(const UpdateRule& rule, const Update& u) {
+  const AdamOptions& options = rule.adam;
   const Floats d;
-  const auto t = static_cast<double>(state.step + 1);
-  const double correction1 = 1.0 - std::pow(double{options.beta1}, t);
-  const double correction2 = 1.0 - std::pow(double{options.beta2}, t);
   const auto beta1 = hn::Set(d, options.beta1), rest1 = hn::Set(d, 1.0f - options.beta1);
   const auto beta2 = hn::Set(d, options.beta2), rest2 = hn::Set(d, 1.0f - options.beta2);
-  const auto eps = hn::Set(d, options.eps), gradient_scale = hn::Set(d, state.gradient_scale);
+  const auto eps = hn::Set(d, options.eps), gradient_scale = hn::Set(d, rule.gradient_scale);
   // ε·m̂/(√v̂ + eps) with both corrections as factors.
-  const auto rate = hn::Set(d, static_cast<float>(state.learning_rate / correction1));
-  const auto root_factor = hn::Set(d, static_cast<float>(1.0 / std::sqrt(correction2)));
-  for_each_chunk(updates, count, context, [&](int64_t, const Update& u, int64_t begin, int64_t end) HWY_ATTR {
-    const auto decay = hn::Set(d, options.decoupled ? 0.0f : u.weight_decay);
-    const auto shrink = hn::Set(d, options.decoupled ? state.learning_rate * u.weight_decay : 0.0f);
-    for_each_vector(begin, end, [&](int64_t i, auto part) HWY_ATTR {
-      const auto old = part.load(u.w + i);
-      const auto g = hn::MulAdd(decay, old, hn::Mul(gradient_scale, part.load(u.g + i)));
-      const auto m = hn::MulAdd(beta1, part.load(u.s1 + i), hn::Mul(rest1, g));
-      const auto v = hn::MulAdd(beta2, part.load(u.s2 + i), hn::Mul(rest2, hn::Mul(g, g)));
-      part.store(m, u.s1 + i);
-      part.store(v, u.s2 + i);
-      const auto w = hn::NegMulAdd(shrink, old, old);
-      const auto divisor = hn::MulAdd(hn::Sqrt(v), root_factor, eps);
-      part.store(hn::NegMulAdd(rate, hn::Div(m, divisor), w), u.w + i);
-    });
+  const auto rate = hn::Set(d, rule.adam_rate), root_factor = hn::Set(d, rule.adam_root_factor);
+  const auto decay = hn::Set(d, options.decoupled ? 0.0f : u.weight_decay);
+  const auto shrink = hn::Set(d, options.decoupled ? rule.learning_rate * u.weight_decay : 0.0f);
+  for_each_vector(0, u.n, [&](int64_t i, auto part) HWY_ATTR {
+    const auto old = part.load(u.w + i);
+    const auto g = hn::MulAdd(decay, old, hn::Mul(gradient_scale, part.load(u.g + i)));
+    const auto m = hn::MulAdd(beta1, part.load(u.s1 + i), hn::Mul(rest1, g));
+    const auto v = hn::MulAdd(beta2, part.load(u.s2 + i), hn::Mul(rest2, hn::Mul(g, g)));
+    part.store(m, u.s1 + i);
+    part.store(v, u.s2 + i);
+    const auto w = hn::NegMulAdd(shrink, old, old);
+    const auto divisor = hn::MulAdd(hn::Sqrt(v), root_factor, eps);
+    part.store(hn::NegMulAdd(rate, hn::Div(m, divisor), w), u.w + i);
   });
 }
 
-void Rmsprop(const Update* updates, int64_t count, const RmspropOptions& options, const UpdateState& state,
-             Context& context) {
+void RmspropRun(const UpdateRule& rule, const Update& u) {
+  const RmspropOptions& options = rule.rmsprop;
   const Floats d;
   const auto alpha = hn::Set(d, options.alpha), rest = hn::Set(d, 1.0f - options.alpha);
   const auto eps = hn::Set(d, options.eps), momentum = hn::Set(d, options.momentum);
-  const auto rate = hn::Set(d, state.learning_rate), gradient_scale = hn::Set(d, state.gradient_scale);
+  const auto rate = hn::Set(d, rule.learning_rate), gradient_scale = hn::Set(d, rule.gradient_scale);
+  const auto decay = hn::Set(d, u.weight_decay);
+  for_each_vector(0, u.n, [&](int64_t i, auto part) HWY_ATTR {
+    const auto w = part.load(u.w + i);
+    const auto g = hn::MulAdd(decay, w, hn::Mul(gradient_scale, part.load(u.g + i)));
+    const auto s = hn::MulAdd(alpha, part.load(u.s1 + i), hn::Mul(rest, hn::Mul(g, g)));
+    part.store(s, u.s1 + i);
+    auto step = hn::Div(g, hn::Add(hn::Sqrt(s), eps));
+    if (options.momentum > 0.0f) {
+      step = hn::MulAdd(momentum, part.load(u.s2 + i), step);
+      part.store(step, u.s2 + i);
+    }
+    part.store(hn::NegMulAdd(rate, step, w), u.w + i);
+  });
+}
+
+void Run(const UpdateRule& rule, const Update& run) {
+  switch (rule.method) {
+    case UpdateRule::Method::sgd:
+      return SgdRun(rule, run);
+    case UpdateRule::Method::adam:
+      return AdamRun(rule, run);
+    case UpdateRule::Method::rmsprop:
+      return RmspropRun(rule, run);
+  }
+}
+
+void UpdateAll(const Update* updates, int64_t count, const UpdateRule& rule, Context& context) {
   for_each_chunk(updates, count, context, [&](int64_t, const Update& u, int64_t begin, int64_t end) HWY_ATTR {
-    const auto decay = hn::Set(d, u.weight_decay);
-    for_each_vector(begin, end, [&](int64_t i, auto part) HWY_ATTR {
-      const auto w = part.load(u.w + i);
-      const auto g = hn::MulAdd(decay, w, hn::Mul(gradient_scale, part.load(u.g + i)));
-      const auto s = hn::MulAdd(alpha, part.load(u.s1 + i), hn::Mul(rest, hn::Mul(g, g)));
-      part.store(s, u.s1 + i);
-      auto step = hn::Div(g, hn::Add(hn::Sqrt(s), eps));
-      if (options.momentum > 0.0f) {
-        step = hn::MulAdd(momentum, part.load(u.s2 + i), step);
-        part.store(step, u.s2 + i);
-      }
-      part.store(hn::NegMulAdd(rate, step, w), u.w + i);
-    });
+    Run(rule, {u.w + begin, u.g + begin, u.s1 != nullptr ? u.s1 + begin : nullptr,
+               u.s2 != nullptr ? u.s2 + begin : nullptr, end - begin, u.weight_decay});
   });
 }
 
@@ -149,26 +158,47 @@ double SumOfSquares(const Update* updates, int64_t count, Context& context) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+namespace striate {
+
+UpdateRule::UpdateRule(const SgdOptions& options, const UpdateState& state)
+    : method(Method::sgd), sgd(options), learning_rate(state.learning_rate), gradient_scale(state.gradient_scale) {}
+
+UpdateRule::UpdateRule(const AdamOptions& options, const UpdateState& state)
+    : method(Method::adam), adam(options), learning_rate(state.learning_rate), gradient_scale(state.gradient_scale) {
+  const auto t = static_cast<double>(state.step + 1);
+  adam_rate = static_cast<float>(state.learning_rate / (1.0 - std::pow(double{options.beta1}, t)));
+  adam_root_factor = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(double{options.beta2}, t)));
+}
+
+UpdateRule::UpdateRule(const RmspropOptions& options, const UpdateState& state)
+    : method(Method::rmsprop),
+      rmsprop(options),
+      learning_rate(state.learning_rate),
+      gradient_scale(state.gradient_scale) {}
+
+}  // namespace striate
+
 namespace striate::cpu {
 
-HWY_EXPORT(Sgd);
-HWY_EXPORT(Adam);
-HWY_EXPORT(Rmsprop);
+HWY_EXPORT(Run);
+HWY_EXPORT(UpdateAll);
 HWY_EXPORT(SumOfSquares);
+
+void update_run(const UpdateRule& rule, const ParameterUpdate<float>& run) { HWY_DYNAMIC_DISPATCH(Run)(rule, run); }
 
 void sgd_update(const ParameterUpdate<float>* updates, int64_t count, const SgdOptions& options,
                 const UpdateState* state, Context& context) {
-  HWY_DYNAMIC_DISPATCH(Sgd)(updates, count, options, *state, context);
+  HWY_DYNAMIC_DISPATCH(UpdateAll)(updates, count, {options, *state}, context);
 }
 
 void adam_update(const ParameterUpdate<float>* updates, int64_t count, const AdamOptions& options,
                  const UpdateState* state, Context& context) {
-  HWY_DYNAMIC_DISPATCH(Adam)(updates, count, options, *state, context);
+  HWY_DYNAMIC_DISPATCH(UpdateAll)(updates, count, {options, *state}, context);
 }
 
 void rmsprop_update(const ParameterUpdate<float>* updates, int64_t count, const RmspropOptions& options,
                     const UpdateState* state, Context& context) {
-  HWY_DYNAMIC_DISPATCH(Rmsprop)(updates, count, options, *state, context);
+  HWY_DYNAMIC_DISPATCH(UpdateAll)(updates, count, {options, *state}, context);
 }
 
 void global_norm(const ParameterUpdate<float>* updates, int64_t count, float max_norm, UpdateState* state, float* norm,

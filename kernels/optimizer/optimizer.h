@@ -48,6 +48,24 @@ struct RmspropOptions {
   float alpha = 0.99f, eps = 1e-8f, momentum = 0.0f;
 };
 
+/// One step of one of these methods with its constants worked out, for those who update a parameter run by run as its
+/// gradient comes out of a product. It holds values, not pointers to device memory: for the cpu.
+struct UpdateRule {
+  UpdateRule() = default;
+  UpdateRule(const SgdOptions& options, const UpdateState& state);
+  UpdateRule(const AdamOptions& options, const UpdateState& state);
+  UpdateRule(const RmspropOptions& options, const UpdateState& state);
+
+  enum class Method { sgd, adam, rmsprop };
+  Method method = Method::sgd;
+  SgdOptions sgd{};
+  AdamOptions adam{};
+  RmspropOptions rmsprop{};
+  float learning_rate = 0.0f, gradient_scale = 1.0f;
+  float adam_rate = 0.0f;         ///< ε / (1 − β₁ᵗ)
+  float adam_root_factor = 0.0f;  ///< 1 / √(1 − β₂ᵗ)
+};
+
 // Every update is one pass over all parameters: `updates` [count], each element read and written once. `state` is read,
 // not changed. State buffers (s1, s2) must be zero before the first step.
 //
@@ -78,6 +96,9 @@ void rmsprop_update(const ParameterUpdate<float>* updates, int64_t count, const 
                     const UpdateState* state, Context& context);
 void global_norm(const ParameterUpdate<float>* updates, int64_t count, float max_norm, UpdateState* state, float* norm,
                  Context& context);
+
+/// Moves the n elements of `run` in the calling thread: bit for bit what the updates above do to them.
+void update_run(const UpdateRule& rule, const ParameterUpdate<float>& run);
 }  // namespace cpu
 
 namespace cuda {
