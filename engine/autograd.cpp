@@ -3,6 +3,7 @@
 #include <atomic>
 #include <queue>
 
+#include "engine/arriving_update.h"
 #include "engine/dispatch.h"
 #include "engine/storage.h"
 #include "kernels/elementwise/elementwise.h"
@@ -68,6 +69,7 @@ void record(const char* name, Tensor& output, const std::vector<Tensor>& inputs,
   for (const Tensor& input : inputs) {
     Node::Edge edge;
     if (input.defined()) {
+      if (const auto& update = input.impl()->storage->arriving_update) ++update->uses;
       if (input.impl()->grad_fn) {
         edge.node = input.impl()->grad_fn;
       } else if (input.impl()->requires_grad) {
@@ -77,6 +79,12 @@ void record(const char* name, Tensor& output, const std::vector<Tensor>& inputs,
     node->inputs.push_back(std::move(edge));
   }
   output.impl()->grad_fn = std::move(node);
+}
+
+ArrivingUpdate* Gradients::arriving_update(size_t input, const std::shared_ptr<ArrivingUpdate>& recorded) const {
+  const Node::Edge& edge = node_.inputs.at(input);
+  if (!recorded || !edge.leaf || edge.leaf->has_grad || edge.leaf->storage->arriving_update != recorded) return nullptr;
+  return recorded->uses == 1 && !recorded->done ? recorded.get() : nullptr;
 }
 
 bool Gradients::wants(size_t input) const {

@@ -13,6 +13,7 @@
 
 namespace striate {
 
+struct ArrivingUpdate;
 class Gradients;
 /// Computes the gradients of a node's inputs from that of its output. Captures only what it needs, never the output's
 /// own handle (detach() it): that would be a cycle.
@@ -48,6 +49,10 @@ class Gradients {
   /// Memory for a gradient of that shape and whether the kernel overwrites it or adds to it. For kernels that can
   /// accumulate (parameters); others use add().
   std::pair<Tensor, Accumulate> target(size_t input, const Shape& shape, Device device);
+  /// The update that takes the place of the gradient of a parameter, `recorded` having lain on its storage when the op
+  /// was recorded; null where the gradient itself is needed: another op used the values too, a gradient is there
+  /// already, or the step is over.
+  ArrivingUpdate* arriving_update(size_t input, const std::shared_ptr<ArrivingUpdate>& recorded) const;
 
  private:
   Node& node_;

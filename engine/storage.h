@@ -8,6 +8,8 @@
 
 namespace striate {
 
+struct ArrivingUpdate;
+
 /// Bytes of a device; given back to its allocator at the end.
 class Storage {
  public:
@@ -19,6 +21,9 @@ class Storage {
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
+
+  /// Left by an optimizer for one step; null otherwise.
+  std::shared_ptr<ArrivingUpdate> arriving_update;
 
  private:
   void* data_;

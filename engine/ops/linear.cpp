@@ -1,12 +1,36 @@
 #include "kernels/linear/linear.h"
 
+#include <tuple>
+
+#include "engine/arriving_update.h"
 #include "engine/autograd.h"
 #include "engine/dispatch.h"
 #include "engine/ops/checks.h"
 #include "engine/ops/ops.h"
+#include "engine/storage.h"
 #include "kernels/error.h"
 
 namespace striate::ops {
+
+namespace {
+
+/// The whole backward in one pass over the weights, which are the next step's afterwards.
+void update_on_arrival(const Tensor& x, const Tensor& dy, const LinearShape& shape, ArrivingUpdate& update,
+                       Gradients& gradients) {
+  Tensor dx = gradients.wants(0) ? Tensor::empty(x.shape(), DType::float32, x.device()) : Tensor();
+  Tensor db;
+  Accumulate accumulate = Accumulate::no;
+  if (gradients.wants(2)) std::tie(db, accumulate) = gradients.target(2, {shape.K}, x.device());
+  Context& ctx = context(x.device());
+  const KernelTimer timer(x.device(), "linear_backward_update", shape);
+  cpu::linear_backward_update(x.data<float>(), dy.data<float>(), dx.defined() ? dx.data<float>() : nullptr,
+                              db.defined() ? db.data<float>() : nullptr, accumulate, shape, update.rule,
+                              update.parameter, ctx);
+  update.done = true;
+  if (dx.defined()) gradients.add(0, std::move(dx));
+}
+
+}  // namespace
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, Kernels kernels) {
   check_rank("linear", "x [N,C]", x, 2);
@@ -27,9 +51,14 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
 
   const Tensor saved_y = activation == Activation::none ? Tensor() : y.detach();
   record("linear", y, {x, w, b},
-         [x = x.detach(), w = w.detach(), shape, activation, saved_y, device, kernels](const Tensor& dy,
-                                                                                       Gradients& gradients) {
+         [x = x.detach(), w = w.detach(), shape, activation, saved_y, device, kernels,
+          update = w.impl()->storage->arriving_update](const Tensor& dy, Gradients& gradients) {
            const Tensor d = through_activation(activation, saved_y, dy);
+           if (ArrivingUpdate* arriving = gradients.arriving_update(1, update)) {
+             if (device == Device::cpu && cpu::linear_can_update(shape, context(device))) {
+               return update_on_arrival(x, d, shape, *arriving, gradients);
+             }
+           }
            if (gradients.wants(0)) {
              Tensor dx = Tensor::empty(x.shape(), DType::float32, device);
              STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_data, d.data<float>(), w.data<float>(),

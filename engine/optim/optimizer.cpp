@@ -5,9 +5,11 @@
 #include <limits>
 #include <set>
 
+#include "engine/arriving_update.h"
 #include "engine/copy.h"
 #include "engine/dispatch.h"
 #include "engine/random.h"
+#include "engine/storage.h"
 #include "kernels/error.h"
 
 namespace striate {
@@ -49,24 +51,62 @@ void Optimizer::clear_grad() {
   for (NamedTensor& p : parameters_) p.tensor.clear_grad();
 }
 
+Optimizer::~Optimizer() { withdraw_updates(); }
+
+ParameterUpdate<float> Optimizer::parameter_update(size_t i) {
+  ParameterUpdate<float> update;
+  update.w = parameters_[i].tensor.data<float>();
+  if (!slots_.empty()) update.s1 = slots_[0].values[i].data<float>();
+  if (slots_.size() > 1) update.s2 = slots_[1].values[i].data<float>();
+  update.n = parameters_[i].tensor.size();
+  update.weight_decay = weight_decay_;
+  return update;
+}
+
+void Optimizer::update_on_arrival() {
+  for (const auto& update : arriving_) {
+    require<Error>(!update || !update->done, "{}: the last backward updated parameters already; call step() first",
+                   name());
+  }
+  withdraw_updates();
+  if (device_ != Device::cpu || max_norm_ > 0.0f) return;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    auto update = std::make_shared<ArrivingUpdate>(ArrivingUpdate{rule(now()), parameter_update(i)});
+    parameters_[i].tensor.impl()->storage->arriving_update = update;
+    arriving_.push_back(std::move(update));
+  }
+}
+
+void Optimizer::withdraw_updates() {
+  for (size_t i = 0; i < arriving_.size(); ++i) {
+    auto& left = parameters_[i].tensor.impl()->storage->arriving_update;
+    if (left == arriving_[i]) left.reset();
+  }
+  arriving_.clear();
+}
+
 void Optimizer::step() {
   updates_.clear();
+  bool any_done = false;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Tensor gradient = parameters_[i].tensor.grad();
-    if (!gradient.defined()) continue;
-    ParameterUpdate<float> update;
-    update.w = parameters_[i].tensor.data<float>();
-    update.g = gradient.data<float>();
-    if (!slots_.empty()) update.s1 = slots_[0].values[i].data<float>();
-    if (slots_.size() > 1) update.s2 = slots_[1].values[i].data<float>();
-    update.n = gradient.size();
-    update.weight_decay = weight_decay_;
-    updates_.push_back(update);
+    const bool done = !arriving_.empty() && arriving_[i]->done;
+    any_done |= done;
+    require<Error>(!done || (arriving_[i]->rule.learning_rate == learning_rate_ &&
+                             arriving_[i]->rule.gradient_scale == gradient_scale_ && max_norm_ == 0.0f),
+                   "{}: '{}' was updated as its gradient arrived; set rate, scale and max norm before "
+                   "update_on_arrival()",
+                   name(), parameters_[i].name);
+    if (done || !gradient.defined()) continue;
+    updates_.push_back(parameter_update(i));
+    updates_.back().g = gradient.data<float>();
   }
-  require<Error>(!updates_.empty(), "{}: no parameter has a gradient; call backward() before step()", name());
+  withdraw_updates();
+  require<Error>(any_done || !updates_.empty(), "{}: no parameter has a gradient; call backward() before step()",
+                 name());
 
   Context& ctx = context(device_);
-  const UpdateState now{learning_rate_, gradient_scale_, steps_};
+  const UpdateState now = this->now();
   auto* state = reinterpret_cast<UpdateState*>(update_state_.data<uint8_t>());
   copy_bytes(state, device_, &now, Device::cpu, sizeof(now));
   norm_measured_ = max_norm_ > 0.0f;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,11 +10,13 @@
 
 namespace striate {
 
+struct ArrivingUpdate;
+
 /// Moves parameters against their gradients, all of them in one kernel. A parameter whose grad() is undefined at
 /// step() is left as it is: no decay, no momentum, its state untouched (PyTorch's rule).
 class Optimizer {
  public:
-  virtual ~Optimizer() = default;
+  virtual ~Optimizer();
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
@@ -23,6 +26,11 @@ class Optimizer {
   /// parameter has a gradient.
   void step();
   int64_t steps() const { return steps_; }
+  /// Called before a step's only forward: lets the backward move a parameter as soon as its gradient is computed, with
+  /// the rate and scale set by now, where the op can (linear layers on cpu, the parameter used once). Such a parameter
+  /// has no grad() afterwards; step() updates the others and ends it. The same bits as without. Does nothing where the
+  /// step needs whole gradients first (clipping) and on other devices. Not for several backwards a step.
+  void update_on_arrival();
 
   void set_learning_rate(double rate) { learning_rate_ = static_cast<float>(rate); }
   double learning_rate() const { return learning_rate_; }
@@ -48,6 +56,8 @@ class Optimizer {
   Optimizer(std::vector<NamedTensor> parameters, double learning_rate, double weight_decay);
   /// Gives every parameter a zeroed state tensor; the first slot becomes s1, the second s2 of ParameterUpdate.
   void add_state(const std::string& slot_name);
+  /// The step as update() does it, for the cpu's products.
+  virtual UpdateRule rule(const UpdateState& state) const = 0;
   /// `state` lies in the device's memory.
   virtual void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state,
                       Context& context) = 0;
@@ -57,12 +67,17 @@ class Optimizer {
     std::string name;
     std::vector<Tensor> values;
   };
+  UpdateState now() const { return {learning_rate_, gradient_scale_, steps_}; }
+  ParameterUpdate<float> parameter_update(size_t i);
+  void withdraw_updates();
+
   std::vector<NamedTensor> parameters_;
   Device device_;
   std::vector<Slot> slots_;
   std::vector<ParameterUpdate<float>> updates_;
-  Tensor update_state_;  // an UpdateState in the device's memory
-  Tensor norm_;          // [1], of the last step's gradients
+  std::vector<std::shared_ptr<ArrivingUpdate>> arriving_;  // of every parameter, from update_on_arrival() to step()
+  Tensor update_state_;                                    // an UpdateState in the device's memory
+  Tensor norm_;                                            // [1], of the last step's gradients
   bool norm_measured_ = false;
   float learning_rate_, weight_decay_;
   float gradient_scale_ = 1.0f, max_norm_ = 0.0f;
@@ -77,6 +92,7 @@ class Sgd : public Optimizer {
   std::string name() const override { return "sgd"; }
 
  private:
+  UpdateRule rule(const UpdateState& state) const override { return {options_, state}; }
   void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) override;
   SgdOptions options_;
 };
@@ -89,6 +105,7 @@ class Adam : public Optimizer {
   std::string name() const override { return options_.decoupled ? "adamw" : "adam"; }
 
  private:
+  UpdateRule rule(const UpdateState& state) const override { return {options_, state}; }
   void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) override;
   AdamOptions options_;
 };
@@ -100,6 +117,7 @@ class Rmsprop : public Optimizer {
   std::string name() const override { return "rmsprop"; }
 
  private:
+  UpdateRule rule(const UpdateState& state) const override { return {options_, state}; }
   void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) override;
   RmspropOptions options_;
 };

@@ -165,6 +165,11 @@ bool Trainer::Run::train_step() {
   DropoutState& dropout = dropout_state(device_);
   dropout = {options_.seed, static_cast<uint64_t>(state_.step), 0};
   optimizer_->clear_grad();
+  optimizer_->set_learning_rate(learning_rate);
+  if (options_.accumulate == 1) {
+    optimizer_->set_gradient_scale(1.0f);
+    optimizer_->update_on_arrival();
+  }
 
   StepRecord record;
   record.step_in_epoch = state_.batch / options_.accumulate + 1;
@@ -193,8 +198,7 @@ bool Trainer::Run::train_step() {
   if (record.images == 0) return false;
 
   const auto images = static_cast<double>(record.images);
-  optimizer_->set_gradient_scale(options_.accumulate > 1 ? static_cast<float>(nominal / images) : 1.0f);
-  optimizer_->set_learning_rate(learning_rate);
+  if (options_.accumulate > 1) optimizer_->set_gradient_scale(static_cast<float>(nominal / images));
   optimizer_->step();
   ++state_.step;
   state_.loss_sum += loss_sum;
