@@ -40,7 +40,7 @@ Machine& machine();
 /// Deterministic values in [−1, 1).
 Floats values(int64_t count, uint32_t seed);
 
-/// Whether a and b agree within 10⁻⁵ of b's greatest value.
+/// Whether a and b agree within 2·10⁻⁵ of b's greatest value.
 bool close(const Floats& a, const Floats& b);
 
 }  // namespace striate::bench

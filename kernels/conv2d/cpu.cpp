@@ -1,4 +1,5 @@
-// Implicit GEMM over the tile machinery of kernels/gemm; what im2col would write is gathered a block at a time.
+// Winograd's algorithm where it is faster, see winograd.h; else implicit GEMM over the tile machinery of kernels/gemm;
+// what im2col would write is gathered a block at a time.
 //   forward          rows = output pixels, depth = (r, s, c), columns = k
 //   backward_weight  rows = output pixels summed over, k × (r, s, c)
 //   backward_data    rows = input pixels, depth = (r, s, k), columns = c: a convolution of dy with the turned kernel.
@@ -7,6 +8,7 @@
 #include <numeric>
 
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/winograd.h"
 #include "kernels/error.h"
 #include "kernels/gemm/product.h"
 #include "kernels/gemm/weight_gradient.h"
@@ -56,6 +58,7 @@ void conv2d_forward(const float* x, const float* w, const float* b, float* y, co
   require<ShapeError>(derivative_from_output(activation),
                       "{}: only none, relu and leaky_relu can be fused into a convolution; apply others after it",
                       shape.to_string());
+  if (winograd::forward_pays(shape)) return winograd::forward(x, w, b, y, shape, activation, context);
   gemm::Product product;
   product.a = input_patches(x, shape);
   product.w.w = w;
@@ -76,6 +79,7 @@ void conv2d_forward(const float* x, const float* w, const float* b, float* y, co
 
 void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context) {
   shape.check();
+  if (winograd::backward_data_pays(shape)) return winograd::backward_data(dy, w, dx, shape, context);
   const int64_t Cg = shape.group_channels(), Kg = shape.group_kernels();
   gemm::Product product;
   gemm::Patches& a = product.a;

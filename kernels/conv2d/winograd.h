@@ -1,0 +1,22 @@
+#pragma once
+
+#include "kernels/conv2d/conv2d.h"
+
+/// Winograd's convolution F(4×4, 3×3) and F(4×4, 5×5): 36 products for 144 and 64 for 400, at the price of transforms
+/// that only add. The contract is conv2d.h's, but for two things.
+/// Rounding: against double the largest error was at most 1.2e-5 of the largest value, for direct sums 2.3e-6.
+/// NaN and infinity spread from a pixel to all outputs of the tiles that see it, some of which may be the next image's.
+namespace striate::cpu::winograd {
+
+/// What the functions take: square kernels of 3 or 5 taps at unit steps, one group, padding below the kernel's size.
+bool fits(const Conv2dShape& shape);
+
+/// Whether they are faster than the direct sums.
+bool forward_pays(const Conv2dShape& shape);
+bool backward_data_pays(const Conv2dShape& shape);
+
+void forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape, Activation activation,
+             Context& context);
+void backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context);
+
+}  // namespace striate::cpu::winograd
