@@ -1,0 +1,484 @@
+#!/usr/bin/env python3
+"""Times networks here and in PyTorch (and, for inference, in ONNX Runtime and OpenVINO), side by side on this machine.
+
+The same model with the same weights works on the same batch on both sides. First logits, loss and every gradient are
+compared; then each side, in a process of its own, is timed in turns, so that a busy moment of the machine hits all
+alike. PyTorch runs in both of its layouts (default and channels_last), and the faster one counts.
+
+  build/peers/bin/python benchmarks/compare_pytorch.py
+  build/peers/bin/python benchmarks/compare_pytorch.py --models alexnet --batches 1,32,128 --modes infer
+  build/peers/bin/python benchmarks/compare_pytorch.py --models alexnet --precisions bf16 --json bf16.json
+
+What it needs: the build (cmake --build build) and PyTorch with torchvision and safetensors, which
+`tests/peers.sh --install` puts into build/peers; Debian's python3-torch serves too, where it is. ONNX Runtime and
+OpenVINO are timed where they are installed (pip install onnxruntime openvino).
+"""
+
+import argparse
+import importlib.util
+import json
+import multiprocessing
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+# Differences allowed: |ours - theirs| / |theirs|, norms over all values of a tensor. Summation orders differ, Winograd
+# rounds its transforms; in bf16 both sides round every operand, PyTorch every result too. A gradient differs by far more
+# than its rounding wherever a ReLU's input or two pixels of a max-pool lie so close that the sides decide otherwise:
+# some of millions always do, and one pixel is a visible part of a sum whose terms mostly cancel.
+TOLERANCE = {"fp32": {"values": 1e-4, "gradients": 5e-2}, "bf16": {"values": 3e-2, "gradients": 2e-1}}
+
+# model, input, classes, batches
+CASES = {
+    "alexnet": ("alexnet", (224, 224, 3), 1000, [1, 32, 128]),
+    "alexnet_cifar": ("alexnet_cifar", (32, 32, 3), 10, [256]),
+    "alexnet_mini": ("alexnet_mini", (32, 32, 3), 10, [256]),
+    "lenet": ("lenet", (32, 32, 3), 10, [256]),
+    "resnet18": ("resnet18", (224, 224, 3), 1000, [32]),
+    "resnet18_cifar": ("resnet18", (32, 32, 3), 10, [128]),
+}
+
+
+def missing_packages():
+    return [name for name in ("numpy", "torch", "torchvision", "safetensors") if importlib.util.find_spec(name) is None]
+
+
+def torch_model(case):
+    """The network of models/ in PyTorch's own modules; parameter names are the same."""
+    import torch
+    import torchvision
+    from torch import nn
+
+    name, (height, _, channels), classes, _ = CASES[case]
+    if name == "alexnet":
+        return torchvision.models.alexnet(num_classes=classes)
+    if name == "resnet18":
+        model = torchvision.models.resnet18(num_classes=classes)
+        if height <= 64:
+            model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+            model.maxpool = nn.Identity()
+        return model
+
+    def relu():
+        return nn.ReLU(inplace=True)
+
+    if name == "alexnet_cifar":
+        features = [nn.Conv2d(channels, 64, 3, 2, 1), relu(), nn.MaxPool2d(2, 2), nn.Conv2d(64, 192, 3, padding=1),
+                    relu(), nn.MaxPool2d(2, 2), nn.Conv2d(192, 384, 3, padding=1), relu(),
+                    nn.Conv2d(384, 256, 3, padding=1), relu(), nn.Conv2d(256, 256, 3, padding=1), relu(),
+                    nn.MaxPool2d(2, 2)]
+        classifier = [nn.Dropout(), nn.Linear(256 * 2 * 2, 4096), relu(), nn.Dropout(), nn.Linear(4096, 4096), relu(),
+                      nn.Linear(4096, classes)]
+    elif name == "alexnet_mini":
+        features = [nn.Conv2d(channels, 32, 5, padding=2), relu(), nn.MaxPool2d(2, 2), nn.Conv2d(32, 64, 3, padding=1),
+                    relu(), nn.MaxPool2d(2, 2)]
+        classifier = [nn.Dropout(), nn.Linear(64 * 8 * 8, 128), relu(), nn.Dropout(), nn.Linear(128, classes)]
+    elif name == "lenet":
+        features = [nn.Conv2d(channels, 6, 5, padding=2), relu(), nn.AvgPool2d(2, 2), nn.Conv2d(6, 16, 5), relu(),
+                    nn.AvgPool2d(2, 2)]
+        classifier = [nn.Linear(16 * 6 * 6, 120), relu(), nn.Linear(120, 84), relu(), nn.Linear(84, classes)]
+    else:
+        raise ValueError(name)
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Sequential(*features)
+            self.classifier = nn.Sequential(*classifier)
+
+        def forward(self, x):
+            return self.classifier(torch.flatten(self.features(x), 1))
+
+    return Network()
+
+
+def without_dropout(model):
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+# ---- what each side does: step() once set up, and its memory ----
+
+
+class TorchSide:
+    """PyTorch in one layout."""
+
+    def __init__(self, case, folder, train, precision, threads, channels_last):
+        import safetensors.torch
+        import torch
+
+        torch.set_num_threads(threads)
+        self.torch, self.train, self.bf16 = torch, train, precision == "bf16"
+        self.model = torch_model(case)
+        self.model.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"), strict=False)
+        batch = safetensors.torch.load_file(folder / "batch.safetensors")
+        self.images = batch["images"].permute(0, 3, 1, 2).contiguous()
+        self.labels = batch["labels"].long()
+        if channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+            self.images = self.images.contiguous(memory_format=torch.channels_last)
+        self.model.train(train)
+        # As the configuration's defaults: momentum, no decay. A small rate: the loss must stay finite.
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
+
+    def forward(self):
+        with self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.bf16):
+            return self.model(self.images)
+
+    def step(self):
+        if not self.train:
+            with self.torch.inference_mode():
+                self.forward()
+            return
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.torch.nn.functional.cross_entropy(self.forward().float(), self.labels)
+        loss.backward()
+        self.optimizer.step()
+
+    def results(self):
+        without_dropout(self.model)
+        if not self.train:
+            with self.torch.inference_mode():
+                return {"logits": self.forward().float().numpy()}
+        logits = self.forward().float()
+        loss = self.torch.nn.functional.cross_entropy(logits, self.labels)
+        loss.backward()
+        found = {"logits": logits.detach().numpy(), "loss": loss.detach().numpy()}
+        for name, parameter in self.model.named_parameters():
+            found["gradient." + name] = parameter.grad.contiguous().numpy()
+        return found
+
+
+class OnnxRuntimeSide:
+    def __init__(self, case, folder, threads):
+        import onnxruntime
+        import safetensors.numpy
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+        images = safetensors.numpy.load_file(folder / "batch.safetensors")["images"].transpose(0, 3, 1, 2)
+        self.feed = {self.session.get_inputs()[0].name: images.copy()}
+
+    def step(self):
+        return self.session.run(None, self.feed)
+
+    def results(self):
+        return {"logits": self.step()[0]}
+
+
+class OpenVinoSide:
+    def __init__(self, case, folder, threads):
+        import openvino
+        import safetensors.numpy
+
+        images = safetensors.numpy.load_file(folder / "batch.safetensors")["images"].transpose(0, 3, 1, 2).copy()
+        core = openvino.Core()
+        model = core.read_model(folder / "model.onnx")
+        model.reshape(list(images.shape))
+        # It would take bfloat16 by itself where the processor has it.
+        settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self.request = core.compile_model(model, "CPU", settings).create_infer_request()
+        self.request.set_input_tensor(openvino.Tensor(images))
+
+    def step(self):
+        self.request.infer()
+
+    def results(self):
+        self.step()
+        return {"logits": self.request.get_output_tensor().data.copy()}
+
+
+SIDES = {
+    "PyTorch": lambda *a: TorchSide(*a, channels_last=False),
+    "PyTorch channels_last": lambda *a: TorchSide(*a, channels_last=True),
+    "ONNX Runtime": lambda case, folder, train, precision, threads: OnnxRuntimeSide(case, folder, threads),
+    "OpenVINO": lambda case, folder, train, precision, threads: OpenVinoSide(case, folder, threads),
+}
+
+
+def serve(connection, name, arguments, environment):
+    """In a process of its own: sets up one side and does what the connection says."""
+    os.environ.update(environment)
+    try:
+        side = SIDES[name](*arguments)
+        connection.send("ready")
+        while True:
+            command = connection.recv()
+            if command == "results":
+                connection.send(side.results())
+            elif command == "memory":
+                connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+            elif command is None:
+                return
+            else:
+                times = []
+                for _ in range(command):
+                    start = time.perf_counter()
+                    side.step()
+                    times.append(time.perf_counter() - start)
+                connection.send(times)
+    except EOFError:
+        pass
+    except Exception as error:  # told to the parent, which says which side it was
+        connection.send(error if isinstance(error, RuntimeError) else RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+class Peer:
+    def __init__(self, name, *arguments, threads):
+        context = multiprocessing.get_context("spawn")
+        self.name = name
+        self.connection, other = context.Pipe()
+        environment = {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self.process = context.Process(target=serve, args=(other, name, (*arguments, threads), environment), daemon=True)
+        self.process.start()
+        other.close()
+        self.receive()
+
+    def receive(self):
+        try:
+            answer = self.connection.recv()
+        except EOFError:
+            raise RuntimeError(f"{self.name} ended by itself (out of memory?)") from None
+        if isinstance(answer, Exception):
+            raise RuntimeError(f"{self.name}: {answer}")
+        return answer
+
+    def ask(self, command):
+        self.connection.send(command)
+        return self.receive()
+
+    def close(self):
+        self.connection.send(None)
+        self.process.join()
+
+
+class Striate:
+    """build/benchmarks/timed_steps at work."""
+
+    name = "Striate"
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, command):
+        self.process.stdin.write("memory\n" if command == "memory" else f"go {command}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args[0]} ended with {self.process.wait()}")
+        return int(line) if command == "memory" else [float(x) for x in line.split()]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+# ---- one comparison ----
+
+
+def difference(found, expected):
+    import numpy
+
+    found, expected = found.astype(numpy.float64), expected.astype(numpy.float64)
+    return float(numpy.linalg.norm(found - expected) / max(numpy.linalg.norm(expected), 1e-30))
+
+
+def check(found, expected, precision, what):
+    """The largest differences of values and of gradients; ends the program where one is too large."""
+    worst = {"values": 0.0, "gradients": 0.0}
+    for name, value in expected.items():
+        if name not in found:
+            sys.exit(f"compare_pytorch.py: {what}: Striate has no '{name}'")
+        theirs = value.reshape(-1)
+        ours = found[name].reshape(-1)
+        if theirs.shape != ours.shape:
+            sys.exit(f"compare_pytorch.py: {what}: '{name}' has {ours.size} values here, {theirs.size} in PyTorch")
+        kind = "gradients" if name.startswith("gradient.") else "values"
+        apart = difference(ours, theirs)
+        if not apart <= TOLERANCE[precision][kind]:
+            sys.exit(f"compare_pytorch.py: {what}: '{name}' differs by {apart:.1e}, {TOLERANCE[precision][kind]:.0e} is "
+                     "allowed: nothing is timed")
+        worst[kind] = max(worst[kind], apart)
+    return worst
+
+
+def burst(side, seconds):
+    """Median seconds of the steps that fit into about that time; the first, after the others' turns, does not count."""
+    first = side.ask(1)[0]
+    steps = max(1, min(200, round(seconds / first)))
+    return statistics.median(side.ask(steps))
+
+
+def compare(options, case, batch, mode, precision):
+    import numpy
+    import safetensors.numpy
+    import safetensors.torch
+    import torch
+
+    name, shape, classes, _ = CASES[case]
+    height, width, channels = shape
+    train = mode == "train"
+    what = f"{case} {mode} {precision} batch {batch}"
+    build = pathlib.Path(options.build)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        torch.manual_seed(1)
+        state = torch_model(case).state_dict()
+        state = {key: value.contiguous() for key, value in state.items() if not key.endswith("num_batches_tracked")}
+        safetensors.torch.save_file(state, folder / "weights.safetensors")
+        random = numpy.random.default_rng(2)
+        images = random.standard_normal((batch, height, width, channels), dtype=numpy.float32)
+        labels = (numpy.arange(batch) % classes).astype(numpy.int32)
+        safetensors.numpy.save_file({"images": images, "labels": labels}, folder / "batch.safetensors")
+        network = ["--model", name, "--input", f"{height},{width},{channels}", "--classes", str(classes), "--weights",
+                   str(folder / "weights.safetensors")]
+        ours = [str(build / "benchmarks" / "timed_steps"), *network, "--batch", str(folder / "batch.safetensors"),
+                "--mode", mode, "--precision", precision, "--device", "cpu", "--threads", str(options.threads)]
+        subprocess.run([*ours, "--set", "model.dropout=0", "--results", str(folder / "results.safetensors")],
+                       check=True)
+        found = safetensors.numpy.load_file(folder / "results.safetensors")
+
+        names = ["PyTorch", "PyTorch channels_last"]
+        if not train and precision == "fp32":
+            subprocess.run([str(build / "tools" / "convert"), "--from", str(folder / "weights.safetensors"), "--to",
+                            str(folder / "model.onnx"), *network[:6]], check=True, stdout=subprocess.DEVNULL)
+            names += [side for side, package in (("ONNX Runtime", "onnxruntime"), ("OpenVINO", "openvino"))
+                      if importlib.util.find_spec(package)]
+
+        def peer(side):
+            return Peer(side, case, folder, train, precision, threads=options.threads)
+
+        apart = {"values": 0.0, "gradients": 0.0}
+        for side in names:
+            checked = peer(side)
+            worst = check(found, checked.ask("results"), precision, f"{what}, {side}")
+            apart = {kind: max(apart[kind], worst[kind]) for kind in apart}
+            checked.close()
+
+        # The learning rate is PyTorch's above.
+        sides = [Striate([*ours, "--set", "train.learning_rate=1e-4"]), *[peer(side) for side in names]]
+        times = {side.name: [] for side in sides}
+        for side in sides:
+            side.ask(2)  # allocates, compiles, touches memory
+        for _ in range(options.rounds):
+            for side in sides:
+                times[side.name].append(burst(side, options.seconds))
+        memory = {side.name: side.ask("memory") for side in sides}
+        for side in sides:
+            side.close()
+
+    rates = {side: batch / min(found) for side, found in times.items()}
+    torch_best = max((side for side in rates if side.startswith("PyTorch")), key=rates.get)
+    row = {"model": case, "mode": mode, "precision": precision, "batch": batch, "threads": options.threads,
+           "differences": apart, "images_per_second": rates, "peak_memory_bytes": memory,
+           "ratio_to_pytorch": rates["Striate"] / rates[torch_best], "pytorch_setting": torch_best,
+           "memory_ratio_to_pytorch": memory["Striate"] / memory[torch_best]}
+    for side in ("ONNX Runtime", "OpenVINO"):
+        if side in rates:
+            row["ratio_to_" + side.lower().replace(" ", "_")] = rates["Striate"] / rates[side]
+    return row
+
+
+def number(row, side):
+    value = row["images_per_second"].get(side)
+    return f"{value:.1f}" if value else "-"
+
+
+COLUMNS = [("model", 15), ("mode", 7), ("precision", 11), ("batch", 7), ("Striate", 9), ("PyTorch", 9), ("ch_last", 9),
+           ("ONNX RT", 9), ("OpenVINO", 9), ("/PyTorch", 9), ("/OpenVINO", 10), ("memory/PyTorch", 15),
+           ("differences", 18)]
+
+
+def print_row(row):
+    openvino = row.get("ratio_to_openvino")
+    cells = [row["model"], row["mode"], row["precision"], str(row["batch"]), number(row, "Striate"),
+             number(row, "PyTorch"), number(row, "PyTorch channels_last"), number(row, "ONNX Runtime"),
+             number(row, "OpenVINO"), f"{row['ratio_to_pytorch']:.2f}", f"{openvino:.2f}" if openvino else "-",
+             f"{row['memory_ratio_to_pytorch']:.2f}",
+             " ".join(f"{apart:.1e}" for apart in row["differences"].values() if apart)]
+    print("".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, (_, width)) in
+                  enumerate(zip(cells, COLUMNS))), flush=True)
+
+
+def write_json(path, document):
+    beside = f"{path}.partial"
+    with open(beside, "w", encoding="utf-8") as file:
+        json.dump(document, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def words(text, allowed, flag, parser):
+    chosen = text.split(",")
+    for word in chosen:
+        if word not in allowed:
+            parser.error(f"{flag}: '{word}', expected some of {', '.join(allowed)}")
+    return chosen
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build", metavar="DIR", help="the build folder (default build)")
+    parser.add_argument("--models", default=",".join(CASES), metavar="A,B,…", help=f"of {', '.join(CASES)} (all)")
+    parser.add_argument("--batches", default="", metavar="N,…", help="batch sizes (default: the model's own)")
+    parser.add_argument("--modes", default="", metavar="M,…",
+                        help="of train, infer (default: both for alexnet, train for the others)")
+    parser.add_argument("--precisions", default="fp32", metavar="P,…", help="of fp32, bf16 (default fp32)")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="(all cores)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each side; the best counts (5)")
+    parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="of a turn (1)")
+    parser.add_argument("--json", metavar="F", help="write all figures to F")
+    options = parser.parse_args()
+    models = words(options.models, list(CASES), "--models", parser)
+    modes = words(options.modes, ["train", "infer"], "--modes", parser) if options.modes else None
+    precisions = words(options.precisions, list(TOLERANCE), "--precisions", parser)
+    try:
+        batches = [int(n) for n in options.batches.split(",")] if options.batches else None
+    except ValueError:
+        parser.error(f"--batches: '{options.batches}', expected numbers like 1,32,128")
+    if batches and min(batches) < 1 or options.rounds < 1 or options.threads < 1 or options.seconds <= 0:
+        parser.error("batch sizes, --rounds, --threads and --seconds must be positive")
+    if missing := missing_packages():
+        parser.exit(2, f"compare_pytorch.py: {', '.join(missing)} missing in this Python. tests/peers.sh --install puts "
+                       "them into build/peers; then run build/peers/bin/python benchmarks/compare_pytorch.py\n")
+    if not (pathlib.Path(options.build) / "benchmarks" / "timed_steps").exists():
+        parser.exit(2, f"compare_pytorch.py: {options.build}/benchmarks/timed_steps is missing: "
+                       "cmake --preset host && cmake --build build, or name the build with --build DIR\n")
+    for package in ("onnxruntime", "openvino"):
+        if importlib.util.find_spec(package) is None:
+            print(f"{package} is not installed and not timed: {sys.executable} -m pip install {package}")
+
+    import torch
+
+    print(f"PyTorch {torch.__version__}, {options.threads} threads; images a second, best of {options.rounds} turns\n")
+    print("".join(name.ljust(width) if i == 0 else name.rjust(width) for i, (name, width) in enumerate(COLUMNS)))
+    rows = []
+    try:
+        for model in models:
+            for mode in modes or (["train", "infer"] if model == "alexnet" else ["train"]):
+                for precision in precisions:
+                    for batch in batches or CASES[model][3]:
+                        rows.append(compare(options, model, batch, mode, precision))
+                        print_row(rows[-1])
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        sys.exit(f"compare_pytorch.py: {error}")
+    except KeyboardInterrupt:
+        print("Interrupted.")
+    if options.json:
+        write_json(options.json, {"pytorch": torch.__version__, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+#pragma once
+
+#include "models/summary.h"
+
+namespace striate::bench {
+
+/// What a machine can do at most, in flops and bytes (read and written both counted) a second.
+struct MachineLimit {
+  double flops = 0.0;
+  double bytes = 0.0;
+};
+
+/// The shortest time in seconds that a step can take where every product is computed directly (no Winograd) and a
+/// layer's flops and the traffic of its weights overlap: Σ over layers of the longer of the two. `train`: forward, both
+/// backwards (the first layer's data gradient is not needed), and an update with one momentum that touches every weight
+/// and momentum once and writes no gradient; otherwise the forward alone. Activations are taken as free.
+double step_limit_seconds(const models::ModelSummary& summary, int64_t batch, bool train, const MachineLimit& limit);
+
+}  // namespace striate::bench

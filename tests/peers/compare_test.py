@@ -1,0 +1,71 @@
+"""benchmarks/compare_pytorch.py on a small network: it runs, and it refuses what differs.
+
+Ends with 77, which ctest calls skipped, where PyTorch is missing.
+"""
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+if any(importlib.util.find_spec(name) is None for name in ("numpy", "torch", "torchvision", "safetensors")):
+    print("SKIPPED: no PyTorch; tests/peers.sh installs what is needed")
+    sys.exit(77)
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "build" / "tools"
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import compare_pytorch
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, ROOT / "benchmarks" / "compare_pytorch.py", "--build", TOOLS.parent,
+                           *map(str, arguments)], capture_output=True, text=True, cwd=ROOT)
+
+
+class Compare(unittest.TestCase):
+    def test_training_and_inference(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "figures.json"
+            done = run("--models", "lenet", "--modes", "train,infer", "--batches", "4", "--rounds", "1", "--seconds",
+                       "0.01", "--json", file)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            rows = json.loads(file.read_text())["rows"]
+        self.assertEqual([row["mode"] for row in rows], ["train", "infer"])
+        for row in rows:
+            rates = row["images_per_second"]
+            self.assertAlmostEqual(row["ratio_to_pytorch"], rates["Striate"] / rates[row["pytorch_setting"]])
+            self.assertLess(row["differences"]["values"], 1e-5)
+        self.assertGreater(rows[0]["differences"]["gradients"], 0.0)
+
+    def test_what_differs_is_not_timed(self):
+        values = {"logits": np.ones((2, 3)), "gradient.w": np.ones(5)}
+        compare_pytorch.check(values, values, "fp32", "lenet")
+        for name in values:
+            wrong = dict(values, **{name: values[name] * 1.2})
+            with self.assertRaisesRegex(SystemExit, f"'{name}' differs"):
+                compare_pytorch.check(wrong, values, "fp32", "lenet")
+        with self.assertRaisesRegex(SystemExit, "has no 'gradient.w'"):
+            compare_pytorch.check({"logits": values["logits"]}, values, "fp32", "lenet")
+
+    def test_bad_flags(self):
+        for flags, message in ((["--models", "vgg"], "'vgg', expected some of alexnet"),
+                               (["--batches", "a"], "expected numbers"), (["--rounds", "0"], "must be positive")):
+            done = run(*flags)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(message, done.stderr)
+        done = run("--build", "nowhere")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("nowhere/benchmarks/timed_steps is missing", done.stderr)
+
+
+if __name__ == "__main__":
+    if "--tools" in sys.argv:
+        at = sys.argv.index("--tools")
+        TOOLS = pathlib.Path(sys.argv[at + 1]).resolve()
+        del sys.argv[at:at + 2]
+    unittest.main()
