@@ -17,50 +17,10 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/gemm/micro_target.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace striate::gemm::HWY_NAMESPACE {
-
-namespace hn = hwy::HWY_NAMESPACE;
-using Tag = hn::ScalableTag<float>;
-using Vector = hn::Vec<Tag>;
-constexpr Tag kTag;
-constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(kTag));
-constexpr int64_t kColumns = 2 * kLanes;
-#if HWY_ARCH_X86 && HWY_TARGET < HWY_AVX3
-#error "No tile is tuned for this refinement of AVX-512: disable it in kernels/simd_targets.h"
-#elif HWY_TARGET == HWY_AVX3
-constexpr int kRows = 14;
-#elif HWY_TARGET == HWY_AVX2
-constexpr int kRows = 6;
-#elif HWY_ARCH_ARM_A64
-constexpr int kRows = 12;
-#else
-constexpr int kRows = 4;
-#endif
-
-// ---- vectors that end at the edge: no byte beyond `n` floats is touched ----
-
-HWY_INLINE Vector load_part(const float* p, int64_t n) {
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
-  return hn::MaskedLoad(hn::FirstN(kTag, static_cast<size_t>(n)), kTag, p);
-#else
-  HWY_ALIGN float lanes[kLanes] = {};
-  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
-  return hn::Load(kTag, lanes);
-#endif
-}
-
-HWY_INLINE void store_part(Vector v, float* p, int64_t n) {
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
-  hn::BlendedStore(v, hn::FirstN(kTag, static_cast<size_t>(n)), kTag, p);
-#else
-  HWY_ALIGN float lanes[kLanes];
-  hn::Store(v, kTag, lanes);
-  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
-#endif
-}
-
-// ---- the tile ----
 
 HWY_INLINE Vector activate(Vector v, Activation activation) {
   const auto negative = hn::Lt(v, hn::Zero(kTag));
@@ -202,7 +162,7 @@ HWY_NOINLINE void tile_by_columns(const Block& block, int64_t first) {
   const ptrdiff_t stride = packed ? rows : block.a_stride;
   const float* base = block.a + (packed ? first * block.run : first);
   const float* HWY_RESTRICT b = block.b;
-  for (int64_t g = 0; g < block.segments; ++g, base += block.segment_stride) {
+  for (int64_t g = 0; g < block.segments; ++g, base += block.segment_stride, b += block.b_skip) {
     const float* HWY_RESTRICT a = base;
     for (int64_t d = 0; d < block.run; ++d, a += stride, b += kColumns) {
       const Vector b_low = hn::LoadU(kTag, b);
@@ -235,194 +195,13 @@ void multiply_tiles(const Block& block, bool by_rows, std::integer_sequence<int,
 void multiply_rows(const Block& block) { multiply_tiles(block, true, std::make_integer_sequence<int, kRows>()); }
 void multiply_columns(const Block& block) { multiply_tiles(block, false, std::make_integer_sequence<int, kRows>()); }
 
-// ---- A and B out of the image ----
-
-/// Writes runs of one row of Patches into a row; a run may spill up to a vector past its end, which the next run or
-/// row covers.
-struct RowWriter {
-  float* to;
-  HWY_INLINE void copy(int64_t d, const float* from, int64_t n) {
-    float* out = to + d;
-    int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) hn::StoreU(hn::LoadU(kTag, from + i), kTag, out + i);
-    if (i < n) hn::StoreU(load_part(from + i, n - i), kTag, out + i);
-  }
-  HWY_INLINE void zero(int64_t d, int64_t n) {
-    for (int64_t i = 0; i < n; i += kLanes) hn::StoreU(hn::Zero(kTag), kTag, to + d + i);
-  }
-};
-
-/// Calls the writer for every run of row (n,p,q) that lies in columns [d0,d1). A run is a tap's channels, or a whole
-/// row of taps where these are neighbours in the image.
-template <class Writer>
-HWY_INLINE void gather_row(const Patches& x, const float* image, int64_t h0, int64_t w0, int64_t d0, int64_t d1,
-                           Writer& writer) {
-  const int64_t merged = x.tap_w == 1 && x.channels == x.pixel_stride ? x.S : 1;
-  const int64_t length = merged * x.channels, across = x.S / merged;
-  const int64_t row_length = x.W * x.pixel_stride;
-  int64_t begin = d0 / length * length;
-  int64_t r = d0 / length / across, s = d0 / length % across;
-  for (; begin < d1; begin += length) {
-    const int64_t lo = std::max<int64_t>(d0 - begin, 0), hi = std::min(d1 - begin, length);  // the part of the run
-    const int64_t h = h0 + r * x.tap_h;
-    if (h < 0 || h >= x.H) {
-      writer.zero(begin + lo - d0, hi - lo);
-    } else {
-      const int64_t start = (w0 + s * x.tap_w) * x.pixel_stride;  // of the run, within the image's row
-      const int64_t in = std::clamp(-start, lo, hi), out = std::clamp(row_length - start, in, hi);
-      if (in > lo) writer.zero(begin + lo - d0, in - lo);
-      if (out > in) writer.copy(begin + in - d0, image + (h * row_length + start + in), out - in);
-      if (hi > out) writer.zero(begin + out - d0, hi - out);
-    }
-    if (++s == across) s = 0, ++r;
-  }
-}
-
-template <class Writer>
-HWY_INLINE void gather(const Patches& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, Writer writer,
-                       int64_t stride) {
-  int64_t q = m0 % x.Q, p = m0 / x.Q % x.P;
-  const int64_t image_size = x.H * x.W * x.pixel_stride;
-  const float* image = x.image + m0 / x.Q / x.P * image_size;
-  for (int64_t m = m0; m < m1; ++m) {
-    gather_row(x, image, p * x.step_h + x.origin_h, q * x.step_w + x.origin_w, d0, d1, writer);
-    writer.to += stride;
-    if (++q == x.Q) {
-      q = 0;
-      if (++p == x.P) p = 0, image += image_size;
-    }
-  }
-}
-
-void gather_rows(const Patches& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to, int64_t stride) {
-  gather(x, m0, m1, d0, d1, RowWriter{to}, stride);
-}
-
-void copy_window(const Patches& x, int64_t n, int64_t p0, int64_t rows, float* to) {
-  const int64_t width = x.window_width(), in = std::clamp<int64_t>(-x.origin_w, 0, width);
-  const int64_t out = std::clamp<int64_t>(x.W - x.origin_w, in, width);  // pixels [in, out) lie in the image
-  for (int64_t i = 0; i < x.window_height(rows); ++i, to += width * x.channels) {
-    RowWriter writer{to};
-    const int64_t h = p0 * x.step_h + x.origin_h + i;
-    if (h < 0 || h >= x.H) {
-      writer.zero(0, width * x.channels);
-      continue;
-    }
-    const float* from = x.image + ((n * x.H + h) * x.W + x.origin_w + in) * x.pixel_stride;
-    writer.zero(0, in * x.channels);
-    if (x.channels == x.pixel_stride) {
-      writer.copy(in * x.channels, from, (out - in) * x.channels);
-    } else {
-      for (int64_t v = in; v < out; ++v, from += x.pixel_stride) writer.copy(v * x.channels, from, x.channels);
-    }
-    writer.zero(out * x.channels, (width - out) * x.channels);
-  }
-}
-
-// ---- packing ----
-
-/// Row by row as dy lies in memory; a tile's row spills into its next row, the last rows are written exactly.
-void pack_columns(const float* dy, int64_t stride, int64_t rows, int64_t columns, float* to) {
-  const int64_t tiles = tile_count(columns, kRows);
-  for (int64_t m = 0; m < rows; ++m, dy += stride) {
-    const bool exact = m + kLanes >= rows;
-    int64_t first = 0;
-    for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t end = tile_begin(t + 1, tiles, columns), n = end - first;
-      float* out = to + first * rows + m * n;
-      for (int64_t i = 0; i < n; i += kLanes) {
-        const int64_t part = std::min(n - i, kLanes);
-        const Vector v =
-            first + i + kLanes <= columns ? hn::LoadU(kTag, dy + first + i) : load_part(dy + first + i, part);
-        if (exact) {
-          store_part(v, out + i, part);
-        } else {
-          hn::StoreU(v, kTag, out + i);
-        }
-      }
-      first = end;
-    }
-  }
-}
-
-/// Four rows of w from `from` on, as four columns of the panel at `out`.
-HWY_INLINE void transpose_four(const float* from, int64_t stride, int64_t depth, float* out) {
-  int64_t d = 0;
-#if HWY_TARGET != HWY_SCALAR
-  const hn::FixedTag<float, 4> quad;
-  const hn::FixedTag<double, 2> pairs;
-  for (; d + 4 <= depth; d += 4, from += 4, out += 4 * kColumns) {
-    const auto r0 = hn::LoadU(quad, from), r1 = hn::LoadU(quad, from + stride);
-    const auto r2 = hn::LoadU(quad, from + 2 * stride), r3 = hn::LoadU(quad, from + 3 * stride);
-    const auto a = hn::BitCast(pairs, hn::InterleaveLower(quad, r0, r1));
-    const auto b = hn::BitCast(pairs, hn::InterleaveLower(quad, r2, r3));
-    const auto c = hn::BitCast(pairs, hn::InterleaveUpper(quad, r0, r1));
-    const auto e = hn::BitCast(pairs, hn::InterleaveUpper(quad, r2, r3));
-    hn::StoreU(hn::BitCast(quad, hn::InterleaveLower(pairs, a, b)), quad, out);
-    hn::StoreU(hn::BitCast(quad, hn::InterleaveUpper(pairs, a, b)), quad, out + kColumns);
-    hn::StoreU(hn::BitCast(quad, hn::InterleaveLower(pairs, c, e)), quad, out + 2 * kColumns);
-    hn::StoreU(hn::BitCast(quad, hn::InterleaveUpper(pairs, c, e)), quad, out + 3 * kColumns);
-  }
-#endif
-  for (; d < depth; ++d, ++from, out += kColumns) {
-    for (int64_t i = 0; i < 4; ++i) out[i] = from[i * stride];
-  }
-}
-
-void pack_transposed(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to) {
-  int64_t j = 0;
-  for (; j + 4 <= columns; j += 4) transpose_four(w + j * stride, stride, depth, to + j);
-  for (; j < kColumns; ++j) {
-    for (int64_t d = 0; d < depth; ++d) to[d * kColumns + j] = j < columns ? w[j * stride + d] : 0.0f;
-  }
-}
-
-void pack_direct(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to, int64_t panel_stride) {
-  for (int64_t d = 0; d < depth; ++d) {
-    for (int64_t j = 0; j < columns; j += kLanes) {
-      float* out = to + j / kColumns * panel_stride + d * kColumns + j % kColumns;
-      const float* from = w + d * stride + j;
-      hn::StoreU(j + kLanes <= columns ? hn::LoadU(kTag, from) : load_part(from, columns - j), kTag, out);
-    }
-  }
-}
-
-void sum_rows(const float* dy, int64_t stride, int64_t rows, int64_t columns, float* sums) {
-  int64_t k = 0;
-  for (; k + 4 * kLanes <= columns; k += 4 * kLanes) {
-    Vector s0 = hn::Zero(kTag), s1 = s0, s2 = s0, s3 = s0;
-    const float* from = dy + k;
-    for (int64_t m = 0; m < rows; ++m, from += stride) {
-      s0 = hn::Add(s0, hn::LoadU(kTag, from));
-      s1 = hn::Add(s1, hn::LoadU(kTag, from + kLanes));
-      s2 = hn::Add(s2, hn::LoadU(kTag, from + 2 * kLanes));
-      s3 = hn::Add(s3, hn::LoadU(kTag, from + 3 * kLanes));
-    }
-    hn::StoreU(s0, kTag, sums + k);
-    hn::StoreU(s1, kTag, sums + k + kLanes);
-    hn::StoreU(s2, kTag, sums + k + 2 * kLanes);
-    hn::StoreU(s3, kTag, sums + k + 3 * kLanes);
-  }
-  for (; k < columns; k += kLanes) {
-    const int64_t part = std::min(kLanes, columns - k);
-    Vector s = hn::Zero(kTag);
-    for (int64_t m = 0; m < rows; ++m) s = hn::Add(s, load_part(dy + m * stride + k, part));
-    store_part(s, sums + k, part);
-  }
-}
-
 void fill(MicroKernels& kernels) {
   kernels.mr = kRows;
   kernels.nr = kColumns;
+  kernels.plane_pixel = kPlanePixel;
   kernels.target = hwy::TargetName(HWY_TARGET);
   kernels.multiply_rows = &multiply_rows;
   kernels.multiply_columns = &multiply_columns;
-  kernels.gather_rows = &gather_rows;
-  kernels.copy_window = &copy_window;
-  kernels.pack_columns = &pack_columns;
-  kernels.pack_transposed = &pack_transposed;
-  kernels.pack_direct = &pack_direct;
-  kernels.sum_rows = &sum_rows;
 }
 
 }  // namespace striate::gemm::HWY_NAMESPACE
@@ -436,6 +215,7 @@ HWY_EXPORT(fill);
 MicroKernels micro_kernels() {
   MicroKernels kernels;
   HWY_DYNAMIC_DISPATCH(fill)(kernels);
+  add_copy_kernels(kernels);
   return kernels;
 }
 

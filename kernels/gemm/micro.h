@@ -18,6 +18,7 @@ struct Block {
   int64_t a_stride = 0;
   int64_t segments = 1, segment_stride = 0, run = 0;
   const float* b = nullptr;
+  int64_t b_skip = 0;  ///< floats between a segment's part of B and the next one's, in multiply_columns()
   int64_t rows = 0, columns = 0;
   float* c = nullptr;
   const int64_t* c_rows = nullptr;  ///< offset of each row in c
@@ -28,7 +29,8 @@ struct Block {
 
 /// The inner loops, compiled for each instruction set; the best one is chosen when the program starts.
 struct MicroKernels {
-  int64_t mr = 0, nr = 0;  ///< the register tile
+  int64_t mr = 0, nr = 0;   ///< the register tile
+  int64_t plane_pixel = 0;  ///< mr in whole vectors
   const char* target = "";
 
   void (*multiply_rows)(const Block&) = nullptr;
@@ -48,11 +50,22 @@ struct MicroKernels {
   /// Panels of B as it lies: w[d·stride + j] → to[j/nr][d][j mod nr], panels `panel_stride` floats apart.
   void (*pack_direct)(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to,
                       int64_t panel_stride) = nullptr;
+  /// The same of `depth` rows, row d to to[j/nr][d·to_stride + j mod nr].
+  void (*pack_panels)(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to, int64_t to_stride,
+                      int64_t panel_stride) = nullptr;
+  /// x[i·stride + c], i < pixels, c < channels → for tile t of the channels to[t·plane_stride + i·to_stride + c −
+  /// tile_begin(t)]; plane_pixel floats are written for each.
+  void (*pack_planes)(const float* x, int64_t stride, int64_t pixels, int64_t channels, float* to, int64_t to_stride,
+                      int64_t plane_stride) = nullptr;
+  /// sums[j] += Σ_d panel[d·nr + j], d < depth, j < columns.
+  void (*add_columns)(const float* panel, int64_t depth, int64_t columns, double* sums) = nullptr;
   /// sums[k] = Σ_m dy[m·stride + k], m < rows, k < columns.
   void (*sum_rows)(const float* dy, int64_t stride, int64_t rows, int64_t columns, float* sums) = nullptr;
 };
 
 MicroKernels micro_kernels();
+/// The part of them that micro_copy.cpp defines.
+void add_copy_kernels(MicroKernels& kernels);
 
 /// Tile t of `rows` rows cut as evenly as tiles of at most mr allow: rows [tile_begin(t), tile_begin(t + 1)).
 inline int64_t tile_count(int64_t rows, int64_t mr) { return (rows + mr - 1) / mr; }

@@ -1,11 +1,15 @@
-// dw = dyᵀ·x for images: many rows (pixels), a small dw. The register tile holds dwᵀ, 14 of (r, s, c) by 32 outputs, so
-// that x is the operand that is broadcast: its tile lies side by side in the image and is read in place, from a padded
-// copy of the rows in hand, at one pixel a step. Images of few pixels are gathered instead, so that a step of the walk,
-// which adds to dw in L2, is long enough. A task owns a block of dwᵀ and a share of the pixels; the shares are summed
-// in ascending order. All cuts depend on the shape alone.
+// dw = dyᵀ·x for images: many rows (pixels), a small dw. The register tile holds dwᵀ: up to 14 channels of one tap by
+// 32 outputs, summed over the pixels. x is copied a few image rows (or a few small images) at a time into planes of a
+// tile's channels, one cache line a pixel; a tap then is a shift within its plane, so that a plane and dy's panel stay
+// in L1 for all R·S taps, and what a tap sees beyond the image's edge is left out, not multiplied with zeros. Pixels
+// lie image by image within a pixel of the plane, columns in step_w phases, so that a row of outputs is one run.
+// A task owns a block of dwᵀ and a share of the steps; the shares are summed in ascending order. All cuts depend on the
+// shape alone. Few channels (a first layer) go by merged_gradient.cpp instead.
 #include <algorithm>
+#include <new>
 
 #include "kernels/gemm/blocking.h"
+#include "kernels/gemm/gradient_shares.h"
 #include "kernels/gemm/micro.h"
 #include "kernels/gemm/weight_gradient.h"
 
@@ -13,149 +17,196 @@ namespace striate::gemm {
 
 namespace {
 
-constexpr int64_t kPixels = 256;        // a step of the walk: a panel of dy is 32 KB of the 48 KB of L1 (AVX-512)
-constexpr int64_t kFewestPixels = 128;  // of an image that is read in place
-// A task's block of dwᵀ: 320 KB. Deep where x is read in place, as its window is copied for every block of depth; wide
-// where x is gathered, for every block of outputs.
-constexpr int64_t kDepthInPlace = 640, kOutputsInPlace = 128;
-constexpr int64_t kDepthGathered = 320, kOutputsGathered = 256;
-constexpr int64_t kTasks = 32;  // to cut the work into where dw alone gives fewer
+constexpr int64_t kPixels = 512;           // a step of the walk: a panel of dy is 64 KB (AVX-512); 256 took 3% longer
+constexpr int64_t kBlockFloats = 7 << 14;  // of dwᵀ that a task adds to, in the second-level cache: 448 KB
+constexpr int64_t kOutputs = 64;           // of them, where there are that many
+
+/// Indices t of [begin, end) for which t·step + origin lies in [0, size).
+struct Inside {
+  int64_t begin, end;
+  Inside(int64_t first, int64_t last, int64_t step, int64_t origin, int64_t size) {
+    begin = std::clamp(ceil_div(std::max<int64_t>(-origin, 0), step), first, last);
+    end = std::clamp(ceil_div(std::max<int64_t>(size - origin, 0), step), begin, last);
+  }
+  int64_t count() const { return end - begin; }
+};
+
+/// Whether some tap of some output sees position i of an axis.
+bool is_seen(int64_t i, int64_t step, int64_t origin, int64_t taps, int64_t tap) {
+  for (int64_t r = 0; r < taps; ++r) {
+    if ((i - origin - r * tap) % step == 0) return true;
+  }
+  return false;
+}
 
 struct Plan {
-  bool in_place;
-  int64_t unit;        // rows of x that stay together: a row of output pixels where x is read in place
-  int64_t run_length;  // columns of x that lie side by side
-  Parts outputs;
-  Parts tap_rows;  // a block of depth is some rows of taps …
-  Parts run;       // … or a part of one
+  int64_t mr, nr, pixel;    // floats of a pixel in a plane
+  Parts images, rows;       // a step is some rows of one image or some whole images
+  Parts outputs, channels;  // of a block
   int64_t blocks_per_group, blocks;
-  Parts shares;  // in units
+  Parts shares;  // of the steps
 
   Plan(const WeightGradient& g, const MicroKernels& micro)
-      : in_place(g.x.taps_adjoin() && g.x.P * g.x.Q >= kFewestPixels),
-        unit(in_place ? g.x.Q : 1),
-        run_length(in_place ? g.x.S * g.x.channels : g.x.depth()),
-        outputs(g.columns, micro.nr, in_place ? kOutputsInPlace : kOutputsGathered),
-        tap_rows(in_place ? g.x.R : 1, 1, in_place ? std::max<int64_t>(1, kDepthInPlace / run_length) : 1),
-        run(run_length, 1, in_place ? kDepthInPlace : kDepthGathered),
-        blocks_per_group(outputs.count * tap_rows.count * run.count),
+      : mr(micro.mr),
+        nr(micro.nr),
+        pixel(micro.plane_pixel),
+        images(g.x.N, 1, std::max<int64_t>(1, kPixels / (g.x.P * g.x.Q))),
+        rows(g.x.P, 1, std::max<int64_t>(1, kPixels / g.x.Q)),
+        outputs(g.columns, nr, kOutputs),
+        channels(g.x.channels, mr, std::max(mr, kBlockFloats / (g.x.R * g.x.S * outputs.longest()))),
+        blocks_per_group(outputs.count * channels.count),
         blocks(g.groups * blocks_per_group),
-        shares(g.x.rows() / unit, 1, ceil_div(g.x.rows() / unit, shares_wanted(g.x.rows()))) {}
+        shares(steps(), 1, ceil_div(steps(), shares_wanted(g.x.rows(), blocks))) {}
 
-  int64_t shares_wanted(int64_t rows) const {
-    return std::clamp<int64_t>(ceil_div(rows, 2 * kPixels), 1, ceil_div(kTasks, blocks));
-  }
-  int64_t longest_depth() const { return tap_rows.longest() * run.longest(); }
-  /// Units in a step of the walk.
-  int64_t step() const { return std::max<int64_t>(1, kPixels / unit); }
+  int64_t steps() const { return images.count * rows.count; }
+  int64_t step_rows() const { return rows.longest(); }
+  int64_t planes() const { return tile_count(channels.longest(), mr); }
 };
 
-/// What a task works on: taps [first_tap, first_tap + taps), run [u0, u1), outputs [k0, k1) of a group.
+/// What a task works on: channels [c0, c1), outputs [k0, k1) of a group.
 struct Task {
-  int64_t group, k0, k1, first_tap, taps, u0, u1, d0;
-  Task(const Plan& plan, int64_t block) {
-    group = block / plan.blocks_per_group;
-    const int64_t part = block % plan.blocks_per_group / plan.outputs.count, k = block % plan.outputs.count;
-    k0 = plan.outputs.begin(k), k1 = plan.outputs.end(k);
-    first_tap = plan.tap_rows.begin(part / plan.run.count);
-    taps = plan.tap_rows.end(part / plan.run.count) - first_tap;
-    u0 = plan.run.begin(part % plan.run.count), u1 = plan.run.end(part % plan.run.count);
-    d0 = first_tap * plan.run_length + u0;
-  }
+  int64_t group, k0, k1, c0, c1;
+  Task(const Plan& plan, int64_t block)
+      : group(block / plan.blocks_per_group),
+        k0(plan.outputs.begin(block % plan.outputs.count)),
+        k1(plan.outputs.end(block % plan.outputs.count)),
+        c0(plan.channels.begin(block % plan.blocks_per_group / plan.outputs.count)),
+        c1(plan.channels.end(block % plan.blocks_per_group / plan.outputs.count)) {}
 };
 
-/// Sums the shares of dwᵀ and adds or writes them to dw.
-void reduce(const WeightGradient& g, float* shares, int64_t count, Context& context) {
-  const int64_t depth = g.x.depth(), K = g.columns, size = g.groups * K * depth;
-  constexpr int64_t kLine = 16;  // floats in a cache line of dw
-  context.threads->parallel_for(g.groups * ceil_div(depth, kLine), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t group = i / ceil_div(depth, kLine), d0 = i % ceil_div(depth, kLine) * kLine;
-      const int64_t lines = std::min(kLine, depth - d0);
-      float* const sum = shares + (group * depth + d0) * K;
-      for (int64_t share = 1; share < count; ++share) {
-        for (int64_t j = 0; j < lines * K; ++j) sum[j] += sum[share * size + j];
-      }
-      float* const dw = g.dw + group * g.dw_group + d0;
-      for (int64_t k = 0; k < K; ++k) {
-        for (int64_t d = 0; d < lines; ++d) {
-          dw[k * depth + d] = g.accumulate == Accumulate::yes ? dw[k * depth + d] + sum[d * K + k] : sum[d * K + k];
+/// A step of the walk: output rows [p0, p1) of images [n0, n1), which see rows from h0 on.
+struct Step {
+  int64_t n0, n1, p0, p1, h0;
+  Step(const Plan& plan, const Patches& x, int64_t i)
+      : n0(plan.images.begin(i / plan.rows.count)),
+        n1(plan.images.end(i / plan.rows.count)),
+        p0(plan.rows.begin(i % plan.rows.count)),
+        p1(plan.rows.end(i % plan.rows.count)),
+        h0(std::max<int64_t>(0, p0 * x.step_h + x.origin_h)) {}
+  int64_t images() const { return n1 - n0; }
+};
+
+/// x's part of a step: planes of a tile's channels, [h − h0][w mod step_w][w / step_w][image][pixel].
+struct Planes {
+  int64_t phase_length, row_length, plane_length;
+
+  Planes(const Plan& plan, const Patches& x, int64_t images)
+      : phase_length(ceil_div(x.W, x.step_w) * images * plan.pixel),
+        row_length(x.step_w * phase_length),
+        plane_length(std::min(x.H, x.window_height(plan.step_rows())) * row_length) {}
+
+  void copy(const Plan& plan, const MicroKernels& micro, const Patches& x, const Task& task, const Step& step,
+            float* to) const {
+    const int64_t end = std::min(x.H, (step.p1 - 1) * x.step_h + x.origin_h + (x.R - 1) * x.tap_h + 1);
+    for (int64_t h = step.h0; h < end; ++h, to += row_length) {
+      if (!is_seen(h, x.step_h, x.origin_h, x.R, x.tap_h)) continue;
+      for (int64_t phase = 0; phase < std::min(x.step_w, x.W); ++phase) {
+        if (!is_seen(phase, x.step_w, x.origin_w, x.S, x.tap_w)) continue;
+        for (int64_t n = step.n0; n < step.n1; ++n) {
+          micro.pack_planes(x.image + ((n * x.H + h) * x.W + phase) * x.pixel_stride + task.c0,
+                            x.step_w * x.pixel_stride, ceil_div(x.W - phase, x.step_w), task.c1 - task.c0,
+                            to + phase * phase_length + (n - step.n0) * plan.pixel, step.images() * plan.pixel,
+                            plane_length);
         }
       }
     }
-  });
-}
+  }
+};
+
+/// What a tap sees of a step: runs of the planes and of dy's panel.
+struct TapRuns {
+  int64_t segments = 0, run = 0;
+  int64_t plane = 0, panel = 0, panel_skip = 0;  // floats: where both begin; between the panel's runs
+
+  TapRuns(const Plan& plan, const Patches& x, const Step& step, const Planes& layout, int64_t r, int64_t s) {
+    const int64_t h = x.origin_h + r * x.tap_h, w = x.origin_w + s * x.tap_w, images = step.images();
+    const Inside p(step.p0, step.p1, x.step_h, h, x.H), q(0, x.Q, x.step_w, w, x.W);
+    if (p.count() == 0 || q.count() == 0) return;
+    const int64_t column = q.begin * x.step_w + w;
+    segments = p.count(), run = q.count() * images;
+    plane = (p.begin * x.step_h + h - step.h0) * layout.row_length + column % x.step_w * layout.phase_length +
+            column / x.step_w * images * plan.pixel;
+    panel = ((p.begin - step.p0) * x.Q + q.begin) * images * plan.nr;
+    panel_skip = (x.Q - q.count()) * images * plan.nr;
+  }
+};
 
 }  // namespace
 
 void pixel_weight_gradient(const WeightGradient& g, Context& context) {
   const MicroKernels micro = micro_kernels();
+  if (g.x.channels < kMergedChannels) return merged_weight_gradient(g, context);
   const Plan plan(g, micro);
-  const int64_t depth = g.x.depth(), K = g.columns, size = g.groups * K * depth;
+  const Patches& x = g.x;
+  const int64_t K = g.columns, Q = x.Q;
+  GradientShares shares(g, plan.shares.count);
 
-  const int64_t step_rows = plan.step() * plan.unit;
-  const int64_t x_stride = padded_stride(plan.longest_depth());
-  Patches largest = g.x;
-  largest.R = plan.tap_rows.longest();
-  const int64_t x_floats = round_up(micro.nr + (plan.in_place ? largest.window_height(std::min(g.x.P, plan.step())) *
-                                                                    g.x.window_width() * g.x.channels
-                                                              : step_rows * x_stride),
-                                    16);
-  const int64_t offset_floats = round_up(2 * plan.longest_depth(), 16);
-  const int64_t dy_floats = round_up(plan.outputs.longest(), micro.nr) * step_rows;
-  const int64_t scratch = offset_floats + x_floats + round_up(dy_floats, 16);
-  const int64_t share_floats = round_up(plan.shares.count * size, 16), bias_floats = bias_scratch(g);
-  float* const shares = context.workspace->get<float>(share_floats + bias_floats + context.threads->size() * scratch);
+  const int64_t offset_floats = round_up(2 * plan.mr, 16);
+  const int64_t taps = x.R * x.S, run_floats = round_up(taps * int64_t{sizeof(TapRuns) / sizeof(float)}, 16);
+  const int64_t plane_floats = plan.planes() * Planes(plan, x, plan.images.longest()).plane_length;
+  const int64_t dy_floats = round_up(plan.outputs.longest(), plan.nr) * plan.images.longest() * plan.step_rows() * Q;
+  const int64_t scratch = round_up(offset_floats + run_floats + plane_floats + dy_floats, 16);
+  float* const memory_base = context.workspace->get<float>(shares.floats() + context.threads->size() * scratch);
+  shares.place(memory_base);
 
-  for_each_item(plan.blocks * plan.shares.count, shares + share_floats + bias_floats, scratch, context,
-                [&](int64_t item, float* memory) {
-                  const Task task(plan, item % plan.blocks);
-                  const int64_t share = item / plan.blocks, run = task.u1 - task.u0;
-                  int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
-                  float* const x = memory + offset_floats;
-                  float* const dy = x + x_floats;
-                  float* const dw = shares + share * size + (task.group * depth + task.d0) * K;
-                  for (int64_t tap = 0; tap < task.taps; ++tap) {
-                    for (int64_t u = 0; u < run; ++u) offsets[tap * run + u] = (tap * plan.run_length + u) * K;
-                  }
-                  Patches patches = g.x;
-                  patches.image += task.group * g.x_group;
-                  if (plan.in_place) patches.origin_h += task.first_tap * patches.tap_h, patches.R = task.taps;
-                  const int64_t window_row = patches.window_width() * patches.channels;
+  for_each_item(
+      plan.blocks * plan.shares.count, memory_base + shares.floats(), scratch, context,
+      [&](int64_t item, float* memory) {
+        const Task task(plan, item % plan.blocks);
+        const int64_t share = item / plan.blocks;
+        int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
+        TapRuns* const tap_runs = reinterpret_cast<TapRuns*>(memory + offset_floats);
+        float* const planes = memory + offset_floats + run_floats;
+        float* const dy = planes + plane_floats;
+        float* const dw = shares.dw + share * shares.dw_size + task.group * x.depth() * K;
+        double* const db = g.db && task.c0 == 0 ? shares.db + share * shares.db_size + task.group * K : nullptr;
+        if (db) std::fill(db + task.k0, db + task.k1, 0.0);
+        for (int64_t c = 0; c < plan.mr; ++c) offsets[c] = c * K;
+        Patches patches = x;
+        patches.image += task.group * g.x_group;
+        const int64_t tiles = tile_count(task.c1 - task.c0, plan.mr);
 
-                  Block block;
-                  block.rows = run;
-                  block.a_stride = plan.in_place ? patches.step_w * patches.channels : x_stride;
-                  block.segment_stride = patches.step_h * window_row;
-                  for (int64_t t = plan.shares.begin(share), end = plan.shares.end(share); t < end;) {
-                    int64_t units = std::min(plan.step(), end - t);
-                    if (plan.in_place) units = std::min(units, patches.P - t % patches.P);  // within an image
-                    const int64_t m0 = t * plan.unit, rows = units * plan.unit;
-                    if (plan.in_place) {
-                      micro.copy_window(patches, t / patches.P, t % patches.P, units, x);
-                    } else {
-                      micro.gather_rows(patches, m0, m0 + rows, task.d0, task.d0 + run, x, x_stride);
-                    }
-                    micro.pack_direct(g.dy + task.group * g.dy_group + m0 * g.dy_stride + task.k0, g.dy_stride,
-                                      task.k1 - task.k0, rows, dy, rows * micro.nr);
-                    block.segments = plan.in_place ? units : 1;
-                    block.run = plan.in_place ? plan.unit : rows;
-                    block.add = t > plan.shares.begin(share);
-                    for (int64_t k = task.k0; k < task.k1; k += micro.nr) {
-                      block.b = dy + (k - task.k0) * rows;
-                      block.columns = std::min(micro.nr, task.k1 - k);
-                      block.c = dw + k;
-                      for (int64_t tap = 0; tap < task.taps; ++tap) {
-                        block.a = plan.in_place ? x + tap * patches.tap_h * window_row + task.u0 : x;
-                        block.c_rows = offsets + tap * run;
-                        micro.multiply_columns(block);
-                      }
-                    }
-                    t += units;
-                  }
-                });
-  reduce(g, shares, plan.shares.count, context);
-  if (g.db) bias_gradient(g, shares + share_floats, context);
+        Block block;
+        block.c_rows = offsets;
+        block.a_stride = plan.pixel;
+        for (int64_t i = plan.shares.begin(share); i < plan.shares.end(share); ++i) {
+          const Step step(plan, x, i);
+          const Planes layout(plan, x, step.images());
+          layout.copy(plan, micro, patches, task, step, planes);
+          const int64_t image_rows = (step.p1 - step.p0) * Q, panel = image_rows * step.images() * plan.nr;
+          for (int64_t n = step.n0; n < step.n1; ++n) {
+            const float* const from = g.dy + task.group * g.dy_group + (n * x.P + step.p0) * Q * g.dy_stride + task.k0;
+            micro.pack_panels(from, g.dy_stride, task.k1 - task.k0, image_rows, dy + (n - step.n0) * plan.nr,
+                              step.images() * plan.nr, panel);
+          }
+          for (int64_t tap = 0; tap < taps; ++tap) {
+            new (tap_runs + tap) TapRuns(plan, x, step, layout, tap / x.S, tap % x.S);
+          }
+          block.add = i > plan.shares.begin(share);
+          block.segment_stride = x.step_h * layout.row_length;
+          for (int64_t k = task.k0; k < task.k1; k += plan.nr) {
+            const float* const b = dy + (k - task.k0) / plan.nr * panel;
+            block.columns = std::min(plan.nr, task.k1 - k);
+            if (db) micro.add_columns(b, image_rows * step.images(), block.columns, db + k);
+            for (int64_t t = 0; t < tiles; ++t) {
+              const int64_t c = tile_begin(t, tiles, task.c1 - task.c0);
+              block.rows = tile_begin(t + 1, tiles, task.c1 - task.c0) - c;
+              for (int64_t tap = 0; tap < taps; ++tap) {
+                const TapRuns& runs = tap_runs[tap];
+                if (runs.segments == 0 && block.add) continue;
+                block.segments = runs.segments;
+                block.run = runs.run;
+                block.a = planes + t * layout.plane_length + runs.plane;
+                block.b = b + runs.panel;
+                block.b_skip = runs.panel_skip;
+                block.c = dw + (tap * x.channels + task.c0 + c) * K + k;
+                micro.multiply_columns(block);
+              }
+            }
+          }
+        }
+      });
+  shares.sum(g, context);
 }
 
 }  // namespace striate::gemm

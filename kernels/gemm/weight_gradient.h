@@ -24,6 +24,9 @@ void weight_gradient(const WeightGradient& gradient, Context& context);
 
 /// The two ways to it: rows of images, and plain rows. Both need at least one row.
 void pixel_weight_gradient(const WeightGradient& gradient, Context& context);
+/// What pixel_weight_gradient() does for fewer than kMergedChannels channels: the taps of a row are taken together.
+void merged_weight_gradient(const WeightGradient& gradient, Context& context);
+constexpr int64_t kMergedChannels = 6;
 void plain_weight_gradient(const WeightGradient& gradient, Context& context);
 
 /// db alone; `scratch` holds bias_scratch() floats.

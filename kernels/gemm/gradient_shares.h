@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/context.h"
+#include "kernels/gemm/weight_gradient.h"
+
+namespace striate::gemm {
+
+/// Where the tasks of a weight gradient leave what they sum: `count` shares of the rows, each a dwᵀ [groups, depth,
+/// columns] and, where db is wanted, a db [groups·columns] in double.
+struct GradientShares {
+  int64_t count = 0;
+  float* dw = nullptr;
+  double* db = nullptr;
+  int64_t dw_size = 0, db_size = 0;  ///< values in a share
+
+  GradientShares(const WeightGradient& gradient, int64_t shares);
+  /// Floats of scratch they take, a multiple of 16.
+  int64_t floats() const;
+  void place(float* scratch);
+  /// Sums them, first share first, into the gradient's dw and db.
+  void sum(const WeightGradient& gradient, Context& context) const;
+};
+
+/// Shares to cut `rows` rows into, for tasks enough where dw has but `blocks` of them. Depends on the shape alone.
+int64_t shares_wanted(int64_t rows, int64_t blocks);
+
+}  // namespace striate::gemm
