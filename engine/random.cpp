@@ -16,6 +16,12 @@ Random::Random(uint64_t seed, RandomPurpose purpose, uint64_t a, uint32_t b)
       // mask.
       key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32) ^ (static_cast<uint32_t>(purpose) << 24)} {}
 
+void Random::start_at(uint32_t block) {
+  counter_[0] = block;
+  used_ = 4;
+  has_spare_ = false;
+}
+
 uint32_t Random::word() {
   if (used_ == 4) {
     words_ = philox4x32(counter_, key_);

@@ -18,6 +18,10 @@ class Random {
  public:
   Random(uint64_t seed, RandomPurpose purpose, uint64_t a = 0, uint32_t b = 0);
 
+  /// Goes to the stream's words 4·block, …: several threads can draw parts of one stream. Four draws of uniform() or
+  /// normal() take one block.
+  void start_at(uint32_t block);
+
   uint32_t word();                       ///< 32 random bits
   float uniform();                       ///< in [0, 1), 24 bits
   float uniform(float low, float high);  ///< in [low, high)

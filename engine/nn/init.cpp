@@ -56,10 +56,15 @@ class Filler {
  private:
   // Drawn on the host for every device: the same values on each.
   void fill(Tensor& t, auto&& draw) {
-    Random random = next();
+    const Random stream = next();
     Tensor host = on_host(t.device()) ? t : Tensor::empty(t.shape());
     float* values = host.data<float>();
-    for (int64_t i = 0, n = t.size(); i < n; ++i) values[i] = draw(random);
+    constexpr int64_t kDrawsABlock = 4, kGrain = 4096 * kDrawsABlock;
+    context(Device::cpu).threads->parallel_for(t.size(), kGrain, [&](int64_t begin, int64_t end) {
+      Random random = stream;
+      random.start_at(static_cast<uint32_t>(begin / kDrawsABlock));
+      for (int64_t i = begin; i < end; ++i) values[i] = draw(random);
+    });
     if (!on_host(t.device())) t.copy_from(host);
   }
   Random next() { return Random(seed_, RandomPurpose::initialization, place_++); }

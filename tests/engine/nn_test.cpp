@@ -202,6 +202,21 @@ TEST_P(ModuleOn, StartsFromTheSameValuesOnEveryDevice) {
   }
 }
 
+TEST(Init, DoesNotHangOnTheNumberOfThreads) {
+  std::vector<std::vector<float>> values;
+  for (const int threads : {1, 3}) {
+    set_num_threads(threads);
+    Linear layer(301, 217);  // more than a thread's share, and no multiple of it
+    for (const InitScheme scheme : {InitScheme::kaiming_normal, InitScheme::pytorch}) {
+      initialize(layer, {scheme}, 5);
+      values.emplace_back(layer.weight.data<float>(), layer.weight.data<float>() + layer.weight.size());
+    }
+  }
+  set_num_threads(0);
+  EXPECT_EQ(values[0], values[2]);
+  EXPECT_EQ(values[1], values[3]);
+}
+
 TEST(Init, HangsOnTheSeed) {
   const auto weights = [](uint64_t seed) {
     Linear layer(8, 8);

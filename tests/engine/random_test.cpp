@@ -28,6 +28,21 @@ TEST(Random, HangsOnSeedPurposeAndIndicesAlone) {
   EXPECT_EQ(streams.size(), 6u);
 }
 
+TEST(Random, CanBeginInTheMiddle) {
+  const Random stream(7, RandomPurpose::test, 3);
+  Random whole = stream;
+  std::vector<float> values;
+  for (int i = 0; i < 40; ++i) values.push_back(i < 20 ? whole.uniform() : whole.normal());
+  for (const int block : {0, 1, 4, 5, 9}) {
+    Random part = stream;
+    part.normal();  // leaves a spare
+    part.start_at(static_cast<uint32_t>(block));
+    for (int i = 4 * block; i < 4 * block + 4; ++i) {
+      EXPECT_EQ(i < 20 ? part.uniform() : part.normal(), values[static_cast<size_t>(i)]) << i;
+    }
+  }
+}
+
 TEST(Random, UniformFillsItsRangeEvenly) {
   Random random(1, RandomPurpose::test);
   std::array<int, 10> bins{};
