@@ -126,7 +126,9 @@ void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* d
   gradient.x_group = shape.group_channels();
   gradient.dy_group = shape.group_kernels();
   gradient.dw_group = shape.group_kernels() * shape.taps();
-  gemm::weight_gradient(gradient, context);
+  if (!winograd::backward_weight_pays(shape)) return gemm::weight_gradient(gradient, context);
+  winograd::backward_weight(x, dy, dw, shape, accumulate, context);
+  if (db) gemm::bias_gradient(gradient, context.workspace->get<float>(gemm::bias_scratch(gradient)), context);
 }
 
 }  // namespace striate::cpu

@@ -14,9 +14,13 @@ bool fits(const Conv2dShape& shape);
 /// Whether they are faster than the direct sums.
 bool forward_pays(const Conv2dShape& shape);
 bool backward_data_pays(const Conv2dShape& shape);
+bool backward_weight_pays(const Conv2dShape& shape);
 
 void forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape, Activation activation,
              Context& context);
 void backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context);
+/// The batch must not be empty.
+void backward_weight(const float* x, const float* dy, float* dw, const Conv2dShape& shape, Accumulate accumulate,
+                     Context& context);
 
 }  // namespace striate::cpu::winograd

@@ -73,7 +73,7 @@ void convolve(const Convolution& conv, const Transforms& transforms, int64_t pac
     for (int64_t t = t0; t < t1; ++t) {
       const float* pixels[kLargestTile * kLargestTile];
       conv.tiling.inputs(t, transforms.n, conv.x, conv.depth, zeros, pixels);
-      transforms.input(pixels, conv.depth, x + (t - t0) * x_stride, x_point);
+      transforms.input(pixels, 0, conv.depth, x + (t - t0) * x_stride, x_point);
       offsets[t - t0] = (t - t0) * y_stride;
     }
     gemm::Block block;
@@ -125,8 +125,7 @@ void forward(const float* x, const float* w, const float* b, float* y, const Con
   if (s.N == 0) return;
   const gemm::MicroKernels micro = gemm::micro_kernels();
   const Transforms f = transforms(s.R);
-  const Convolution conv{x,   y,  b, activation, Tiling(s.N, Axis{s.H, s.P(), s.pad_h}, Axis{s.W, s.Q(), s.pad_w}),
-                         s.C, s.K};
+  const Convolution conv{x, y, b, activation, Tiling(s), s.C, s.K};
   // A row of a kernel's transformed channels, then of the next; the same for the next point.
   const int64_t row = gemm::padded_stride(kPackedChannels), point_rows = micro.nr * row;
   convolve(conv, f, f.n * f.n * point_rows, context,

@@ -5,6 +5,7 @@
 
 #include "kernels/conv2d/winograd_transforms.h"
 #include "kernels/gemm/blocking.h"
+#include "kernels/shapes.h"
 
 namespace striate::cpu::winograd {
 
@@ -39,6 +40,9 @@ struct Tiling {
   Axis h, w;
   int64_t N = 0, mosaics = 0, per_mosaic = 0;
 
+  /// Of the forward direction.
+  explicit Tiling(const Conv2dShape& s) : Tiling(s.N, Axis{s.H, s.P(), s.pad_h}, Axis{s.W, s.Q(), s.pad_w}) {}
+
   Tiling(int64_t batch, Axis vertical, Axis horizontal) : h(vertical), w(horizontal), N(batch) {
     int64_t best = 0;
     for (int64_t rows = 1; rows <= std::min(kTile, N); ++rows) {
@@ -66,6 +70,11 @@ struct Tiling {
   void outputs(int64_t t, float* image, int64_t stride, int64_t first, float** to) const {
     for_each_pixel(t, kTile, 0, 0, h.outputs, w.outputs,
                    [&](int64_t pixel) { *to++ = pixel < 0 ? nullptr : image + pixel * stride + first; });
+  }
+  /// The same to be read, `zeros` where there is none.
+  void results(int64_t t, const float* image, int64_t stride, const float* zeros, const float** to) const {
+    for_each_pixel(t, kTile, 0, 0, h.outputs, w.outputs,
+                   [&](int64_t pixel) { *to++ = pixel < 0 ? zeros : image + pixel * stride; });
   }
 
  private:

@@ -124,10 +124,10 @@ struct Square {
   static constexpr int n = m + r - 1;
 
   template <int in, class Map>
-  static HWY_INLINE void to_points(const float* const* pixels, int64_t channels, const Map& map, float* to,
-                                   int64_t stride) {
+  static HWY_INLINE void to_points(const float* const* pixels, int64_t first, int64_t channels, const Map& map,
+                                   float* to, int64_t stride) {
     for_each_vector(0, channels, [&](int64_t c, auto part) HWY_ATTR {
-      transform_square<in, n>([&](int i, int j) HWY_ATTR { return part.load(pixels[i * in + j] + c); }, map,
+      transform_square<in, n>([&](int i, int j) HWY_ATTR { return part.load(pixels[i * in + j] + first + c); }, map,
                               [&](int i, const Line<n>& v) HWY_ATTR {
 #pragma GCC unroll 8
                                 for (int j = 0; j < n; ++j) {
@@ -137,14 +137,14 @@ struct Square {
     });
   }
 
-  static void input(const float* const* pixels, int64_t channels, float* to, int64_t stride) {
+  static void input(const float* const* pixels, int64_t first, int64_t channels, float* to, int64_t stride) {
     to_points<n>(
-        pixels, channels, [](const Line<n>& d, Line<n>& v) HWY_ATTR { interpolate<n>(d, v); }, to, stride);
+        pixels, first, channels, [](const Line<n>& d, Line<n>& v) HWY_ATTR { interpolate<n>(d, v); }, to, stride);
   }
 
   static void gradient(const float* const* pixels, int64_t channels, float* to, int64_t stride) {
     to_points<m>(
-        pixels, channels, [](const Line<m>& c, Line<n>& v) HWY_ATTR { evaluate<n, m>(c, v); }, to, stride);
+        pixels, 0, channels, [](const Line<m>& c, Line<n>& v) HWY_ATTR { evaluate<n, m>(c, v); }, to, stride);
   }
 
   static void output(const float* from, int64_t stride, int64_t channels, const float* bias, Activation activation,

@@ -14,8 +14,9 @@ constexpr int64_t kLargestTile = 8;  ///< the most pixels it reads along an axis
 struct Transforms {
   int64_t n = 0;  ///< points, and pixels read, along an axis: 4 + r − 1
 
-  /// Bᵀ d B of n² pixels' channels [0, channels). May write up to a vector of zeros past a point's last channel.
-  void (*input)(const float* const* pixels, int64_t channels, float* to, int64_t stride) = nullptr;
+  /// Bᵀ d B of n² pixels' channels [first, first + channels). May write up to a vector of zeros past a point's last
+  /// channel.
+  void (*input)(const float* const* pixels, int64_t first, int64_t channels, float* to, int64_t stride) = nullptr;
   /// act(Aᵀ M A + bias) → 4×4 pixels, but for those that are null. bias may be null.
   void (*output)(const float* from, int64_t stride, int64_t channels, const float* bias, Activation activation,
                  float* const* pixels) = nullptr;

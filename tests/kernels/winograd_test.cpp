@@ -93,10 +93,13 @@ TEST_P(Winograd, agrees_with_the_reference_on_every_instruction_set) {
   const auto dy = uniform<float>(s.y_size(), 4);
   const Values<double> rx(x.begin(), x.end()), rw(w.begin(), w.end()), rb(b.begin(), b.end()),
       rdy(dy.begin(), dy.end());
-  Values<double> y(s.y_size()), dx(s.x_size());
+  Values<double> y(s.y_size()), dx(s.x_size()), dw(s.w_size()), dw_added(s.w_size(), 0.5);
   TestContext context;
   reference::conv2d_forward(rx.data(), rw.data(), rb.data(), y.data(), s, Activation::leaky_relu, context);
   reference::conv2d_backward_data(rdy.data(), rw.data(), dx.data(), s, context);
+  reference::conv2d_backward_weight<double>(rx.data(), rdy.data(), dw.data(), nullptr, s, Accumulate::no, context);
+  reference::conv2d_backward_weight<double>(rx.data(), rdy.data(), dw_added.data(), nullptr, s, Accumulate::yes,
+                                            context);
   const GuardedBuffer<float> gx(x), gw(w), gb(b), gdy(dy);
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     choose(target);
@@ -108,6 +111,14 @@ TEST_P(Winograd, agrees_with_the_reference_on_every_instruction_set) {
     EXPECT_LE(error_of(dx2, dx), tolerance(s));
     for (const auto* buffer : {&gx, &gw, &gb, &gdy}) EXPECT_TRUE(buffer->intact());
     for (const auto* buffer : {&y2, &dx2}) EXPECT_TRUE(buffer->intact());
+    if (s.N == 0) continue;
+    GuardedBuffer<float> dw2(s.w_size()), dw2_added(s.w_size(), 0.5f);
+    winograd::backward_weight(gx.data(), gdy.data(), dw2.data(), s, Accumulate::no, context);
+    winograd::backward_weight(gx.data(), gdy.data(), dw2_added.data(), s, Accumulate::yes, context);
+    EXPECT_LE(error_of(dw2, dw), tolerance(s));
+    EXPECT_LE(error_of(dw2_added, dw_added), tolerance(s));
+    for (const auto* buffer : {&dw2, &dw2_added}) EXPECT_TRUE(buffer->intact());
+    for (const auto* buffer : {&gx, &gdy}) EXPECT_TRUE(buffer->intact());
   }
 }
 
@@ -117,10 +128,11 @@ TEST_P(Winograd, gives_the_same_bits_for_any_number_of_threads) {
   Values<float> first;
   for (const int threads : {1, 1, 2, 3, 8}) {
     TestContext context(threads);
-    Values<float> y(s.y_size()), dx(s.x_size()), all;
+    Values<float> y(s.y_size()), dx(s.x_size()), dw(s.w_size()), all;
     winograd::forward(x.data(), w.data(), nullptr, y.data(), s, Activation::relu, context);
     winograd::backward_data(dy.data(), w.data(), dx.data(), s, context);
-    for (const auto* part : {&y, &dx}) all.insert(all.end(), part->begin(), part->end());
+    if (s.N > 0) winograd::backward_weight(x.data(), dy.data(), dw.data(), s, Accumulate::no, context);
+    for (const auto* part : {&y, &dx, &dw}) all.insert(all.end(), part->begin(), part->end());
     if (threads == 1 && first.empty()) first = all;
     EXPECT_TRUE(all_equal(all, first)) << "with " << threads << " threads";
   }
@@ -136,9 +148,11 @@ TEST(WinogradAlone, refuses_what_it_cannot_do) {
   for (const Conv2dShape& s :
        {strided, dilated, grouped, rectangular, conv(1, 8, 8, 3, 5, 3, 3), conv(1, 8, 8, 3, 5, 7, 1)}) {
     EXPECT_FALSE(winograd::fits(s)) << s.to_string();
-    EXPECT_FALSE(winograd::forward_pays(s) || winograd::backward_data_pays(s)) << s.to_string();
+    EXPECT_FALSE(winograd::forward_pays(s) || winograd::backward_data_pays(s) || winograd::backward_weight_pays(s))
+        << s.to_string();
     EXPECT_THROW(winograd::forward(v, v, v, v, s, Activation::none, context), ShapeError);
     EXPECT_THROW(winograd::backward_data(v, v, v, s, context), ShapeError);
+    EXPECT_THROW(winograd::backward_weight(v, v, v, s, Accumulate::no, context), ShapeError);
   }
 }
 
@@ -147,7 +161,7 @@ class WinogradInConv2d : public testing::TestWithParam<Case> {};
 
 TEST_P(WinogradInConv2d, takes_its_results) {
   const Conv2dShape s = GetParam().shape;
-  ASSERT_TRUE(winograd::forward_pays(s) && winograd::backward_data_pays(s));
+  ASSERT_TRUE(winograd::forward_pays(s) && winograd::backward_data_pays(s) && winograd::backward_weight_pays(s));
   const auto x = uniform<float>(s.x_size(), 1), w = uniform<float>(s.w_size(), 2), b = uniform<float>(s.K, 3);
   const auto dy = uniform<float>(s.y_size(), 4);
   TestContext context;
@@ -158,6 +172,10 @@ TEST_P(WinogradInConv2d, takes_its_results) {
   winograd::backward_data(dy.data(), w.data(), expected_dx.data(), s, context);
   EXPECT_TRUE(all_equal(y, expected_y));
   EXPECT_TRUE(all_equal(dx, expected_dx));
+  GuardedBuffer<float> dw(s.w_size()), expected_dw(s.w_size());
+  cpu::conv2d_backward_weight(x.data(), dy.data(), dw.data(), nullptr, s, Accumulate::no, context);
+  winograd::backward_weight(x.data(), dy.data(), expected_dw.data(), s, Accumulate::no, context);
+  EXPECT_TRUE(all_equal(dw, expected_dw));
 }
 
 // The tolerance of direct sums, which is by the sum of the products' magnitudes.

@@ -1,0 +1,97 @@
+// dw = Gᵀ[Σ_tiles (A dy Aᵀ) ⊙ (Bᵀ x B)]G, the transpose of the forward map. A chunk of tiles at a time, as many as the
+// last cache holds: all threads transform the tiles of x and dy, then multiply, each thread some of the points, and add
+// to the sums of every point; at the end these are transformed to dw. All cuts depend on the shape alone.
+#include <algorithm>
+
+#include "kernels/conv2d/winograd.h"
+#include "kernels/conv2d/winograd_tiles.h"
+#include "kernels/conv2d/winograd_transforms.h"
+#include "kernels/error.h"
+#include "kernels/gemm/micro.h"
+
+namespace striate::cpu::winograd {
+
+namespace {
+
+using gemm::ceil_div;
+using gemm::Parts;
+using gemm::round_up;
+
+constexpr int64_t kTransformedTogether = 8;  // tiles in a task of the transforms
+
+/// Tiles in a chunk: transformed they are three times the sums, which every chunk reads and writes once, or 128 KB a
+/// point.
+int64_t chunk_tiles(int64_t tile_floats, int64_t sum_floats) {
+  return ceil_div(std::max<int64_t>(3 * sum_floats, 1 << 15), tile_floats);
+}
+
+}  // namespace
+
+bool backward_weight_pays(const Conv2dShape& s) { return forward_pays(s); }
+
+void backward_weight(const float* x, const float* dy, float* dw, const Conv2dShape& s, Accumulate accumulate,
+                     Context& context) {
+  require<ShapeError>(fits(s) && s.N > 0, "{}: not a convolution that Winograd's algorithm takes; use the direct sums",
+                      s.to_string());
+  const gemm::MicroKernels micro = gemm::micro_kernels();
+  const Transforms f = transforms(s.R);
+  const Tiling tiling(s);
+  const int64_t points = f.n * f.n, panels = ceil_div(s.C, micro.nr), threads = context.threads->size();
+  const int64_t dy_stride = gemm::padded_stride(s.K), sum_stride = panels * micro.nr;
+  const Parts chunks(tiling.count(), 1, chunk_tiles(dy_stride + sum_stride, s.K * sum_stride));
+
+  const int64_t longest = chunks.longest();
+  const int64_t dy_point = gemm::padded_stride(longest * dy_stride), x_panel = longest * micro.nr;
+  const int64_t x_point = gemm::padded_stride(panels * x_panel);
+  const int64_t sum_point = gemm::padded_stride(s.K * sum_stride);
+  const int64_t zero_floats = round_up(std::max(s.C, s.K), 16), offset_floats = round_up(2 * s.K, 16);
+  float* const zeros =
+      context.workspace->get<float>(zero_floats + offset_floats + points * (dy_point + x_point + sum_point));
+  int64_t* const offsets = reinterpret_cast<int64_t*>(zeros + zero_floats);
+  float* const dys = zeros + zero_floats + offset_floats;
+  float* const xs = dys + points * dy_point;
+  float* const sums = xs + points * x_point;
+  std::fill(zeros, zeros + zero_floats, 0.0f);
+  for (int64_t k = 0; k < s.K; ++k) offsets[k] = k * sum_stride;
+
+  const Parts parts(panels, 1, std::max<int64_t>(1, panels * points / (4 * threads)));
+  for (int64_t chunk = 0; chunk < chunks.count; ++chunk) {
+    const int64_t t0 = chunks.begin(chunk), tiles = chunks.end(chunk) - t0;
+    context.threads->run(ceil_div(tiles, kTransformedTogether), [&](int64_t task) {
+      const int64_t end = std::min(tiles, (task + 1) * kTransformedTogether);
+      for (int64_t t = task * kTransformedTogether; t < end; ++t) {
+        const float* pixels[kLargestTile * kLargestTile];
+        tiling.inputs(t0 + t, f.n, x, s.C, zeros, pixels);
+        for (int64_t panel = 0; panel < panels; ++panel) {
+          const int64_t c = panel * micro.nr;
+          f.input(pixels, c, std::min(micro.nr, s.C - c), xs + panel * x_panel + t * micro.nr, x_point);
+        }
+        tiling.results(t0 + t, dy, s.K, zeros, pixels);
+        f.gradient(pixels, s.K, dys + t * dy_stride, dy_point);
+      }
+    });
+    context.threads->run(points * parts.count, [&](int64_t task) {
+      const int64_t point = task / parts.count;
+      gemm::Block block;
+      block.a = dys + point * dy_point;
+      block.a_stride = dy_stride;
+      block.run = tiles;
+      block.rows = s.K;
+      block.c_rows = offsets;
+      block.add = chunk > 0;
+      for (int64_t panel = parts.begin(task % parts.count); panel < parts.end(task % parts.count); ++panel) {
+        block.b = xs + point * x_point + panel * x_panel;
+        block.columns = micro.nr;
+        block.c = sums + point * sum_point + panel * micro.nr;
+        micro.multiply_columns(block);
+      }
+    });
+  }
+  context.threads->parallel_for(s.K, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      f.weight_gradient(sums + k * sum_stride, sum_point, s.C, accumulate == Accumulate::yes, dw + k * s.taps(), s.C);
+    }
+  });
+}
+
+}  // namespace striate::cpu::winograd
