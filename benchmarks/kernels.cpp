@@ -236,6 +236,7 @@ int main(int argc, char** argv) {
   add_pooling();
   add_normalization();
   add_elementwise();
+  add_updates();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 }

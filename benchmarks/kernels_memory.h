@@ -22,6 +22,7 @@ namespace striate::bench {
 void add_pooling();
 void add_normalization();
 void add_elementwise();
+void add_updates();
 
 constexpr double kFootprint = 384e6;
 

@@ -26,12 +26,12 @@ struct FewRowsForward {
   int64_t C, K;
 };
 
-/// Backward in one pass over the weights: each of dx, dw and the update is left out where it is null.
+/// Backward in one pass over the weights: of dx, dw, or the update and, where it is not null, dx.
 struct FewRowsBackward {
   const float* x = nullptr;   ///< [N,C]; not read where only dx is wanted
   const float* dy = nullptr;  ///< [N,K]
   const float* w = nullptr;   ///< [K,C]; read for dx
-  float* dx = nullptr;        ///< [N,C], overwritten
+  float* dx = nullptr;        ///< [N,C], overwritten; null where dw is wanted
   float* dw = nullptr;        ///< [K,C], overwritten or added to
   Accumulate accumulate = Accumulate::no;
   /// w moves by this rule with the gradient it would have found in dw, after dx is made of its old values.

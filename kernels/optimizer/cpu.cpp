@@ -10,6 +10,8 @@
 #define HWY_TARGET_INCLUDE "kernels/optimizer/cpu.cpp"
 #include "kernels/simd.h"
 
+#include "kernels/optimizer/update_step.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace striate::cpu::HWY_NAMESPACE {
 namespace {
@@ -40,92 +42,12 @@ void for_each_chunk(const Update* updates, int64_t count, Context& context, Fn&&
   });
 }
 
-// ---- one run of one parameter: what the passes over all parameters and the products that update share ----
-
-void SgdRun(const UpdateRule& rule, const Update& u) {
-  const Floats d;
-  const auto momentum = hn::Set(d, rule.sgd.momentum), rate = hn::Set(d, rule.learning_rate);
-  const auto gradient_scale = hn::Set(d, rule.gradient_scale), decay = hn::Set(d, u.weight_decay);
-  for_each_vector(0, u.n, [&](int64_t i, auto part) HWY_ATTR {
-    const auto w = part.load(u.w + i);
-    const auto g = hn::MulAdd(decay, w, hn::Mul(gradient_scale, part.load(u.g + i)));
-    if (rule.sgd.paper_update) {
-      // µv − λεw − εg = µv − ε(g + λw)
-      auto v = hn::Mul(rate, g);
-      v = u.s1 != nullptr ? hn::MulSub(momentum, part.load(u.s1 + i), v) : hn::Neg(v);
-      if (u.s1 != nullptr) part.store(v, u.s1 + i);
-      part.store(hn::Add(w, v), u.w + i);
-    } else {
-      auto v = g;
-      if (u.s1 != nullptr) {
-        v = hn::MulAdd(momentum, part.load(u.s1 + i), g);
-        part.store(v, u.s1 + i);
-      }
-      if (rule.sgd.nesterov) v = hn::MulAdd(momentum, v, g);
-      part.store(hn::NegMulAdd(rate, v, w), u.w + i);
-    }
-  });
-}
-
-void AdamRun(const UpdateRule& rule, const Update& u) {
-  const AdamOptions& options = rule.adam;
-  const Floats d;
-  const auto beta1 = hn::Set(d, options.beta1), rest1 = hn::Set(d, 1.0f - options.beta1);
-  const auto beta2 = hn::Set(d, options.beta2), rest2 = hn::Set(d, 1.0f - options.beta2);
-  const auto eps = hn::Set(d, options.eps), gradient_scale = hn::Set(d, rule.gradient_scale);
-  // ε·m̂/(√v̂ + eps) with both corrections as factors.
-  const auto rate = hn::Set(d, rule.adam_rate), root_factor = hn::Set(d, rule.adam_root_factor);
-  const auto decay = hn::Set(d, options.decoupled ? 0.0f : u.weight_decay);
-  const auto shrink = hn::Set(d, options.decoupled ? rule.learning_rate * u.weight_decay : 0.0f);
-  for_each_vector(0, u.n, [&](int64_t i, auto part) HWY_ATTR {
-    const auto old = part.load(u.w + i);
-    const auto g = hn::MulAdd(decay, old, hn::Mul(gradient_scale, part.load(u.g + i)));
-    const auto m = hn::MulAdd(beta1, part.load(u.s1 + i), hn::Mul(rest1, g));
-    const auto v = hn::MulAdd(beta2, part.load(u.s2 + i), hn::Mul(rest2, hn::Mul(g, g)));
-    part.store(m, u.s1 + i);
-    part.store(v, u.s2 + i);
-    const auto w = hn::NegMulAdd(shrink, old, old);
-    const auto divisor = hn::MulAdd(hn::Sqrt(v), root_factor, eps);
-    part.store(hn::NegMulAdd(rate, hn::Div(m, divisor), w), u.w + i);
-  });
-}
-
-void RmspropRun(const UpdateRule& rule, const Update& u) {
-  const RmspropOptions& options = rule.rmsprop;
-  const Floats d;
-  const auto alpha = hn::Set(d, options.alpha), rest = hn::Set(d, 1.0f - options.alpha);
-  const auto eps = hn::Set(d, options.eps), momentum = hn::Set(d, options.momentum);
-  const auto rate = hn::Set(d, rule.learning_rate), gradient_scale = hn::Set(d, rule.gradient_scale);
-  const auto decay = hn::Set(d, u.weight_decay);
-  for_each_vector(0, u.n, [&](int64_t i, auto part) HWY_ATTR {
-    const auto w = part.load(u.w + i);
-    const auto g = hn::MulAdd(decay, w, hn::Mul(gradient_scale, part.load(u.g + i)));
-    const auto s = hn::MulAdd(alpha, part.load(u.s1 + i), hn::Mul(rest, hn::Mul(g, g)));
-    part.store(s, u.s1 + i);
-    auto step = hn::Div(g, hn::Add(hn::Sqrt(s), eps));
-    if (options.momentum > 0.0f) {
-      step = hn::MulAdd(momentum, part.load(u.s2 + i), step);
-      part.store(step, u.s2 + i);
-    }
-    part.store(hn::NegMulAdd(rate, step, w), u.w + i);
-  });
-}
-
-void Run(const UpdateRule& rule, const Update& run) {
-  switch (rule.method) {
-    case UpdateRule::Method::sgd:
-      return SgdRun(rule, run);
-    case UpdateRule::Method::adam:
-      return AdamRun(rule, run);
-    case UpdateRule::Method::rmsprop:
-      return RmspropRun(rule, run);
-  }
-}
-
 void UpdateAll(const Update* updates, int64_t count, const UpdateRule& rule, Context& context) {
   for_each_chunk(updates, count, context, [&](int64_t, const Update& u, int64_t begin, int64_t end) HWY_ATTR {
-    Run(rule, {u.w + begin, u.g + begin, u.s1 != nullptr ? u.s1 + begin : nullptr,
-               u.s2 != nullptr ? u.s2 + begin : nullptr, end - begin, u.weight_decay});
+    with_step(rule, u.weight_decay, [&](const auto& step) HWY_ATTR {
+      for_each_vector(begin, end,
+                      [&](int64_t i, auto part) HWY_ATTR { step(part, i, part.load(u.w + i), part.load(u.g + i), u); });
+    });
   });
 }
 
@@ -180,11 +102,8 @@ UpdateRule::UpdateRule(const RmspropOptions& options, const UpdateState& state)
 
 namespace striate::cpu {
 
-HWY_EXPORT(Run);
 HWY_EXPORT(UpdateAll);
 HWY_EXPORT(SumOfSquares);
-
-void update_run(const UpdateRule& rule, const ParameterUpdate<float>& run) { HWY_DYNAMIC_DISPATCH(Run)(rule, run); }
 
 void sgd_update(const ParameterUpdate<float>* updates, int64_t count, const SgdOptions& options,
                 const UpdateState* state, Context& context) {

@@ -48,8 +48,8 @@ struct RmspropOptions {
   float alpha = 0.99f, eps = 1e-8f, momentum = 0.0f;
 };
 
-/// One step of one of these methods with its constants worked out, for those who update a parameter run by run as its
-/// gradient comes out of a product. It holds values, not pointers to device memory: for the cpu.
+/// One step of one of these methods with its constants worked out, for products that update a parameter as its
+/// gradient comes out of them. It holds values, not pointers to device memory: for the cpu.
 struct UpdateRule {
   UpdateRule() = default;
   UpdateRule(const SgdOptions& options, const UpdateState& state);
@@ -96,9 +96,6 @@ void rmsprop_update(const ParameterUpdate<float>* updates, int64_t count, const 
                     const UpdateState* state, Context& context);
 void global_norm(const ParameterUpdate<float>* updates, int64_t count, float max_norm, UpdateState* state, float* norm,
                  Context& context);
-
-/// Moves the n elements of `run` in the calling thread: bit for bit what the updates above do to them.
-void update_run(const UpdateRule& rule, const ParameterUpdate<float>& run);
 }  // namespace cpu
 
 namespace cuda {
