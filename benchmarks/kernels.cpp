@@ -1,5 +1,6 @@
-// GFLOP/s of the cpu kernels and their share of the multiply–add peak measured in the same run; for those that memory
-// bounds (kernels_memory.h) GB/s and their share of the copy bandwidth. Every shape's results are checked against the
+// GFLOP/s of the cpu kernels and their share of the multiply–add peak measured in the same run, of float32 or, for
+// names that end in _bf16, of bfloat16 where the CPU has instructions for it; for those that memory bounds
+// (kernels_memory.h) GB/s and their share of the copy bandwidth. Every shape's results are checked against the
 // reference, on its first image or rows, before it is timed.
 //   build/benchmarks/kernels --benchmark_filter=alexnet_cifar --benchmark_repetitions=5
 // STRIATE_THREADS sets the number of threads; all cores otherwise.
@@ -17,6 +18,7 @@
 #include "benchmarks/kernels_machine.h"
 #include "benchmarks/kernels_memory.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/gemm/micro_bf16.h"
 #include "kernels/linear/linear.h"
 
 namespace striate::bench {
@@ -46,6 +48,12 @@ bool close(const Floats& a, const Floats& b) {
 
 namespace {
 
+/// In bf16 the kernels round their inputs: these are what they make of them, so that the reference sees the same.
+void round_inputs(Floats& x, Floats& w, Floats& y) {
+  if (machine().context.precision != Precision::bf16) return;
+  for (Floats* v : {&x, &w, &y}) gemm::round_to_bf16(v->data(), static_cast<int64_t>(v->size()));
+}
+
 enum class Direction { forward, backward_data, backward_weight };
 
 struct ConvData {
@@ -59,7 +67,9 @@ struct ConvData {
         y(values(s.y_size(), 4)),
         dx(s.x_size()),
         dw(s.w_size()),
-        db(s.K) {}
+        db(s.K) {
+    round_inputs(x, w, y);
+  }
 
   void run(Direction direction) {
     Context& context = machine().context;
@@ -109,7 +119,9 @@ struct LinearData {
         y(values(s.N * s.K, 4)),
         dx(x.size()),
         dw(w.size()),
-        db(b.size()) {}
+        db(b.size()) {
+    round_inputs(x, w, y);
+  }
 
   void run(Direction direction) {
     Context& context = machine().context;
@@ -143,7 +155,8 @@ struct LinearData {
 };
 
 template <class Data, class Shape>
-void measure(benchmark::State& state, const Shape& shape, Direction direction) {
+void measure(benchmark::State& state, const Shape& shape, Direction direction, Precision precision) {
+  machine().context.precision = precision;
   {
     Shape checked = shape;
     if constexpr (std::is_same_v<Shape, LinearShape>) checked.N = 1;
@@ -156,7 +169,9 @@ void measure(benchmark::State& state, const Shape& shape, Direction direction) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const double rate = 2.0 * static_cast<double>(shape.macs()) * static_cast<double>(state.iterations()) / seconds;
   state.counters["GFLOP/s"] = rate / 1e9;
-  state.counters["%peak"] = 100.0 * rate / machine().limits.flops;
+  const Limits& limits = machine().limits;
+  const bool multiplies_bf16 = precision == Precision::bf16 && limits.bf16_flops > 0.0;
+  state.counters["%peak"] = 100.0 * rate / (multiplies_bf16 ? limits.bf16_flops : limits.flops);
 }
 
 template <class Data, class Shape>
@@ -164,14 +179,19 @@ void add(const std::string& name, const Shape& shape, bool first_layer = false) 
   const std::pair<Direction, const char*> directions[] = {{Direction::forward, "forward"},
                                                           {Direction::backward_data, "backward_data"},
                                                           {Direction::backward_weight, "backward_weight"}};
+  const std::pair<Precision, const char*> precisions[] = {{Precision::fp32, ""}, {Precision::bf16, "_bf16"}};
   for (const auto& [direction, text] : directions) {
     if (first_layer && direction == Direction::backward_data) continue;  // training never asks for it
-    benchmark::RegisterBenchmark(
-        fmt::format("{}/{}", name, text).c_str(),
-        [shape, direction = direction](benchmark::State& state) { measure<Data>(state, shape, direction); })
-        ->UseRealTime()
-        ->Unit(benchmark::kMillisecond)
-        ->ComputeStatistics("max", [](const std::vector<double>& v) { return *std::max_element(v.begin(), v.end()); });
+    for (const auto& [precision, suffix] : precisions) {
+      benchmark::RegisterBenchmark(fmt::format("{}/{}{}", name, text, suffix).c_str(),
+                                   [shape, direction = direction, precision = precision](benchmark::State& state) {
+                                     measure<Data>(state, shape, direction, precision);
+                                   })
+          ->UseRealTime()
+          ->Unit(benchmark::kMillisecond)
+          ->ComputeStatistics("max",
+                              [](const std::vector<double>& v) { return *std::max_element(v.begin(), v.end()); });
+    }
   }
 }
 
@@ -228,6 +248,9 @@ int main(int argc, char** argv) {
   benchmark::AddCustomContext("kernels", m.limits.simd);
   benchmark::AddCustomContext("threads", std::to_string(m.threads.size()));
   benchmark::AddCustomContext("multiply-add peak", fmt::format("{:.0f} GFLOP/s", m.limits.flops / 1e9));
+  benchmark::AddCustomContext("bfloat16 peak", m.limits.bf16_flops > 0.0
+                                                   ? fmt::format("{:.0f} GFLOP/s", m.limits.bf16_flops / 1e9)
+                                                   : "none: this CPU has no AVX-512 BF16");
   benchmark::AddCustomContext("copy bandwidth",
                               fmt::format("{:.1f} GB/s, read and written; with ordinary stores {:.1f}, "
                                           "reading alone {:.1f}",

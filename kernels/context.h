@@ -12,7 +12,8 @@ namespace gpu {
 class Stream;
 }
 
-/// Arithmetic of the matrix products: exact float32, TensorFloat-32 or bfloat16 inputs, all accumulated in float32.
+/// Arithmetic of the matrix products: exact float32, TensorFloat-32 (on cpu: float32) or bfloat16 inputs, all
+/// accumulated in float32.
 enum class Precision { fp32, tf32, bf16 };
 
 /// Whether a gradient kernel overwrites its output (activations) or adds to it (parameters).

@@ -16,6 +16,16 @@ int64_t shares_wanted(int64_t rows, int64_t blocks) {
   return std::clamp<int64_t>(ceil_div(rows, kFewestRows), 1, ceil_div(kTasks, blocks));
 }
 
+void add_rows(const MicroKernels& micro, const float* dy, int64_t stride, int64_t rows, int64_t columns, double* sums) {
+  constexpr int64_t kColumns = 128;
+  float part[kColumns];
+  for (int64_t k = 0; k < columns; k += kColumns) {
+    const int64_t count = std::min(kColumns, columns - k);
+    micro.sum_rows(dy + k, stride, rows, count, part);
+    for (int64_t j = 0; j < count; ++j) sums[k + j] += double{part[j]};
+  }
+}
+
 GradientShares::GradientShares(const WeightGradient& g, int64_t shares)
     : count(shares), dw_size(g.groups * g.columns * g.x.depth()), db_size(g.db ? g.groups * g.columns : 0) {}
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/context.h"
+#include "kernels/gemm/micro.h"
 #include "kernels/gemm/weight_gradient.h"
 
 namespace striate::gemm {
@@ -22,6 +23,9 @@ struct GradientShares {
   /// Sums them, first share first, into the gradient's dw and db.
   void sum(const WeightGradient& gradient, Context& context) const;
 };
+
+/// sums[k] += Σ_m dy[m·stride + k], m < rows, k < columns.
+void add_rows(const MicroKernels& micro, const float* dy, int64_t stride, int64_t rows, int64_t columns, double* sums);
 
 /// Shares to cut `rows` rows into, for tasks enough where dw has but `blocks` of them. Depends on the shape alone.
 int64_t shares_wanted(int64_t rows, int64_t blocks);

@@ -22,6 +22,9 @@ constexpr int64_t kDepthInPlace = 640, kOutputsInPlace = 128;
 constexpr int64_t kDepthGathered = 320, kOutputsGathered = 256;
 
 struct Plan {
+  int64_t cell;    // images that share cells; all that follows counts them as one
+  int64_t pixels;  // of an image
+  int64_t rows;    // of x
   bool in_place;
   int64_t unit;        // rows of x that stay together: a row of output pixels where x is read in place
   int64_t run_length;  // columns of x that lie side by side
@@ -32,7 +35,10 @@ struct Plan {
   Parts shares;  // in units
 
   Plan(const WeightGradient& g, const MicroKernels& micro)
-      : in_place(g.x.taps_adjoin() && g.x.P * g.x.Q >= kFewestPixels),
+      : cell(micro.cell),
+        pixels(g.x.P * g.x.Q),
+        rows(ceil_div(g.x.N, cell) * pixels),
+        in_place(g.x.taps_adjoin() && pixels >= kFewestPixels),
         unit(in_place ? g.x.Q : 1),
         run_length(in_place ? g.x.S * g.x.channels : g.x.depth()),
         outputs(g.columns, micro.nr, in_place ? kOutputsInPlace : kOutputsGathered),
@@ -40,7 +46,7 @@ struct Plan {
         run(run_length, 1, in_place ? kDepthInPlace : kDepthGathered),
         blocks_per_group(outputs.count * tap_rows.count * run.count),
         blocks(g.groups * blocks_per_group),
-        shares(g.x.rows() / unit, 1, ceil_div(g.x.rows() / unit, shares_wanted(g.x.rows(), blocks))) {}
+        shares(rows / unit, 1, ceil_div(rows / unit, shares_wanted(rows, blocks))) {}
 
   int64_t longest_depth() const { return tap_rows.longest() * run.longest(); }
   /// Units in a step of the walk.
@@ -64,7 +70,7 @@ struct Task {
 }  // namespace
 
 void merged_weight_gradient(const WeightGradient& g, Context& context) {
-  const MicroKernels micro = micro_kernels();
+  const MicroKernels micro = micro_kernels(context.precision);
   const Plan plan(g, micro);
   const int64_t depth = g.x.depth(), K = g.columns;
   GradientShares shares(g, plan.shares.count);
@@ -111,12 +117,24 @@ void merged_weight_gradient(const WeightGradient& g, Context& context) {
                     if (plan.in_place) units = std::min(units, patches.P - t % patches.P);  // within an image
                     const int64_t m0 = t * plan.unit, rows = units * plan.unit;
                     if (plan.in_place) {
-                      micro.copy_window(patches, t / patches.P, t % patches.P, units, x);
+                      micro.copy_window_pairs(patches, t / patches.P, t % patches.P, units, x);
                     } else {
-                      micro.gather_rows(patches, m0, m0 + rows, task.d0, task.d0 + run, x, x_stride);
+                      micro.gather_row_pairs(patches, m0, m0 + rows, task.d0, task.d0 + run, x, x_stride);
                     }
-                    micro.pack_direct(g.dy + task.group * g.dy_group + m0 * g.dy_stride + task.k0, g.dy_stride,
-                                      task.k1 - task.k0, rows, dy, rows * micro.nr);
+                    for (int64_t m = m0; m < m0 + rows;) {
+                      const int64_t n = m / plan.pixels * plan.cell, pixel = m % plan.pixels;
+                      const int64_t count = std::min(plan.pixels - pixel, m0 + rows - m);
+                      const float* const from =
+                          g.dy + task.group * g.dy_group + (n * plan.pixels + pixel) * g.dy_stride + task.k0;
+                      const int64_t pair = plan.cell > 1 && n + 1 < patches.N ? plan.pixels * g.dy_stride : 0;
+                      if (db && !micro.reads_floats) {  // the panels hold rounded values
+                        add_rows(micro, from, g.dy_stride, count, task.k1 - task.k0, db + task.k0);
+                        if (pair > 0) add_rows(micro, from + pair, g.dy_stride, count, task.k1 - task.k0, db + task.k0);
+                      }
+                      micro.pack_panels(from, pair, g.dy_stride, task.k1 - task.k0, count, dy + (m - m0) * micro.nr,
+                                        micro.nr, rows * micro.nr);
+                      m += count;
+                    }
                     block.segments = plan.in_place ? units : 1;
                     block.run = plan.in_place ? plan.unit : rows;
                     block.add = t > plan.shares.begin(share);
@@ -124,7 +142,7 @@ void merged_weight_gradient(const WeightGradient& g, Context& context) {
                       block.b = dy + (k - task.k0) * rows;
                       block.columns = std::min(micro.nr, task.k1 - k);
                       block.c = dw + k;
-                      if (db) micro.add_columns(block.b, rows, block.columns, db + k);
+                      if (db && micro.reads_floats) micro.add_columns(block.b, rows, block.columns, db + k);
                       for (int64_t tap = 0; tap < task.taps; ++tap) {
                         block.a = plan.in_place ? x + tap * patches.tap_h * window_row + task.u0 : x;
                         block.c_rows = offsets + tap * run;

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "kernels/gemm/micro_bf16.h"
 #include "kernels/simd_targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -202,6 +203,7 @@ void fill(MicroKernels& kernels) {
   kernels.target = hwy::TargetName(HWY_TARGET);
   kernels.multiply_rows = &multiply_rows;
   kernels.multiply_columns = &multiply_columns;
+  kernels.has_avx512 = HWY_TARGET == HWY_AVX3;
 }
 
 }  // namespace striate::gemm::HWY_NAMESPACE
@@ -212,10 +214,11 @@ namespace striate::gemm {
 
 HWY_EXPORT(fill);
 
-MicroKernels micro_kernels() {
+MicroKernels micro_kernels(Precision precision) {
   MicroKernels kernels;
   HWY_DYNAMIC_DISPATCH(fill)(kernels);
   add_copy_kernels(kernels);
+  if (precision == Precision::bf16) fill_bf16(kernels);
   return kernels;
 }
 

@@ -166,7 +166,7 @@ void pack_direct(const float* w, int64_t stride, int64_t columns, int64_t depth,
   }
 }
 
-void pack_panels(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to, int64_t to_stride,
+void pack_panels(const float* w, int64_t, int64_t stride, int64_t columns, int64_t depth, float* to, int64_t to_stride,
                  int64_t panel_stride) {
   for (int64_t d = 0; d < depth; ++d, w += stride, to += to_stride) {
     for (int64_t j = 0; j < columns; j += kLanes) {
@@ -176,8 +176,8 @@ void pack_panels(const float* w, int64_t stride, int64_t columns, int64_t depth,
   }
 }
 
-void pack_planes(const float* x, int64_t stride, int64_t pixels, int64_t channels, float* to, int64_t to_stride,
-                 int64_t plane_stride) {
+void pack_planes(const float* x, int64_t, int64_t stride, int64_t pixels, int64_t channels, float* to,
+                 int64_t to_stride, int64_t plane_stride) {
   const int64_t tiles = tile_count(channels, kRows);
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t first = tile_begin(t, tiles, channels);
@@ -233,8 +233,8 @@ void sum_rows(const float* dy, int64_t stride, int64_t rows, int64_t columns, fl
 }
 
 void fill_copies(MicroKernels& kernels) {
-  kernels.gather_rows = &gather_rows;
-  kernels.copy_window = &copy_window;
+  kernels.gather_rows = kernels.gather_row_pairs = &gather_rows;
+  kernels.copy_window = kernels.copy_window_pairs = &copy_window;
   kernels.pack_columns = &pack_columns;
   kernels.pack_transposed = &pack_transposed;
   kernels.pack_direct = &pack_direct;

@@ -29,6 +29,13 @@ struct Patches {
   bool taps_adjoin() const { return tap_w == 1 || S == 1; }
 };
 
+/// Where two values share a cell, pixels of an odd number of channels are padded, unless every output pixel's first tap
+/// begins a cell anyhow: then a row of taps is one run, whose last cell also holds a value of the next pixel, to be
+/// multiplied by zero.
+inline bool rows_of_taps_merge(const Patches& x) {
+  return x.channels % 2 == 1 && x.channels == x.pixel_stride && x.taps_adjoin() && x.step_w % 2 == 0;
+}
+
 /// Rows [N,C] of a plain matrix.
 inline Patches plain_rows(const float* x, int64_t N, int64_t C) {
   Patches p;

@@ -40,7 +40,8 @@ bool is_seen(int64_t i, int64_t step, int64_t origin, int64_t taps, int64_t tap)
 }
 
 struct Plan {
-  int64_t mr, nr, pixel;    // floats of a pixel in a plane
+  int64_t mr, nr, pixel;    // cells of a pixel in a plane
+  int64_t cell;             // images that share cells; all that follows counts them as one
   Parts images, rows;       // a step is some rows of one image or some whole images
   Parts outputs, channels;  // of a block
   int64_t blocks_per_group, blocks;
@@ -50,16 +51,19 @@ struct Plan {
       : mr(micro.mr),
         nr(micro.nr),
         pixel(micro.plane_pixel),
-        images(g.x.N, 1, std::max<int64_t>(1, kPixels / (g.x.P * g.x.Q))),
+        cell(micro.cell),
+        images(ceil_div(g.x.N, cell), 1, std::max<int64_t>(1, kPixels / (g.x.P * g.x.Q))),
         rows(g.x.P, 1, std::max<int64_t>(1, kPixels / g.x.Q)),
         outputs(g.columns, nr, kOutputs),
         channels(g.x.channels, mr, std::max(mr, kBlockFloats / (g.x.R * g.x.S * outputs.longest()))),
         blocks_per_group(outputs.count * channels.count),
         blocks(g.groups * blocks_per_group),
-        shares(steps(), 1, ceil_div(steps(), shares_wanted(g.x.rows(), blocks))) {}
+        shares(steps(), 1, ceil_div(steps(), shares_wanted(images.n * g.x.P * g.x.Q, blocks))) {}
 
   int64_t steps() const { return images.count * rows.count; }
   int64_t step_rows() const { return rows.longest(); }
+  /// Floats from a cell's first image to its second, of `size` floats each; 0 where there is none.
+  int64_t pair(const Patches& x, int64_t n, int64_t size) const { return cell > 1 && n * cell + 1 < x.N ? size : 0; }
   int64_t planes() const { return tile_count(channels.longest(), mr); }
 };
 
@@ -103,8 +107,9 @@ struct Planes {
       for (int64_t phase = 0; phase < std::min(x.step_w, x.W); ++phase) {
         if (!is_seen(phase, x.step_w, x.origin_w, x.S, x.tap_w)) continue;
         for (int64_t n = step.n0; n < step.n1; ++n) {
-          micro.pack_planes(x.image + ((n * x.H + h) * x.W + phase) * x.pixel_stride + task.c0,
-                            x.step_w * x.pixel_stride, ceil_div(x.W - phase, x.step_w), task.c1 - task.c0,
+          micro.pack_planes(x.image + ((n * plan.cell * x.H + h) * x.W + phase) * x.pixel_stride + task.c0,
+                            plan.pair(x, n, x.H * x.W * x.pixel_stride), x.step_w * x.pixel_stride,
+                            ceil_div(x.W - phase, x.step_w), task.c1 - task.c0,
                             to + phase * phase_length + (n - step.n0) * plan.pixel, step.images() * plan.pixel,
                             plane_length);
         }
@@ -134,7 +139,7 @@ struct TapRuns {
 }  // namespace
 
 void pixel_weight_gradient(const WeightGradient& g, Context& context) {
-  const MicroKernels micro = micro_kernels();
+  const MicroKernels micro = micro_kernels(context.precision);
   if (g.x.channels < kMergedChannels) return merged_weight_gradient(g, context);
   const Plan plan(g, micro);
   const Patches& x = g.x;
@@ -149,63 +154,71 @@ void pixel_weight_gradient(const WeightGradient& g, Context& context) {
   float* const memory_base = context.workspace->get<float>(shares.floats() + context.threads->size() * scratch);
   shares.place(memory_base);
 
-  for_each_item(
-      plan.blocks * plan.shares.count, memory_base + shares.floats(), scratch, context,
-      [&](int64_t item, float* memory) {
-        const Task task(plan, item % plan.blocks);
-        const int64_t share = item / plan.blocks;
-        int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
-        TapRuns* const tap_runs = reinterpret_cast<TapRuns*>(memory + offset_floats);
-        float* const planes = memory + offset_floats + run_floats;
-        float* const dy = planes + plane_floats;
-        float* const dw = shares.dw + share * shares.dw_size + task.group * x.depth() * K;
-        double* const db = g.db && task.c0 == 0 ? shares.db + share * shares.db_size + task.group * K : nullptr;
-        if (db) std::fill(db + task.k0, db + task.k1, 0.0);
-        for (int64_t c = 0; c < plan.mr; ++c) offsets[c] = c * K;
-        Patches patches = x;
-        patches.image += task.group * g.x_group;
-        const int64_t tiles = tile_count(task.c1 - task.c0, plan.mr);
+  for_each_item(plan.blocks * plan.shares.count, memory_base + shares.floats(), scratch, context,
+                [&](int64_t item, float* memory) {
+                  const Task task(plan, item % plan.blocks);
+                  const int64_t share = item / plan.blocks;
+                  int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
+                  TapRuns* const tap_runs = reinterpret_cast<TapRuns*>(memory + offset_floats);
+                  float* const planes = memory + offset_floats + run_floats;
+                  float* const dy = planes + plane_floats;
+                  float* const dw = shares.dw + share * shares.dw_size + task.group * x.depth() * K;
+                  double* const db =
+                      g.db && task.c0 == 0 ? shares.db + share * shares.db_size + task.group * K : nullptr;
+                  if (db) std::fill(db + task.k0, db + task.k1, 0.0);
+                  for (int64_t c = 0; c < plan.mr; ++c) offsets[c] = c * K;
+                  Patches patches = x;
+                  patches.image += task.group * g.x_group;
+                  const int64_t tiles = tile_count(task.c1 - task.c0, plan.mr);
 
-        Block block;
-        block.c_rows = offsets;
-        block.a_stride = plan.pixel;
-        for (int64_t i = plan.shares.begin(share); i < plan.shares.end(share); ++i) {
-          const Step step(plan, x, i);
-          const Planes layout(plan, x, step.images());
-          layout.copy(plan, micro, patches, task, step, planes);
-          const int64_t image_rows = (step.p1 - step.p0) * Q, panel = image_rows * step.images() * plan.nr;
-          for (int64_t n = step.n0; n < step.n1; ++n) {
-            const float* const from = g.dy + task.group * g.dy_group + (n * x.P + step.p0) * Q * g.dy_stride + task.k0;
-            micro.pack_panels(from, g.dy_stride, task.k1 - task.k0, image_rows, dy + (n - step.n0) * plan.nr,
-                              step.images() * plan.nr, panel);
-          }
-          for (int64_t tap = 0; tap < taps; ++tap) {
-            new (tap_runs + tap) TapRuns(plan, x, step, layout, tap / x.S, tap % x.S);
-          }
-          block.add = i > plan.shares.begin(share);
-          block.segment_stride = x.step_h * layout.row_length;
-          for (int64_t k = task.k0; k < task.k1; k += plan.nr) {
-            const float* const b = dy + (k - task.k0) / plan.nr * panel;
-            block.columns = std::min(plan.nr, task.k1 - k);
-            if (db) micro.add_columns(b, image_rows * step.images(), block.columns, db + k);
-            for (int64_t t = 0; t < tiles; ++t) {
-              const int64_t c = tile_begin(t, tiles, task.c1 - task.c0);
-              block.rows = tile_begin(t + 1, tiles, task.c1 - task.c0) - c;
-              for (int64_t tap = 0; tap < taps; ++tap) {
-                const TapRuns& runs = tap_runs[tap];
-                if (runs.segments == 0 && block.add) continue;
-                block.segments = runs.segments;
-                block.run = runs.run;
-                block.a = planes + t * layout.plane_length + runs.plane;
-                block.b = b + runs.panel;
-                block.b_skip = runs.panel_skip;
-                block.c = dw + (tap * x.channels + task.c0 + c) * K + k;
-                micro.multiply_columns(block);
-              }
-            }
-          }
-        }
-      });
+                  Block block;
+                  block.c_rows = offsets;
+                  block.a_stride = plan.pixel;
+                  for (int64_t i = plan.shares.begin(share); i < plan.shares.end(share); ++i) {
+                    const Step step(plan, x, i);
+                    const Planes layout(plan, x, step.images());
+                    layout.copy(plan, micro, patches, task, step, planes);
+                    const int64_t image_rows = (step.p1 - step.p0) * Q, panel = image_rows * step.images() * plan.nr;
+                    for (int64_t n = step.n0; n < step.n1; ++n) {
+                      const float* const from =
+                          g.dy + task.group * g.dy_group + (n * plan.cell * x.P + step.p0) * Q * g.dy_stride + task.k0;
+                      const int64_t pair = plan.pair(x, n, x.P * Q * g.dy_stride);
+                      if (db && !micro.reads_floats) {  // the panels hold rounded values
+                        add_rows(micro, from, g.dy_stride, image_rows, task.k1 - task.k0, db + task.k0);
+                        if (pair > 0)
+                          add_rows(micro, from + pair, g.dy_stride, image_rows, task.k1 - task.k0, db + task.k0);
+                      }
+                      micro.pack_panels(from, pair, g.dy_stride, task.k1 - task.k0, image_rows,
+                                        dy + (n - step.n0) * plan.nr, step.images() * plan.nr, panel);
+                    }
+                    for (int64_t tap = 0; tap < taps; ++tap) {
+                      new (tap_runs + tap) TapRuns(plan, x, step, layout, tap / x.S, tap % x.S);
+                    }
+                    block.add = i > plan.shares.begin(share);
+                    block.segment_stride = x.step_h * layout.row_length;
+                    for (int64_t k = task.k0; k < task.k1; k += plan.nr) {
+                      const float* const b = dy + (k - task.k0) / plan.nr * panel;
+                      block.columns = std::min(plan.nr, task.k1 - k);
+                      if (db && micro.reads_floats)
+                        micro.add_columns(b, image_rows * step.images(), block.columns, db + k);
+                      for (int64_t t = 0; t < tiles; ++t) {
+                        const int64_t c = tile_begin(t, tiles, task.c1 - task.c0);
+                        block.rows = tile_begin(t + 1, tiles, task.c1 - task.c0) - c;
+                        for (int64_t tap = 0; tap < taps; ++tap) {
+                          const TapRuns& runs = tap_runs[tap];
+                          if (runs.segments == 0 && block.add) continue;
+                          block.segments = runs.segments;
+                          block.run = runs.run;
+                          block.a = planes + t * layout.plane_length + runs.plane;
+                          block.b = b + runs.panel;
+                          block.b_skip = runs.panel_skip;
+                          block.c = dw + (tap * x.channels + task.c0 + c) * K + k;
+                          micro.multiply_columns(block);
+                        }
+                      }
+                    }
+                  }
+                });
   shares.sum(g, context);
 }
 

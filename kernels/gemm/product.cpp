@@ -29,23 +29,38 @@ constexpr int64_t kPanelsPacked = 8;     // panels a task packs for itself at a 
 /// Where a task finds a: gathered into its scratch, in the image itself, or in a copy of the rows it sees.
 enum class Source { gathered, image, window };
 
-/// A tile's pixels, `stride` floats apart, must not all meet in one set of L1 (64 sets of 8 to 12 lines).
+/// A tile's pixels, `stride` cells apart, must not all meet in one set of L1 (64 sets of 8 to 12 lines).
 bool spreads_over_sets(int64_t stride) { return stride % 1024 != 0; }
 
-Source choose_source(const Patches& a) {
+/// What the depth of a counts: cells, of one value or of two.
+struct CellLayout {
+  int64_t cell;      // values in a cell
+  bool merged;       // in a window: the taps of a row are one run, though a tap is no whole number of cells
+  int64_t channels;  // of a pixel, with their padding
+
+  CellLayout(const Patches& a, const MicroKernels& micro, bool in_window)
+      : cell(micro.cell),
+        merged(in_window && cell > 1 && rows_of_taps_merge(a)),
+        channels(merged ? a.channels : round_up(a.channels, cell)) {}
+
+  int64_t cells(int64_t pixels) const { return ceil_div(pixels * channels, cell); }
+};
+
+Source choose_source(const Patches& a, const MicroKernels& micro) {
   const int64_t first = a.origin_w, last = (a.Q - 1) * a.step_w + a.origin_w + (a.S - 1) * a.tap_w;
   if (!a.taps_adjoin() || a.Q < kShortestRow || a.depth() == 0) return Source::gathered;
   const bool padded = first < 0 || last >= a.W;
-  if (!padded && (a.S == 1 || a.channels == a.pixel_stride) && spreads_over_sets(a.step_w * a.pixel_stride)) {
+  if (!padded && micro.reads_floats && (a.S == 1 || a.channels == a.pixel_stride) &&
+      spreads_over_sets(a.step_w * a.pixel_stride)) {
     return Source::image;
   }
-  return spreads_over_sets(a.step_w * a.channels) ? Source::window : Source::gathered;
+  return spreads_over_sets(CellLayout(a, micro, true).cells(a.step_w)) ? Source::window : Source::gathered;
 }
 
-/// The most that copy_windows() writes for `count` output rows.
-int64_t window_floats(const Patches& a, int64_t count) {
+/// The most cells that copy_windows() writes for `count` output rows.
+int64_t window_cells(const Patches& a, const CellLayout& layout, int64_t count) {
   const int64_t images = ceil_div(count - 1, a.P) + 1;
-  return (count * a.step_h + images * a.window_height(1)) * a.window_width() * a.channels;
+  return (count * a.step_h + images * a.window_height(1)) * layout.cells(a.window_width());
 }
 
 /// How the work is cut: the order of summation does not depend on it.
@@ -53,8 +68,9 @@ struct Plan {
   int64_t mr, nr, threads;
   Source source;
   bool in_place, few_rows;
+  CellLayout layout;
   int64_t row_unit;    // rows of a that stay together: a row of output pixels where a is read in place
-  int64_t run_length;  // columns of a that lie side by side
+  int64_t run_length;  // columns of a that lie side by side, in cells as all depths
   int64_t depth_block;
   Parts rows;      // in row_units
   Parts tap_rows;  // a block of depth is some rows of taps …
@@ -66,13 +82,14 @@ struct Plan {
       : mr(micro.mr),
         nr(micro.nr),
         threads(thread_count),
-        source(choose_source(product.a)),
+        source(choose_source(product.a, micro)),
         in_place(source != Source::gathered),
         few_rows(product.a.rows() <= kFewRows),
+        layout(product.a, micro, source == Source::window),
         row_unit(in_place ? product.a.Q : 1),
-        run_length(in_place ? product.a.S * product.a.channels : product.a.depth()),
+        run_length(layout.cells((in_place ? 1 : product.a.R) * product.a.S)),
         // Half of the second-level cache holds a panel of w, a quarter the window of a.
-        depth_block(in_place ? second_level_cache() / 2 / (nr * kFloat) : kGatheredDepth),
+        depth_block(in_place ? second_level_cache() / 2 / (nr * kCellBytes) : kGatheredDepth),
         rows(product.a.rows() / row_unit, 1, rows_together(product.a)),
         tap_rows(in_place ? product.a.R : 1, 1, in_place ? std::max<int64_t>(1, depth_block / run_length) : 1),
         run(run_length, 16, depth_block),
@@ -86,7 +103,7 @@ struct Plan {
     if (!in_place) return few_rows ? kFewRows : kRowTiles * mr;
     int64_t most = std::max<int64_t>(1, kPixels / row_unit);
     if (source == Source::window) {
-      while (most > 1 && window_floats(a, most) * kFloat > second_level_cache() / 4) --most;
+      while (most > 1 && window_cells(a, layout, most) * kCellBytes > second_level_cache() / 4) --most;
     }
     return most;
   }
@@ -96,11 +113,12 @@ struct Plan {
                                few_rows ? kPanelsPacked : panels);
   }
 
+  int64_t depth() const { return tap_rows.n * run_length; }
   int64_t depth_blocks() const { return tap_rows.count * run.count; }
   int64_t longest_depth() const { return tap_rows.longest() * run.longest(); }
 
  private:
-  static constexpr int64_t kFloat = sizeof(float);
+  static constexpr int64_t kCellBytes = sizeof(float);
 };
 
 /// Part of the depth: columns [d0, d1) of a. In place, run [u, u + run) of `taps` rows of taps from `first_tap` on.
@@ -115,25 +133,30 @@ struct DepthBlock {
         d1(d0 + taps * run) {}
 };
 
-/// Columns [n0, n1) of a group's weights over a block of depth → panels of nr floats a step.
-void pack_weights(const Product& product, const MicroKernels& micro, int64_t group, int64_t n0, int64_t n1,
-                  const DepthBlock& depth, float* to) {
+/// Columns [n0, n1) of a group's weights over a block of depth → panels of nr cells a step.
+void pack_weights(const Product& product, const Plan& plan, const MicroKernels& micro, int64_t group, int64_t n0,
+                  int64_t n1, const DepthBlock& depth, float* to) {
   const Weights& weights = product.w;
-  const float* w = weights.w + group * product.w_group;
-  const int64_t length = depth.d1 - depth.d0, panel = length * micro.nr;
-  if (weights.depth_contiguous) {
-    for (int64_t n = n0; n < n1; n += micro.nr, to += panel) {
-      const int64_t columns = std::min(micro.nr, n1 - n);
-      micro.pack_transposed(w + n * weights.stride + depth.d0, weights.stride, columns, length, to);
-    }
-    return;
-  }
-  const int64_t channels = product.a.channels, S = product.a.S;
+  const float* const w = weights.w + group * product.w_group;
+  const int64_t channels = product.a.channels, S = product.a.S, cell = plan.layout.cell;
+  // Values that lie side by side in w and begin and end with a cell: all of the depth, a row of taps, or a tap.
+  const bool whole = weights.depth_contiguous && plan.layout.channels == channels && !plan.layout.merged;
+  const int64_t values = whole ? product.a.depth() : plan.layout.merged ? S * channels : channels;
+  const int64_t cells = ceil_div(values, cell), panel = (depth.d1 - depth.d0) * micro.nr;
   for (int64_t d = depth.d0; d < depth.d1;) {
-    const int64_t tap = d / channels, c = d % channels, n = std::min(channels - c, depth.d1 - d);
-    const int64_t offset = tap / S * weights.tap_row_stride + tap % S * weights.tap_stride + c * weights.stride + n0;
-    micro.pack_direct(w + offset, weights.stride, n1 - n0, n, to + (d - depth.d0) * micro.nr, panel);
-    d += n;
+    const int64_t unit = d / cells, first = d % cells * cell, steps = std::min(cells - d % cells, depth.d1 - d);
+    const int64_t length = std::min(values - first, steps * cell);
+    float* out = to + (d - depth.d0) * micro.nr;
+    if (weights.depth_contiguous) {
+      for (int64_t n = n0; n < n1; n += micro.nr, out += panel) {
+        micro.pack_transposed(w + n * weights.stride + unit * values + first, weights.stride,
+                              std::min(micro.nr, n1 - n), length, out);
+      }
+    } else {
+      const int64_t tap = unit / S * weights.tap_row_stride + unit % S * weights.tap_stride;
+      micro.pack_direct(w + tap + first * weights.stride + n0, weights.stride, n1 - n0, length, out, panel);
+    }
+    d += steps;
   }
 }
 
@@ -151,8 +174,9 @@ void fill_row_offsets(const Product& product, int64_t m0, int64_t m1, int64_t* t
 }
 
 /// Copies the windows of output rows [t0, t1) (row t is row t mod P of image t / P) and sets where each row's begins.
-void copy_windows(const Patches& a, const MicroKernels& micro, int64_t t0, int64_t t1, float* to, int64_t* begins) {
-  const int64_t row_length = a.window_width() * a.channels;
+void copy_windows(const Patches& a, const CellLayout& layout, const MicroKernels& micro, int64_t t0, int64_t t1,
+                  float* to, int64_t* begins) {
+  const int64_t row_length = layout.cells(a.window_width());
   for (int64_t t = t0, offset = 0; t < t1;) {
     const int64_t n = t / a.P, p = t % a.P, rows = std::min(a.P - p, t1 - t);
     micro.copy_window(a, n, p, rows, to + offset);
@@ -183,7 +207,7 @@ struct TapRows {
 }  // namespace
 
 void multiply(const Product& product, Context& context) {
-  const MicroKernels micro = micro_kernels();
+  const MicroKernels micro = micro_kernels(context.precision);
   if (product.a.rows() == 0 || product.columns == 0) return;
   const Plan plan(product, micro, context.threads->size());
 
@@ -191,13 +215,13 @@ void multiply(const Product& product, Context& context) {
   const int64_t most_rows = plan.rows.longest() * plan.row_unit;
   const int64_t a_stride = padded_stride(plan.longest_depth());
   const int64_t offset_floats = round_up(2 * (most_rows + plan.rows.longest()), 16);
-  const int64_t a_floats = plan.source == Source::window     ? window_floats(product.a, plan.rows.longest())
+  const int64_t a_floats = plan.source == Source::window     ? window_cells(product.a, plan.layout, plan.rows.longest())
                            : plan.source == Source::gathered ? most_rows * a_stride
                                                              : 0;
   const int64_t a_padded = round_up(a_floats + micro.nr, 16);
   const int64_t own_floats = plan.few_rows ? round_up(plan.columns.longest(), micro.nr) * plan.longest_depth() : 0;
   const int64_t scratch = round_up(offset_floats + a_padded + own_floats, 16);
-  const int64_t packed_group = plan.few_rows ? 0 : plan.panels * micro.nr * product.a.depth();
+  const int64_t packed_group = plan.few_rows ? 0 : plan.panels * micro.nr * plan.depth();
   const int64_t packed = round_up(product.groups * packed_group, 16);
   float* const packed_weights = context.workspace->get<float>(packed + plan.threads * scratch);
   const auto packed_block = [&](int64_t group, const DepthBlock& depth, int64_t n) {
@@ -209,7 +233,7 @@ void multiply(const Product& product, Context& context) {
     context.threads->run(product.groups * blocks, [&](int64_t i) {
       const DepthBlock depth(plan, i % blocks / plan.panels);
       const int64_t group = i / blocks, n0 = i % plan.panels * micro.nr;
-      pack_weights(product, micro, group, n0, std::min(n0 + micro.nr, product.columns), depth,
+      pack_weights(product, plan, micro, group, n0, std::min(n0 + micro.nr, product.columns), depth,
                    packed_block(group, depth, n0));
     });
   }
@@ -232,22 +256,23 @@ void multiply(const Product& product, Context& context) {
 
         Block block;
         const float* in_place = a;
-        int64_t row_length = patches.window_width() * patches.channels, pixel = patches.channels;
+        int64_t row_length = plan.layout.cells(patches.window_width());
+        int64_t pixel_step = plan.layout.cells(patches.step_w);
         if (plan.source == Source::window) {
-          copy_windows(patches, micro, t0, t1, a, windows);
+          copy_windows(patches, plan.layout, micro, t0, t1, a, windows);
         } else if (plan.source == Source::image) {
           in_place = patches.image;
-          row_length = patches.W * patches.pixel_stride, pixel = patches.pixel_stride;
+          row_length = patches.W * patches.pixel_stride, pixel_step = patches.step_w * patches.pixel_stride;
           find_windows(patches, t0, t1, windows);
         }
-        block.a_stride = plan.in_place ? patches.step_w * pixel : a_stride;
+        block.a_stride = plan.in_place ? pixel_step : a_stride;
         block.segment_stride = patches.tap_h * row_length;
         block.rows = plan.in_place ? plan.row_unit : m1 - m0;
         const int64_t strips = plan.in_place ? t1 - t0 : 1;  // a strip is what multiply_rows() does in one call
         for (int64_t i = 0; i < plan.depth_blocks(); ++i) {
           const DepthBlock depth(plan, i);
           if (!plan.in_place && depth.run > 0) micro.gather_rows(patches, m0, m1, depth.d0, depth.d1, a, a_stride);
-          if (plan.few_rows) pack_weights(product, micro, group, n0, n1, depth, own);
+          if (plan.few_rows) pack_weights(product, plan, micro, group, n0, n1, depth, own);
           block.run = depth.run;
           block.add = i > 0;
           const bool last = i + 1 == plan.depth_blocks();

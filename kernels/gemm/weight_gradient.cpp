@@ -11,7 +11,7 @@ namespace striate::gemm {
 
 namespace {
 
-constexpr int64_t kRowBlock = 256;    // a panel of x is 32 KB of the 48 KB of L1 (AVX-512)
+constexpr int64_t kRowBlock = 256;    // cells: a panel of x is 32 KB of the 48 KB of L1 (AVX-512)
 constexpr int64_t kOutputTiles = 16;  // register tiles in a task's block of outputs: 224 KB of packed dy
 constexpr int64_t kPanels = 8;        // panels of x in a task's block: 256 KB
 constexpr int64_t kBiasRows = 256;    // rows summed in float before the parts are summed in double
@@ -40,15 +40,16 @@ void bias_gradient(const WeightGradient& g, float* parts, Context& context) {
 }
 
 void plain_weight_gradient(const WeightGradient& g, Context& context) {
-  const MicroKernels micro = micro_kernels();
+  const MicroKernels micro = micro_kernels(context.precision);
   const int64_t rows = g.x.rows(), depth = g.x.depth();
   const Parts outputs(g.columns, 1, kOutputTiles * micro.mr);
   const Parts depths(depth, micro.nr, kPanels * micro.nr);
-  const Parts row_blocks(rows, 1, kRowBlock);
+  const Parts row_blocks(rows, micro.cell, kRowBlock * micro.cell);
+  const int64_t most_steps = ceil_div(row_blocks.longest(), micro.cell);
 
   const int64_t offset_floats = round_up(2 * outputs.longest(), 16);
-  const int64_t x_floats = round_up(depths.longest(), micro.nr) * row_blocks.longest();
-  const int64_t dy_floats = round_up(outputs.longest() * row_blocks.longest() + micro.nr, 16);
+  const int64_t x_floats = round_up(depths.longest(), micro.nr) * most_steps;
+  const int64_t dy_floats = round_up(outputs.longest() * most_steps + micro.nr, 16);
   const int64_t scratch = round_up(offset_floats + x_floats, 16) + dy_floats, bias_floats = bias_scratch(g);
   float* const bias = context.workspace->get<float>(bias_floats + context.threads->size() * scratch);
 
@@ -64,11 +65,11 @@ void plain_weight_gradient(const WeightGradient& g, Context& context) {
     block.rows = k1 - k0;
     block.c_rows = offsets;
     for (int64_t part = 0; part < row_blocks.count; ++part) {
-      const int64_t m0 = row_blocks.begin(part), m1 = row_blocks.end(part);
+      const int64_t m0 = row_blocks.begin(part), m1 = row_blocks.end(part), steps = ceil_div(m1 - m0, micro.cell);
       micro.pack_columns(g.dy + m0 * g.dy_stride + k0, g.dy_stride, m1 - m0, k1 - k0, dy);
       micro.pack_direct(g.x.image + m0 * g.x.pixel_stride + d0, g.x.pixel_stride, d1 - d0, m1 - m0, x,
-                        (m1 - m0) * micro.nr);
-      block.run = m1 - m0;
+                        steps * micro.nr);
+      block.run = steps;
       block.add = part > 0 || g.accumulate == Accumulate::yes;
       for (int64_t d = d0; d < d1; d += micro.nr) {
         block.b = x + (d - d0) * block.run;

@@ -41,6 +41,24 @@ TEST_P(TrainOn, OverfitsAToyProblem) {
   EXPECT_EQ(result.last.val_top1, 1.0);
 }
 
+TEST(Train, InBf16OverfitsAToyProblemWithTheSameBitsTwice) {
+  std::vector<float> weights[3];
+  for (const int run : {0, 1, 2}) {
+    const auto network = toy_network(1, 0.0f);
+    ToySource train(8, 8, 1), val(8, 8, 1);
+    TrainOptions options = quick_options();
+    options.epochs = 60;
+    options.precision = run < 2 ? Precision::bf16 : Precision::fp32;
+    const TrainResult result = Trainer(*network, {&train, &val, nullptr}, options).run();
+    set_precision(Device::cpu, Precision::fp32);
+    EXPECT_LT(result.last.train_loss, 0.01);
+    EXPECT_EQ(result.last.val_top1, 1.0);
+    weights[run] = test::all_weights(*network);
+  }
+  EXPECT_EQ(weights[0], weights[1]);
+  EXPECT_NE(weights[0], weights[2]);
+}
+
 TEST(Train, WritesTheRunsFolder) {
   const TempDir dir;
   const auto network = toy_network();
@@ -236,7 +254,7 @@ TEST(Train, RefusesWhatCannotWork) {
   options.best_by = "loss";
   EXPECT_THROW(Trainer(*network, {&train, nullptr, nullptr}, options), ConfigError);
   options = quick_options();
-  options.precision = Precision::bf16;
+  options.precision = Precision::tf32;
   EXPECT_THROW(Trainer(*network, {&train, nullptr, nullptr}, options), ConfigError);
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "kernels/gemm/micro_bf16.h"
 #include "tests/kernels/product_checks.h"
 #include "tests/support/backend.h"
 #include "tests/support/compare.h"
@@ -99,6 +100,20 @@ TEST_P(Conv2d, gives_the_same_bits_for_any_number_of_threads) {
 
 INSTANTIATE_TEST_SUITE_P(, Conv2d, in_every_precision(cases(), backends_and(Backend::cudnn)), case_name);
 
+/// bfloat16 as CPUs compute it that have no instruction for it.
+class Conv2dRounded : public testing::TestWithParam<Conv2dCase> {
+  const gemm::WithoutBf16Instructions without_;
+};
+
+TEST_P(Conv2dRounded, agrees_with_the_reference) {
+  check_against_reference(kConv2d[Backend::cpu], Backend::cpu, Precision::bf16, GetParam().shape);
+}
+TEST_P(Conv2dRounded, is_exact_on_small_integers) {
+  check_exact_on_small_integers(kConv2d[Backend::cpu], Precision::bf16, GetParam().shape);
+}
+
+INSTANTIATE_TEST_SUITE_P(cpu, Conv2dRounded, testing::ValuesIn(cases()), [](const auto& c) { return c.param.name; });
+
 class Conv2dOnce : public BackendTest<OnConv2d> {};
 
 TEST_P(Conv2dOnce, fuses_bias_and_activation) {
@@ -116,16 +131,20 @@ TEST_P(Conv2dOnce, needs_no_bias_gradient) {
   EXPECT_TRUE(all_equal(dw, expected));
 }
 
-TEST_P(Conv2dOnce, lets_nan_through) {
-  const Conv2dShape s = GetParam().value.shape;
+void check_nan_goes_through(const Conv2dFunctions& op, const Conv2dShape& s, Precision precision) {
   Values<float> x(s.x_size(), 1.0f);
   const auto w = uniform<float>(s.w_size(), 2);
   x[0] = poison<float>();
   TestContext context;
+  context->precision = precision;
   GuardedBuffer<float> y(s.y_size(), 0.0f);
-  kConv2d[GetParam().backend].forward(x.data(), w.data(), nullptr, y.data(), s, Activation::relu, context);
+  op.forward(x.data(), w.data(), nullptr, y.data(), s, Activation::relu, context);
   EXPECT_TRUE(std::isnan(y[0]));
   EXPECT_FALSE(std::isnan(y[y.size() - 1]));
+}
+
+TEST_P(Conv2dOnce, lets_nan_through) {
+  check_nan_goes_through(kConv2d[GetParam().backend], GetParam().value.shape, Precision::fp32);
 }
 
 TEST_P(Conv2dOnce, refuses_what_does_not_fit) {
@@ -154,6 +173,17 @@ INSTANTIATE_TEST_SUITE_P(, Conv2dOnce,
                          on_every_backend(std::vector<Conv2dCase>{{"odd", conv(2, 7, 9, 5, 37, 3, 3, 1, 1)}},
                                           backends_and(Backend::cudnn)),
                          case_name);
+
+TEST(Conv2dBf16, fuses_bias_and_activation_and_lets_nan_through) {
+  const Conv2dShape s = conv(2, 7, 9, 5, 37, 3, 3, 1, 1);
+  const auto check = [&] {
+    check_bias_and_activation(kConv2d[Backend::cpu], s, Precision::bf16);
+    check_nan_goes_through(kConv2d[Backend::cpu], s, Precision::bf16);
+  };
+  check();
+  const gemm::WithoutBf16Instructions without;
+  check();
+}
 
 TEST(Conv2dTf32, rounds_its_inputs_to_nearest) {
   check_rounding_of_tf32(kConv2d[Backend::cuda], conv(2, 9, 10, 12, 20, 3, 3, 1, 1));

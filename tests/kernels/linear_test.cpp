@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "kernels/gemm/micro_bf16.h"
 #include "tests/kernels/product_checks.h"
 #include "tests/support/backend.h"
 #include "tests/support/precision.h"
@@ -63,6 +64,20 @@ TEST_P(Linear, refuses_what_does_not_fit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Linear, in_every_precision(cases(), backends_and(Backend::cublas)), case_name);
+
+/// bfloat16 as CPUs compute it that have no instruction for it.
+class LinearRounded : public testing::TestWithParam<LinearCase> {
+  const gemm::WithoutBf16Instructions without_;
+};
+
+TEST_P(LinearRounded, agrees_with_the_reference) {
+  check_against_reference(kLinear[Backend::cpu], Backend::cpu, Precision::bf16, GetParam().shape);
+}
+TEST_P(LinearRounded, is_exact_on_small_integers) {
+  check_exact_on_small_integers(kLinear[Backend::cpu], Precision::bf16, GetParam().shape);
+}
+
+INSTANTIATE_TEST_SUITE_P(cpu, LinearRounded, testing::ValuesIn(cases()), [](const auto& c) { return c.param.name; });
 
 class LinearOnce : public BackendTest<OnLinear> {};
 

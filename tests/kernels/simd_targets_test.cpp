@@ -10,6 +10,7 @@
 #include <array>
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/activation/activation.h"
@@ -42,6 +43,15 @@ class SimdTarget : public testing::TestWithParam<int64_t> {
   }
 };
 
+template <typename Shape>
+std::vector<std::pair<Shape, Precision>> in_fp32_and_bf16(const std::vector<Shape>& shapes) {
+  std::vector<std::pair<Shape, Precision>> all;
+  for (const Shape& s : shapes) {
+    for (const Precision precision : {Precision::fp32, Precision::bf16}) all.emplace_back(s, precision);
+  }
+  return all;
+}
+
 TEST_P(SimdTarget, is_the_one_that_runs) { EXPECT_STREQ(gemm::micro_kernels().target, hwy::TargetName(GetParam())); }
 
 TEST_P(SimdTarget, convolves_exactly_on_small_integers) {
@@ -49,7 +59,8 @@ TEST_P(SimdTarget, convolves_exactly_on_small_integers) {
   const Conv2dShape in_place{2, 15, 17, 3, 37, 3, 3, 1, 1, 1, 1, 1, 1, 1};
   const Conv2dShape gathered{3, 5, 4, 21, 19, 3, 3, 2, 2, 1, 1, 1, 1, 1};
   const Conv2dShape grouped{2, 13, 12, 6, 10, 3, 3, 1, 1, 2, 2, 2, 2, 2};
-  for (const Conv2dShape& s : {in_place, gathered, grouped}) {
+  for (const auto& [s, precision] : in_fp32_and_bf16<Conv2dShape>({in_place, gathered, grouped})) {
+    context->precision = precision;
     const auto x = small_integers<float>(s.x_size(), 1), w = small_integers<float>(s.w_size(), 2);
     const auto b = small_integers<float>(s.K, 3), dy = small_integers<float>(s.y_size(), 4);
     Values<float> y(s.y_size()), dx(s.x_size()), dw(s.w_size()), db(s.K);
@@ -70,7 +81,8 @@ TEST_P(SimdTarget, convolves_exactly_on_small_integers) {
 
 TEST_P(SimdTarget, multiplies_exactly_on_small_integers) {
   TestContext context;
-  for (const LinearShape& s : {LinearShape{1, 131, 45}, LinearShape{7, 45, 131}, LinearShape{29, 515, 103}}) {
+  for (const auto& [s, precision] : in_fp32_and_bf16<LinearShape>({{1, 131, 45}, {7, 45, 131}, {29, 515, 103}})) {
+    context->precision = precision;
     const auto x = small_integers<float>(s.N * s.C, 1), w = small_integers<float>(s.K * s.C, 2);
     const auto b = small_integers<float>(s.K, 3), dy = small_integers<float>(s.N * s.K, 4);
     Values<float> y(s.N * s.K), dx(s.N * s.C), dw(s.K * s.C), db(s.K);

@@ -96,12 +96,26 @@ TEST_F(CudaTools, TrainWithCublasAndGoOnWithout) {
   EXPECT_EQ(read_lines(run / "steps.csv").size(), 4u);
 }
 
+TEST(Device, TheCpuTrainsInBf16) {
+  TempDir folder;
+  const fs::path run = folder / "run";
+  std::vector<std::string> flags = tiny_flags({"--device", "cpu", "--output", run.string()});
+  flags.insert(flags.end(), {"--set", "train.precision=bf16", "--set", "train.max_steps=3"});
+  const Outcome trained = run_tool("train", flags);
+  ASSERT_EQ(trained.code, 0) << trained.out << trained.err;
+  EXPECT_NE(read_text(run / "config.yaml").find("precision: bf16"), std::string::npos);
+  flags = tiny_flags({"--device", "cpu", "--output", (folder / "fp32").string()});
+  flags.insert(flags.end(), {"--set", "train.max_steps=3"});
+  ASSERT_EQ(run_tool("train", flags).code, 0);
+  EXPECT_NE(read_text(run / "steps.csv"), read_text(folder / "fp32" / "steps.csv"));
+}
+
 TEST(Device, PrecisionsThatItDoesNotHaveAreRefused) {
   TempDir folder;
   const Outcome outcome = run_tool(
       "train", tiny_flags({"--device", "cpu", "--output", (folder / "run").string(), "--set", "train.precision=tf32"}));
   EXPECT_EQ(outcome.code, 2);
-  EXPECT_NE(outcome.err.find("train.precision: precision tf32: device cpu computes in fp32 alone"), std::string::npos)
+  EXPECT_NE(outcome.err.find("train.precision: precision tf32: device cpu computes in fp32 or bf16"), std::string::npos)
       << outcome.err;
 }
 

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/gemm/micro.h"
+
+namespace striate::gemm {
+
+/// Makes float32's kernels those of bfloat16: cells of two values on CPUs that multiply them (AVX-512 BF16), floats
+/// that are rounded as they are packed, to nearest even, on all others.
+void fill_bf16(MicroKernels& kernels);
+
+/// The first of these; false, and nothing is changed, where the CPU or the build has no such instructions.
+bool fill_bf16_cells(MicroKernels& kernels);
+/// The second of these.
+void fill_rounded(MicroKernels& kernels);
+
+/// p[i] as bfloat16, in float32.
+void round_to_bf16(float* p, int64_t n);
+
+/// While one lives, this CPU counts as one of the others: for tests.
+class WithoutBf16Instructions {
+ public:
+  WithoutBf16Instructions() { ++count_; }
+  ~WithoutBf16Instructions() { --count_; }
+  WithoutBf16Instructions(const WithoutBf16Instructions&) = delete;
+  WithoutBf16Instructions& operator=(const WithoutBf16Instructions&) = delete;
+  static bool any() { return count_ > 0; }
+
+ private:
+  static inline int count_ = 0;
+};
+
+}  // namespace striate::gemm
