@@ -8,6 +8,7 @@
 #include "kernels/gemm/blocking.h"
 #include "kernels/gemm/gradient_shares.h"
 #include "kernels/gemm/micro.h"
+#include "kernels/gemm/prefetch.h"
 #include "kernels/gemm/weight_gradient.h"
 
 namespace striate::gemm {
@@ -64,6 +65,28 @@ struct Task {
     taps = plan.tap_rows.end(part / plan.run.count) - first_tap;
     u0 = plan.run.begin(part % plan.run.count), u1 = plan.run.end(part % plan.run.count);
     d0 = first_tap * plan.run_length + u0;
+  }
+};
+
+/// What the step at row t1 copies that the one before has not, where x is read in place, for fetching it ahead.
+struct NextRows {
+  Prefetch x, dy;
+  int64_t lines_x = 0, lines_dy = 0;  // for each call of the register tile
+
+  NextRows() = default;
+  NextRows(const WeightGradient& g, const Plan& plan, const Task& task, int64_t t1, int64_t units, int64_t calls) {
+    const int64_t row = g.x.W * g.x.pixel_stride, n = t1 / g.x.P * plan.cell;
+    // The rows after those that this step copied, as far as they lie in the image.
+    const int64_t seen = std::max<int64_t>(0, t1 % g.x.P * g.x.step_h + g.x.origin_h + (g.x.R - 1) * g.x.tap_h);
+    const int64_t h = t1 % g.x.P == 0 ? 0 : std::min(seen, g.x.H);
+    x = Prefetch(g.x.image + (n * g.x.H + h) * row, row, std::min(units * g.x.step_h, g.x.H - h), row);
+    dy = Prefetch(g.dy + task.group * g.dy_group + (n * plan.pixels + t1 % g.x.P * plan.unit) * g.dy_stride + task.k0,
+                  g.dy_stride, units * plan.unit, task.k1 - task.k0);
+    lines_x = x.share(calls), lines_dy = dy.share(calls);
+  }
+  void fetch() {
+    x.fetch(lines_x);
+    dy.fetch(lines_dy);
   }
 };
 
@@ -138,6 +161,11 @@ void merged_weight_gradient(const WeightGradient& g, Context& context) {
                     block.segments = plan.in_place ? units : 1;
                     block.run = plan.in_place ? plan.unit : rows;
                     block.add = t > plan.shares.begin(share);
+                    const int64_t calls = ceil_div(task.k1 - task.k0, micro.nr) * task.taps;
+                    NextRows next;
+                    if (t + units < end && plan.in_place) {
+                      next = NextRows(g, plan, task, t + units, std::min(units, end - t - units), calls);
+                    }
                     for (int64_t k = task.k0; k < task.k1; k += micro.nr) {
                       block.b = dy + (k - task.k0) * rows;
                       block.columns = std::min(micro.nr, task.k1 - k);
@@ -147,6 +175,7 @@ void merged_weight_gradient(const WeightGradient& g, Context& context) {
                         block.a = plan.in_place ? x + tap * patches.tap_h * window_row + task.u0 : x;
                         block.c_rows = offsets + tap * run;
                         micro.multiply_columns(block);
+                        next.fetch();
                       }
                     }
                     t += units;

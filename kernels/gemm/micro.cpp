@@ -54,53 +54,54 @@ HWY_NOINLINE void finish_tile(const float* HWY_RESTRICT tile, int rows, const Bl
 }
 
 /// What the tile adds to: C's values, or zeros.
-template <int rows>
+template <int rows, bool wide>
 HWY_INLINE void load_tile(Vector (&low)[rows], Vector (&high)[rows], const Block& block, int64_t first) {
   if (!block.add) {
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) low[i] = high[i] = hn::Zero(kTag);
-  } else if (block.columns == kColumns) {
+  } else if (block.columns == (wide ? kColumns : kLanes)) {
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) {
       const float* c = block.c + block.c_rows[first + i];
       low[i] = hn::LoadU(kTag, c);
-      high[i] = hn::LoadU(kTag, c + kLanes);
+      if (wide) high[i] = hn::LoadU(kTag, c + kLanes);
     }
   } else {
-    const int64_t n_low = std::min(block.columns, kLanes), n_high = block.columns - n_low;
+    const int64_t last = block.columns - (wide ? kLanes : 0);
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) {
       const float* c = block.c + block.c_rows[first + i];
-      low[i] = load_part(c, n_low);
-      high[i] = n_high > 0 ? load_part(c + kLanes, n_high) : hn::Zero(kTag);
+      low[i] = wide ? hn::LoadU(kTag, c) : load_part(c, last);
+      if (wide) high[i] = load_part(c + kLanes, last);
     }
   }
 }
 
 /// Straight from registers where the tile is whole: by way of memory it takes 100 cycles more.
-template <int rows>
+template <int rows, bool wide>
 HWY_INLINE void store_tile(Vector (&low)[rows], Vector (&high)[rows], const Block& block, int64_t first) {
-  if (block.columns == kColumns && block.activation != Activation::leaky_relu) {
+  if (block.columns == (wide ? kColumns : kLanes) && block.activation != Activation::leaky_relu) {
     if (block.bias) {
-      const Vector bias_low = hn::LoadU(kTag, block.bias), bias_high = hn::LoadU(kTag, block.bias + kLanes);
+      const Vector bias_low = hn::LoadU(kTag, block.bias);
+      const Vector bias_high = wide ? hn::LoadU(kTag, block.bias + kLanes) : bias_low;
 #pragma GCC unroll 16
       for (int i = 0; i < rows; ++i) {
         low[i] = hn::Add(low[i], bias_low);
-        high[i] = hn::Add(high[i], bias_high);
+        if (wide) high[i] = hn::Add(high[i], bias_high);
       }
     }
     if (block.activation == Activation::relu) {
 #pragma GCC unroll 16
       for (int i = 0; i < rows; ++i) {
         low[i] = activate(low[i], Activation::relu);
-        high[i] = activate(high[i], Activation::relu);
+        if (wide) high[i] = activate(high[i], Activation::relu);
       }
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) {
       float* c = block.c + block.c_rows[first + i];
       hn::StoreU(low[i], kTag, c);
-      hn::StoreU(high[i], kTag, c + kLanes);
+      if (wide) hn::StoreU(high[i], kTag, c + kLanes);
     }
     return;
   }
@@ -126,11 +127,11 @@ HWY_INLINE void prefetch_tile(const Block& block, int64_t first) {
 }
 
 /// A by rows. Every third row has a pointer, the two after it are reached by one and two strides: 14 rows in six
-/// registers, which x86 has.
-template <int rows>
+/// registers, which x86 has. Not `wide`: one vector of columns, for panels that hold no more.
+template <int rows, bool wide>
 HWY_NOINLINE void tile_by_rows(const Block& block, int64_t first) {
   Vector low[rows], high[rows];
-  load_tile<rows>(low, high, block, first);
+  load_tile<rows, wide>(low, high, block, first);
   if (!block.add) prefetch_tile<rows>(block, first);
   const ptrdiff_t stride = block.a_stride;
   const float* HWY_RESTRICT b = block.b;
@@ -141,23 +142,23 @@ HWY_NOINLINE void tile_by_rows(const Block& block, int64_t first) {
     for (int i = 0; i < kPointers; ++i) a[i] = block.a + g * block.segment_stride + (first + 3 * i) * stride;
     for (int64_t d = 0; d < block.run; ++d, b += kColumns) {
       const Vector b_low = hn::LoadU(kTag, b);
-      const Vector b_high = hn::LoadU(kTag, b + kLanes);
+      const Vector b_high = wide ? hn::LoadU(kTag, b + kLanes) : b_low;
 #pragma GCC unroll 16
       for (int i = 0; i < rows; ++i) {
         const Vector v = hn::Set(kTag, a[i / 3][d + (i % 3) * stride]);
         low[i] = hn::MulAdd(v, b_low, low[i]);
-        high[i] = hn::MulAdd(v, b_high, high[i]);
+        if (wide) high[i] = hn::MulAdd(v, b_high, high[i]);
       }
     }
   }
-  store_tile<rows>(low, high, block, first);
+  store_tile<rows, wide>(low, high, block, first);
 }
 
 /// A by columns: the tile's rows lie side by side for every step of depth.
-template <int rows>
+template <int rows, bool wide>
 HWY_NOINLINE void tile_by_columns(const Block& block, int64_t first) {
   Vector low[rows], high[rows];
-  load_tile<rows>(low, high, block, first);
+  load_tile<rows, wide>(low, high, block, first);
   if (!block.add) prefetch_tile<rows>(block, first);
   const bool packed = block.a_stride == 0;
   const ptrdiff_t stride = packed ? rows : block.a_stride;
@@ -167,25 +168,21 @@ HWY_NOINLINE void tile_by_columns(const Block& block, int64_t first) {
     const float* HWY_RESTRICT a = base;
     for (int64_t d = 0; d < block.run; ++d, a += stride, b += kColumns) {
       const Vector b_low = hn::LoadU(kTag, b);
-      const Vector b_high = hn::LoadU(kTag, b + kLanes);
+      const Vector b_high = wide ? hn::LoadU(kTag, b + kLanes) : b_low;
 #pragma GCC unroll 16
       for (int i = 0; i < rows; ++i) {
         const Vector v = hn::Set(kTag, a[i]);
         low[i] = hn::MulAdd(v, b_low, low[i]);
-        high[i] = hn::MulAdd(v, b_high, high[i]);
+        if (wide) high[i] = hn::MulAdd(v, b_high, high[i]);
       }
     }
   }
-  store_tile<rows>(low, high, block, first);
+  store_tile<rows, wide>(low, high, block, first);
 }
 
 using TileFunction = void (*)(const Block&, int64_t);
 
-template <int... sizes>
-void multiply_tiles(const Block& block, bool by_rows, std::integer_sequence<int, sizes...>) {
-  static constexpr TileFunction kByRows[] = {&tile_by_rows<sizes + 1>...};
-  static constexpr TileFunction kByColumns[] = {&tile_by_columns<sizes + 1>...};
-  const TileFunction* functions = by_rows ? kByRows : kByColumns;
+void run_tiles(const Block& block, const TileFunction* functions) {
   const int64_t tiles = tile_count(block.rows, kRows);
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t first = tile_begin(t, tiles, block.rows);
@@ -193,8 +190,22 @@ void multiply_tiles(const Block& block, bool by_rows, std::integer_sequence<int,
   }
 }
 
-void multiply_rows(const Block& block) { multiply_tiles(block, true, std::make_integer_sequence<int, kRows>()); }
-void multiply_columns(const Block& block) { multiply_tiles(block, false, std::make_integer_sequence<int, kRows>()); }
+template <int... sizes>
+void by_rows(const Block& block, std::integer_sequence<int, sizes...>) {
+  static constexpr TileFunction kWide[] = {&tile_by_rows<sizes + 1, true>...};
+  static constexpr TileFunction kNarrow[] = {&tile_by_rows<sizes + 1, false>...};
+  run_tiles(block, block.columns > kLanes ? kWide : kNarrow);
+}
+
+template <int... sizes>
+void by_columns(const Block& block, std::integer_sequence<int, sizes...>) {
+  static constexpr TileFunction kWide[] = {&tile_by_columns<sizes + 1, true>...};
+  static constexpr TileFunction kNarrow[] = {&tile_by_columns<sizes + 1, false>...};
+  run_tiles(block, block.columns > kLanes ? kWide : kNarrow);
+}
+
+void multiply_rows(const Block& block) { by_rows(block, std::make_integer_sequence<int, kRows>()); }
+void multiply_columns(const Block& block) { by_columns(block, std::make_integer_sequence<int, kRows>()); }
 
 void fill(MicroKernels& kernels) {
   kernels.mr = kRows;

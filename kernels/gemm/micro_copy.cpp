@@ -148,11 +148,16 @@ HWY_INLINE void transpose_four(const float* from, int64_t stride, int64_t depth,
   }
 }
 
+/// A few steps of depth at a time: their part of the panel, 16 KB, stays in L1 while its columns come in.
 void pack_transposed(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to) {
-  int64_t j = 0;
-  for (; j + 4 <= columns; j += 4) transpose_four(w + j * stride, stride, depth, to + j);
-  for (; j < kColumns; ++j) {
-    for (int64_t d = 0; d < depth; ++d) to[d * kColumns + j] = j < columns ? w[j * stride + d] : 0.0f;
+  constexpr int64_t kSteps = 4096 / kColumns;
+  for (int64_t d0 = 0; d0 < depth; d0 += kSteps, w += kSteps, to += kSteps * kColumns) {
+    const int64_t steps = std::min(kSteps, depth - d0);
+    int64_t j = 0;
+    for (; j + 4 <= columns; j += 4) transpose_four(w + j * stride, stride, steps, to + j);
+    for (; j < kColumns; ++j) {
+      for (int64_t d = 0; d < steps; ++d) to[d * kColumns + j] = j < columns ? w[j * stride + d] : 0.0f;
+    }
   }
 }
 

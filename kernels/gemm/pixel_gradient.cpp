@@ -11,6 +11,7 @@
 #include "kernels/gemm/blocking.h"
 #include "kernels/gemm/gradient_shares.h"
 #include "kernels/gemm/micro.h"
+#include "kernels/gemm/prefetch.h"
 #include "kernels/gemm/weight_gradient.h"
 
 namespace striate::gemm {
@@ -19,7 +20,6 @@ namespace {
 
 constexpr int64_t kPixels = 512;           // a step of the walk: a panel of dy is 64 KB (AVX-512); 256 took 3% longer
 constexpr int64_t kBlockFloats = 7 << 14;  // of dwᵀ that a task adds to, in the second-level cache: 448 KB
-constexpr int64_t kOutputs = 64;           // of them, where there are that many
 
 /// Indices t of [begin, end) for which t·step + origin lies in [0, size).
 struct Inside {
@@ -54,11 +54,26 @@ struct Plan {
         cell(micro.cell),
         images(ceil_div(g.x.N, cell), 1, std::max<int64_t>(1, kPixels / (g.x.P * g.x.Q))),
         rows(g.x.P, 1, std::max<int64_t>(1, kPixels / g.x.Q)),
-        outputs(g.columns, nr, kOutputs),
-        channels(g.x.channels, mr, std::max(mr, kBlockFloats / (g.x.R * g.x.S * outputs.longest()))),
+        outputs(g.columns, nr, outputs_together(g)),
+        channels(g.x.channels, mr, channels_together(g.x, outputs.longest())),
         blocks_per_group(outputs.count * channels.count),
         blocks(g.groups * blocks_per_group),
         shares(steps(), 1, ceil_div(steps(), shares_wanted(images.n * g.x.P * g.x.Q, blocks))) {}
+
+  int64_t channels_together(const Patches& x, int64_t outputs_of_block) const {
+    return std::max(mr, kBlockFloats / (x.R * x.S * outputs_of_block));
+  }
+  /// Outputs in a block for which x and dy are copied least often: x once for each block of outputs, dy of channels.
+  int64_t outputs_together(const WeightGradient& g) const {
+    int64_t best = nr, least = INT64_MAX;
+    for (int64_t count = 1; count <= ceil_div(g.columns, nr); ++count) {
+      const int64_t longest = Parts(g.columns, nr, ceil_div(ceil_div(g.columns, nr), count) * nr).longest();
+      const int64_t copied = g.x.H * g.x.W * g.x.channels * count +
+                             g.x.P * g.x.Q * g.columns * ceil_div(g.x.channels, channels_together(g.x, longest));
+      if (copied < least) least = copied, best = longest;
+    }
+    return round_up(best, nr);
+  }
 
   int64_t steps() const { return images.count * rows.count; }
   int64_t step_rows() const { return rows.longest(); }
@@ -115,6 +130,27 @@ struct Planes {
         }
       }
     }
+  }
+};
+
+/// What a task copies for a step, for fetching it ahead. It lies at one stride but for rows that two steps share.
+struct NextStep {
+  Prefetch x, dy;
+  int64_t lines_x = 0, lines_dy = 0;  // for each call of the register tile
+
+  NextStep() = default;
+  NextStep(const WeightGradient& g, const Plan& plan, const Task& task, const Step& step, int64_t calls) {
+    const int64_t n0 = step.n0 * plan.cell, n1 = std::min(g.x.N, step.n1 * plan.cell);
+    const int64_t h1 = std::min(g.x.H, g.x.window_height(step.p1) + g.x.origin_h);
+    x = Prefetch(g.x.image + task.group * g.x_group + (n0 * g.x.H + step.h0) * g.x.W * g.x.pixel_stride + task.c0,
+                 g.x.pixel_stride, ((n1 - 1 - n0) * g.x.H + h1 - step.h0) * g.x.W, task.c1 - task.c0);
+    dy = Prefetch(g.dy + task.group * g.dy_group + (n0 * g.x.P + step.p0) * g.x.Q * g.dy_stride + task.k0, g.dy_stride,
+                  ((n1 - 1 - n0) * g.x.P + step.p1 - step.p0) * g.x.Q, task.k1 - task.k0);
+    lines_x = x.share(calls), lines_dy = dy.share(calls);
+  }
+  void fetch() {
+    x.fetch(lines_x);
+    dy.fetch(lines_dy);
   }
 };
 
@@ -195,6 +231,9 @@ void pixel_weight_gradient(const WeightGradient& g, Context& context) {
                       new (tap_runs + tap) TapRuns(plan, x, step, layout, tap / x.S, tap % x.S);
                     }
                     block.add = i > plan.shares.begin(share);
+                    const int64_t calls = ceil_div(task.k1 - task.k0, plan.nr) * tiles * taps;
+                    NextStep next;
+                    if (i + 1 < plan.shares.end(share)) next = NextStep(g, plan, task, Step(plan, x, i + 1), calls);
                     block.segment_stride = x.step_h * layout.row_length;
                     for (int64_t k = task.k0; k < task.k1; k += plan.nr) {
                       const float* const b = dy + (k - task.k0) / plan.nr * panel;
@@ -214,6 +253,7 @@ void pixel_weight_gradient(const WeightGradient& g, Context& context) {
                           block.b_skip = runs.panel_skip;
                           block.c = dw + (tap * x.channels + task.c0 + c) * K + k;
                           micro.multiply_columns(block);
+                          next.fetch();
                         }
                       }
                     }
