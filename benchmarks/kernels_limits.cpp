@@ -87,37 +87,40 @@ namespace {
 struct Free {
   void operator()(float* p) const { std::free(p); }
 };
-using Array = std::unique_ptr<float[], Free>;
 
-/// Bytes a second, all threads together, the best of several passes; y null: only read.
-double move_rate(const float* x, float* y, int64_t count, bool past_the_caches, Context& context) {
-  constexpr int kPasses = 9;
+/// Two arrays of 256 MiB: beyond any cache but a few servers' with hundreds.
+struct Arrays {
+  static constexpr int64_t kCount = int64_t{64} << 20;
+  std::unique_ptr<float[], Free> x{static_cast<float*>(std::aligned_alloc(64, kCount * sizeof(float)))};
+  std::unique_ptr<float[], Free> y{static_cast<float*>(std::aligned_alloc(64, kCount * sizeof(float)))};
+  Arrays() {
+    if (!x || !y) throw std::bad_alloc();
+    std::fill(x.get(), x.get() + kCount, 1.0f);
+    std::fill(y.get(), y.get() + kCount, 1.0f);
+  }
+};
+
+enum class Moves { copy, ordinary_copy, read };
+
+/// Bytes a second, all threads together, of each of `passes` passes in rising order.
+std::vector<double> move_rates(const Arrays& arrays, Moves moves, int passes, Context& context) {
   constexpr int64_t kLine = 16;  // floats
-  const int64_t threads = context.threads->size(), each = count / threads / kLine * kLine;
-  double best = 0.0;
-  for (int pass = 0; pass < kPasses; ++pass) {
+  const int64_t threads = context.threads->size(), each = Arrays::kCount / threads / kLine * kLine;
+  const float* x = arrays.x.get();
+  float* y = moves == Moves::read ? nullptr : arrays.y.get();
+  std::vector<double> rates;
+  for (int pass = 0; pass < passes; ++pass) {
     const auto start = std::chrono::steady_clock::now();
     context.threads->run(threads, [&](int64_t t) {
       float* to = y == nullptr ? nullptr : y + t * each;
-      volatile float kept = HWY_DYNAMIC_DISPATCH(move)(x + t * each, to, each, past_the_caches);
+      volatile float kept = HWY_DYNAMIC_DISPATCH(move)(x + t * each, to, each, moves == Moves::copy);
       static_cast<void>(kept);
     });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    best = std::max(best, (y == nullptr ? 4.0 : 8.0) * static_cast<double>(each * threads) / seconds);
+    rates.push_back((y == nullptr ? 4.0 : 8.0) * static_cast<double>(each * threads) / seconds);
   }
-  return best;
-}
-
-void measure_memory(Limits& limits, Context& context) {
-  constexpr int64_t kCount = int64_t{64} << 20;  // 256 MiB each: beyond any cache but a few servers' with hundreds
-  const Array x(static_cast<float*>(std::aligned_alloc(64, kCount * sizeof(float))));
-  const Array y(static_cast<float*>(std::aligned_alloc(64, kCount * sizeof(float))));
-  if (!x || !y) throw std::bad_alloc();
-  std::fill(x.get(), x.get() + kCount, 1.0f);
-  std::fill(y.get(), y.get() + kCount, 1.0f);
-  limits.ordinary_copy = move_rate(x.get(), y.get(), kCount, false, context);
-  limits.copy = std::max(limits.ordinary_copy, move_rate(x.get(), y.get(), kCount, true, context));
-  limits.read = move_rate(x.get(), nullptr, kCount, false, context);
+  std::sort(rates.begin(), rates.end());
+  return rates;
 }
 
 }  // namespace
@@ -147,8 +150,18 @@ Limits measure_limits(Context& context) {
   limits.flops =
       best_rate([](int64_t steps, float* value) { return HWY_DYNAMIC_DISPATCH(multiply_add)(steps, value); });
   limits.bf16_flops = best_rate(multiply_add_bf16);
-  measure_memory(limits, context);
+  constexpr int kPasses = 9;
+  const Arrays arrays;
+  limits.ordinary_copy = move_rates(arrays, Moves::ordinary_copy, kPasses, context).back();
+  limits.copy = std::max(limits.ordinary_copy, move_rates(arrays, Moves::copy, kPasses, context).back());
+  limits.read = move_rates(arrays, Moves::read, kPasses, context).back();
   return limits;
+}
+
+double copy_rate_now(Context& context) {
+  constexpr int kPasses = 5;
+  static const Arrays arrays;
+  return move_rates(arrays, Moves::copy, kPasses, context)[kPasses / 2];
 }
 
 }  // namespace striate::bench

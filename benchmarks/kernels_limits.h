@@ -22,4 +22,8 @@ Limits measure_limits(Context& context);
 /// no instruction for them. `*result` keeps the compiler from dropping them.
 double multiply_add_bf16(int64_t steps, float* result);
 
+/// Bytes read and written per second by that copy now, the median of a few passes: a machine's neighbours take and give
+/// back bandwidth from second to second.
+double copy_rate_now(Context& context);
+
 }  // namespace striate::bench

@@ -16,8 +16,15 @@ namespace {
 thread_local bool recording = true;
 std::atomic<int64_t> next_id{0};
 
-/// Out of place: either summand may be shared with another node's pending gradient.
-Tensor sum(const Tensor& a, const Tensor& b) {
+/// In the memory of a summand that nobody else sees, which spares a pass; else of its own, for either may be shared
+/// with another node's pending gradient.
+Tensor sum(Tensor a, Tensor b) {
+  if (!a.is_only_handle()) std::swap(a, b);
+  if (a.is_only_handle()) {
+    STRIATE_DISPATCH(a.device(), accumulate, std::as_const(b).data<float>(), a.data<float>(), a.size(),
+                     context(a.device()));
+    return a;
+  }
   Tensor y = Tensor::empty(a.shape(), DType::float32, a.device());
   STRIATE_DISPATCH(a.device(), add, a.data<float>(), b.data<float>(), y.data<float>(), a.size(), Activation::none,
                    context(a.device()));
@@ -81,6 +88,10 @@ void record(const char* name, Tensor& output, const std::vector<Tensor>& inputs,
   output.impl()->grad_fn = std::move(node);
 }
 
+bool comes_out_of_relu(const Tensor& x) { return x.impl()->grad_fn != nullptr && x.impl()->grad_fn->ends_in_relu; }
+
+void ends_in_relu(Tensor& output) { output.impl()->grad_fn->ends_in_relu = true; }
+
 ArrivingUpdate* Gradients::arriving_update(size_t input, const std::shared_ptr<ArrivingUpdate>& recorded) const {
   const Node::Edge& edge = node_.inputs.at(input);
   if (!recorded || !edge.leaf || edge.leaf->has_grad || edge.leaf->storage->arriving_update != recorded) return nullptr;
@@ -92,11 +103,13 @@ bool Gradients::wants(size_t input) const {
   return edge.node || edge.leaf;
 }
 
-void Gradients::add(size_t input, Tensor gradient) {
+void Gradients::add(size_t input, Tensor gradient, ThroughRelu through_relu) {
   Node::Edge& edge = node_.inputs.at(input);
   if (edge.node) {
     Tensor& pending = edge.node->pending;
-    pending = pending.defined() ? sum(pending, gradient) : std::move(gradient);
+    const bool before = !pending.defined() || edge.node->pending_through_relu;
+    edge.node->pending_through_relu = before && through_relu == ThroughRelu::yes;
+    pending = pending.defined() ? sum(std::move(pending), std::move(gradient)) : std::move(gradient);
   } else if (edge.leaf) {
     require<ShapeError>(gradient.shape() == edge.leaf->shape, "{}: gradient {} for a tensor {}", node_.name,
                         to_string(gradient.shape()), to_string(edge.leaf->shape));
@@ -125,6 +138,7 @@ std::pair<Tensor, Accumulate> Gradients::target(size_t input, const Shape& shape
   }
   require<Error>(edge.node != nullptr, "{}: no gradient is wanted for input {}", node_.name, input);
   Tensor& pending = edge.node->pending;
+  edge.node->pending_through_relu = false;
   // What is pending may be shared with another node: hand out memory of its own, already holding the sum so far.
   if (pending.defined()) {
     pending = pending.clone();

@@ -37,7 +37,14 @@ class Node {
   std::vector<Edge> inputs;
   BackwardFunction backward;
   Tensor pending;  ///< gradient of the output collected so far, while backward() walks
+  /// The op ends in a ReLU, whose backward the ops that use the output may take over: it is idempotent, so it does not
+  /// matter which of them do.
+  bool ends_in_relu = false;
+  bool pending_through_relu = false;  ///< all that is pending has been through that ReLU's backward
 };
+
+/// Whether a gradient has been through the backward of the ReLU that its tensor came out of.
+enum class ThroughRelu { no, yes };
 
 /// Where a node's backward delivers the gradients of its inputs.
 class Gradients {
@@ -45,7 +52,9 @@ class Gradients {
   explicit Gradients(Node& node) : node_(node) {}
   bool wants(size_t input) const;
   /// Delivers the finished gradient of an input; it is added to what other uses of the input delivered.
-  void add(size_t input, Tensor gradient);
+  void add(size_t input, Tensor gradient, ThroughRelu through_relu = ThroughRelu::no);
+  /// Whether the users of this op's output have already taken its gradient through the ReLU it ends in.
+  bool through_relu() const { return node_.pending_through_relu; }
   /// Memory for a gradient of that shape and whether the kernel overwrites it or adds to it. For kernels that can
   /// accumulate (parameters); others use add().
   std::pair<Tensor, Accumulate> target(size_t input, const Shape& shape, Device device);
@@ -75,6 +84,11 @@ class NoGradGuard {
 
 /// True where recording is on and one of the inputs needs a gradient; undefined tensors don't.
 bool any_requires_grad(std::initializer_list<Tensor> inputs);
+
+/// Whether an op recorded x and ends in a ReLU: a backward that writes x's gradient anyway may take it through.
+bool comes_out_of_relu(const Tensor& x);
+/// Says so of the op recorded for `output`; its own backward must leave the ReLU out where Gradients::through_relu().
+void ends_in_relu(Tensor& output);
 
 /// Makes `output` the result of an op on `inputs` (undefined ones allowed) whose gradients `backward` computes.
 /// Call it only where any_requires_grad() said so.

@@ -104,6 +104,8 @@ int64_t Tensor::dim(int64_t axis) const {
   return shape()[static_cast<size_t>(i)];
 }
 
+bool Tensor::is_only_handle() const { return impl_.use_count() == 1 && checked(impl_).storage.use_count() == 1; }
+
 int64_t Tensor::size() const { return element_count(shape()); }
 size_t Tensor::bytes() const { return checked(impl_).storage->bytes(); }
 DType Tensor::dtype() const { return checked(impl_).dtype; }
@@ -138,8 +140,10 @@ Tensor Tensor::reshape(Shape new_shape) const {
   impl->storage = t.storage;
   Tensor result(std::move(impl));
   if (any_requires_grad({*this})) {
-    record("reshape", result, {*this},
-           [shape = t.shape](const Tensor& dy, Gradients& g) { g.add(0, dy.reshape(shape)); });
+    record("reshape", result, {*this}, [shape = t.shape](const Tensor& dy, Gradients& g) {
+      g.add(0, dy.reshape(shape), g.through_relu() ? ThroughRelu::yes : ThroughRelu::no);
+    });
+    if (comes_out_of_relu(*this)) ends_in_relu(result);
   }
   return result;
 }

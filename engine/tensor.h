@@ -74,6 +74,7 @@ class Tensor {
   Tensor reshape(Shape shape) const;
   /// The same values, cut off from the graph.
   Tensor detach() const;
+  bool is_only_handle() const;     ///< whether nobody else holds the values
   Tensor clone() const;            ///< recorded for the backward
   Tensor to(Device device) const;  ///< itself where it is there already, else a copy; recorded for the backward
   void copy_from(const Tensor& source);

@@ -38,6 +38,7 @@ struct Pool2dShape {
   int64_t R = 0, S = 0;  ///< window
   int64_t stride_h = 1, stride_w = 1;
   int64_t pad_h = 0, pad_w = 0;
+  bool after_relu = false;  ///< max: takes the backward of a ReLU along whose output is x (kernels/pool2d/pool2d.h)
 
   int64_t P() const { return (H + 2 * pad_h - R) / stride_h + 1; }
   int64_t Q() const { return (W + 2 * pad_w - S) / stride_w + 1; }

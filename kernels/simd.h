@@ -7,6 +7,8 @@
 
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>
+// After highway.h, which decides the targets.
+#include <hwy/cache_control.h>
 
 #if defined(STRIATE_KERNELS_SIMD_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef STRIATE_KERNELS_SIMD_H_
@@ -15,6 +17,7 @@
 #define STRIATE_KERNELS_SIMD_H_
 #endif
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -34,6 +37,17 @@ struct WholeVector {
   HWY_INLINE FloatVector load_or(const float* p, FloatVector) const { return load(p); }
   HWY_INLINE void store(FloatVector v, float* p) const { hn::StoreU(v, Floats(), p); }
 };
+
+/// The same, but stored past the caches: at addresses that are multiples of a vector's size, and nobody sees it before
+/// this thread's hwy::FlushStream().
+struct StreamedVector : WholeVector {
+  HWY_INLINE void store(FloatVector v, float* p) const { hn::Stream(v, Floats(), p); }
+};
+
+/// Whether an output of so many bytes is stored past the caches. An ordinary store first reads the line it overwrites,
+/// which costs a copy 30% of its bandwidth; but what still lies in the last cache when the next kernel reads it would
+/// be lost. 16 MiB: with an input as large, that is all of a last cache of 32 MiB.
+inline bool past_the_caches(int64_t bytes) { return bytes >= int64_t{16} << 20; }
 
 /// The same for the first `count` lanes only: nothing beyond them is touched; load gives zeros there.
 struct PartOfVector {
@@ -74,6 +88,20 @@ HWY_INLINE void for_each_vector(int64_t begin, int64_t end, Fn&& fn) {
   if (i < end) fn(i, PartOfVector{static_cast<size_t>(end - i)});
 }
 
+/// for_each_vector with fn's stores, all to out[i], past the caches where `streamed` says so.
+template <typename Fn>
+HWY_INLINE void for_each_output_vector(int64_t begin, int64_t end, const float* out, bool streamed, Fn&& fn) {
+  if (!streamed) return for_each_vector(begin, end, fn);
+  const int64_t lanes = float_lanes();
+  const auto misaligned = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out + begin) / sizeof(float)) % lanes;
+  const int64_t first = misaligned == 0 ? begin : std::min(end, begin + lanes - misaligned);
+  for_each_vector(begin, first, fn);
+  int64_t i = first;
+  for (; i + lanes <= end; i += lanes) fn(i, StreamedVector{});
+  for_each_vector(i, end, fn);
+  hwy::FlushStream();
+}
+
 /// Calls fn(tag) with the widest vector that C channels fill: a whole register, 4 lanes or 1.
 template <typename Fn>
 HWY_INLINE void with_channel_vectors([[maybe_unused]] int64_t C, Fn&& fn) {
@@ -82,6 +110,23 @@ HWY_INLINE void with_channel_vectors([[maybe_unused]] int64_t C, Fn&& fn) {
   if (C >= 4) return fn(hn::FixedTag<float, 4>());
 #endif
   fn(hn::FixedTag<float, 1>());
+}
+
+/// Whether an output of `values` floats in rows of C channels is stored past the caches, in vectors of `d`.
+template <class D>
+HWY_INLINE bool streams_rows(D d, const float* out, int64_t values, int64_t C) {
+  const size_t lanes = hn::Lanes(d);
+  return lanes == static_cast<size_t>(float_lanes()) && static_cast<size_t>(C) % lanes == 0 &&
+         reinterpret_cast<uintptr_t>(out) % (lanes * sizeof(float)) == 0 && past_the_caches(4 * values);
+}
+
+template <class D>
+HWY_INLINE void store(D d, hn::Vec<D> v, float* p, bool streamed) {
+  if (streamed) {
+    hn::Stream(v, d, p);
+  } else {
+    hn::StoreU(v, d, p);
+  }
 }
 
 /// Calls fn(c) for the first channels of vectors that cover [0, C); the last one overlaps its neighbour where C is not

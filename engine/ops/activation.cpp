@@ -2,6 +2,7 @@
 
 #include "engine/autograd.h"
 #include "engine/dispatch.h"
+#include "engine/ops/checks.h"
 #include "engine/ops/ops.h"
 
 namespace striate::ops {
@@ -14,11 +15,13 @@ Tensor activation(const Tensor& x, Activation activation) {
   if (!any_requires_grad({x})) return y;
   const Tensor saved = derivative_from_output(activation) ? y.detach() : x.detach();
   record("activation", y, {x}, [saved, activation, device](const Tensor& dy, Gradients& gradients) {
-    Tensor dx = Tensor::empty(dy.shape(), DType::float32, device);
+    if (gradients.through_relu()) return gradients.add(0, dy);
+    Tensor dx = dy.is_only_handle() ? dy : Tensor::empty(dy.shape(), DType::float32, device);
     STRIATE_DISPATCH(device, activation_backward, activation, saved.data<float>(), dy.data<float>(), dx.data<float>(),
                      dy.size(), context(device));
     gradients.add(0, std::move(dx));
   });
+  offer_activation(activation, y);
   return y;
 }
 

@@ -31,9 +31,9 @@ void check_kernels(const char* op, const char* library, Device device, Kernels k
                        to_string(device));
 }
 
-Tensor through_activation(Activation activation, const Tensor& saved_y, const Tensor& dy) {
-  if (activation == Activation::none) return dy;
-  Tensor d = Tensor::empty(dy.shape(), DType::float32, dy.device());
+Tensor through_activation(Activation activation, const Tensor& saved_y, const Tensor& dy, const Gradients& gradients) {
+  if (activation == Activation::none || gradients.through_relu()) return dy;
+  Tensor d = dy.is_only_handle() ? dy : Tensor::empty(dy.shape(), DType::float32, dy.device());
   STRIATE_DISPATCH(dy.device(), activation_backward, activation, saved_y.data<float>(), dy.data<float>(),
                    d.data<float>(), d.size(), context(dy.device()));
   return d;

@@ -32,7 +32,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
   record("conv2d", y, {x, w, b},
          [x = x.detach(), w = w.detach(), shape, activation, saved_y, device, kernels](const Tensor& dy,
                                                                                        Gradients& gradients) {
-           const Tensor d = through_activation(activation, saved_y, dy);
+           const Tensor d = through_activation(activation, saved_y, dy, gradients);
            if (gradients.wants(0)) {
              Tensor dx = Tensor::empty(x.shape(), DType::float32, device);
              STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_data, d.data<float>(), w.data<float>(),
@@ -45,6 +45,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
                                  dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
            }
          });
+  offer_activation(activation, y);
   return y;
 }
 

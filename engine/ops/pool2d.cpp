@@ -18,7 +18,8 @@ Pool2dShape pool_shape(const char* op, const Tensor& x, const Pool2dOptions& o) 
 }  // namespace
 
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
-  const Pool2dShape shape = pool_shape("max_pool2d", x, options);
+  Pool2dShape shape = pool_shape("max_pool2d", x, options);
+  shape.after_relu = comes_out_of_relu(x);
   const Device device = x.device();
   const Shape y_shape{shape.N, shape.P(), shape.Q(), shape.C};
   Tensor y = Tensor::empty(y_shape, DType::float32, device);
@@ -30,7 +31,7 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
     Tensor dx = Tensor::empty({shape.N, shape.H, shape.W, shape.C}, DType::float32, device);
     STRIATE_DISPATCH(device, max_pool2d_backward, dy.data<float>(), index.data<uint8_t>(), dx.data<float>(), shape,
                      context(device));
-    gradients.add(0, std::move(dx));
+    gradients.add(0, std::move(dx), shape.after_relu ? ThroughRelu::yes : ThroughRelu::no);
   });
   return y;
 }

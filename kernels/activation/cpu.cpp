@@ -81,16 +81,19 @@ constexpr int64_t kGrain = 16384;
 
 template <class Function>
 void map_forward(const float* x, float* y, int64_t n, Context& context) {
+  const bool streamed = y != x && past_the_caches(4 * n);
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
-    for_each_vector(begin, end,
-                    [=](int64_t i, auto part) HWY_ATTR { part.store(Function::forward(part.load(x + i)), y + i); });
+    for_each_output_vector(begin, end, y, streamed, [=](int64_t i, auto part) HWY_ATTR {
+      part.store(Function::forward(part.load(x + i)), y + i);
+    });
   });
 }
 
 template <class Function>
 void map_backward(const float* saved, const float* dy, float* dx, int64_t n, Context& context) {
+  const bool streamed = dx != saved && dx != dy && past_the_caches(4 * n);
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
-    for_each_vector(begin, end, [=](int64_t i, auto part) HWY_ATTR {
+    for_each_output_vector(begin, end, dx, streamed, [=](int64_t i, auto part) HWY_ATTR {
       part.store(Function::backward(part.load(saved + i), part.load(dy + i)), dx + i);
     });
   });

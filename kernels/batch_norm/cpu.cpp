@@ -29,15 +29,19 @@ inline Chunks chunks_of(const BatchNormShape& shape) {
   return {rows_each, (shape.rows + rows_each - 1) / rows_each};
 }
 
-// Calls fn(chunk, first row, end row) in parallel.
+// Calls fn(chunk, first row, end row) in parallel. A second pass goes backwards: it finds in the caches what the first
+// one read last.
+enum class Order { forwards, backwards };
 template <typename Fn>
-void for_each_chunk(const BatchNormShape& shape, Context& context, Fn&& fn) {
+void for_each_chunk(const BatchNormShape& shape, Order order, Context& context, Fn&& fn) {
   const Chunks chunks = chunks_of(shape);
   context.threads->parallel_for(chunks.count, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t chunk = order == Order::forwards ? i : chunks.count - 1 - i;
       const int64_t first = chunk * chunks.rows_each;
       fn(chunk, first, std::min(shape.rows, first + chunks.rows_each));
     }
+    hwy::FlushStream();
   });
 }
 
@@ -78,7 +82,7 @@ struct ChunkStatistics {
 
 void chunk_statistics(const float* x, const ChunkStatistics& result, const BatchNormShape& shape, Context& context) {
   const int64_t C = shape.C;
-  for_each_chunk(shape, context, [&](int64_t chunk, int64_t first, int64_t end) HWY_ATTR {
+  for_each_chunk(shape, Order::forwards, context, [&](int64_t chunk, int64_t first, int64_t end) HWY_ATTR {
     float* rough = result.rough + chunk * C;
     float* deviation = result.deviation + chunk * C;
     float* squares = result.squares + chunk * C;
@@ -113,12 +117,13 @@ void chunk_statistics(const float* x, const ChunkStatistics& result, const Batch
 void affine(const float* x, float* y, const float* centre, const float* factor, const float* offset,
             const BatchNormShape& shape, Context& context) {
   const int64_t C = shape.C;
-  for_each_chunk(shape, context, [&](int64_t, int64_t first, int64_t end) HWY_ATTR {
+  for_each_chunk(shape, Order::backwards, context, [&](int64_t, int64_t first, int64_t end) HWY_ATTR {
     with_channel_vectors(C, [&](auto d) HWY_ATTR {
+      const bool streamed = streams_rows(d, y, shape.size(), C);
       for (int64_t row = first; row < end; ++row) {
         for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
           const auto away = hn::Sub(hn::LoadU(d, x + row * C + c), hn::LoadU(d, centre + c));
-          hn::StoreU(hn::MulAdd(away, hn::LoadU(d, factor + c), hn::LoadU(d, offset + c)), d, y + row * C + c);
+          store(d, hn::MulAdd(away, hn::LoadU(d, factor + c), hn::LoadU(d, offset + c)), y + row * C + c, streamed);
         });
       }
     });
@@ -196,7 +201,7 @@ void Backward(const float* x, const float* dy, const float* gamma, const float* 
   float* part_dy = constant + C;  // [chunks, C]
   float* part_dy_away = part_dy + chunks.count * C;
 
-  for_each_chunk(shape, context, [&](int64_t chunk, int64_t first, int64_t end) HWY_ATTR {
+  for_each_chunk(shape, Order::forwards, context, [&](int64_t chunk, int64_t first, int64_t end) HWY_ATTR {
     with_channel_vectors(C, [&](auto d) HWY_ATTR {
       column_sums(
           d, C, first, end,
@@ -228,14 +233,15 @@ void Backward(const float* x, const float* dy, const float* gamma, const float* 
     constant[c] = batch_statistics ? static_cast<float>(-factor * sum_dy[c] / rows) : 0.0f;
   }
   if (dx == nullptr) return;
-  for_each_chunk(shape, context, [&](int64_t, int64_t first, int64_t end) HWY_ATTR {
+  for_each_chunk(shape, Order::backwards, context, [&](int64_t, int64_t first, int64_t end) HWY_ATTR {
     with_channel_vectors(C, [&](auto d) HWY_ATTR {
+      const bool streamed = streams_rows(d, dx, shape.size(), C);
       for (int64_t row = first; row < end; ++row) {
         for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
           const int64_t i = row * C + c;
           const auto away = hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, mean + c));
           const auto rest = hn::MulAdd(away, hn::LoadU(d, through_x + c), hn::LoadU(d, constant + c));
-          hn::StoreU(hn::MulAdd(hn::LoadU(d, dy + i), hn::LoadU(d, through_dy + c), rest), d, dx + i);
+          store(d, hn::MulAdd(hn::LoadU(d, dy + i), hn::LoadU(d, through_dy + c), rest), dx + i, streamed);
         });
       }
     });

@@ -68,7 +68,8 @@ HWY_INLINE void philox(Blocks (&blocks)[kSideBySide], const DropoutState& state)
 
 // y[i] = kept ? factor·x[i] : 0 from `begin`, where element base + begin starts a block of four; returns where it
 // stopped, less than its stride before `end`.
-HWY_INLINE int64_t apply_blocks(const Mask& mask, const float* x, float* y, uint64_t base, int64_t begin, int64_t end) {
+HWY_INLINE int64_t apply_blocks(const Mask& mask, const float* x, float* y, uint64_t base, int64_t begin, int64_t end,
+                                bool past_the_caches) {
   const Counters d;
   const Floats floats;
   const hn::RebindToSigned<Words> integers;
@@ -82,14 +83,16 @@ HWY_INLINE int64_t apply_blocks(const Mask& mask, const float* x, float* y, uint
     order[2 * i + 1] = i + blocks_each / 2;
   }
   const auto lane_block = hn::Load(d, order);
+  const bool streamed =
+      past_the_caches && reinterpret_cast<uintptr_t>(y + begin) % (static_cast<size_t>(lanes) * sizeof(float)) == 0;
   const auto low_half = hn::Set(d, 0xffffffffu);
   const auto step = hn::Set(d, mask.state.step & 0xffffffffu), layer = hn::Set(d, uint64_t{mask.layer});
   const auto threshold = hn::Set(integers, mask.threshold);
   const auto factor = hn::Set(floats, mask.factor);
-  const auto store = [=](CounterVector words, const float* from, float* to) HWY_ATTR {
+  const auto store_drawn = [=](CounterVector words, const float* from, float* to) HWY_ATTR {
     const auto draw = hn::BitCast(integers, hn::ShiftRight<8>(hn::BitCast(Words(), words)));
     const auto dropped = hn::RebindMask(floats, hn::Lt(draw, threshold));
-    hn::StoreU(hn::IfThenZeroElse(dropped, hn::Mul(factor, hn::LoadU(floats, from))), floats, to);
+    store(floats, hn::IfThenZeroElse(dropped, hn::Mul(factor, hn::LoadU(floats, from))), to, streamed);
   };
   const int64_t stride = kSideBySide * 2 * lanes;
   int64_t i = begin;
@@ -106,28 +109,30 @@ HWY_INLINE int64_t apply_blocks(const Mask& mask, const float* x, float* y, uint
     for (const Blocks& b : blocks) {
       const auto words01 = hn::Or(hn::And(b.word[0], low_half), hn::ShiftLeft<32>(b.word[1]));
       const auto words23 = hn::Or(hn::And(b.word[2], low_half), hn::ShiftLeft<32>(b.word[3]));
-      store(hn::InterleaveLower(d, words01, words23), x + at, y + at);
-      store(hn::InterleaveUpper(d, words01, words23), x + at + lanes, y + at + lanes);
+      store_drawn(hn::InterleaveLower(d, words01, words23), x + at, y + at);
+      store_drawn(hn::InterleaveUpper(d, words01, words23), x + at + lanes, y + at + lanes);
       at += 2 * lanes;
     }
   }
+  hwy::FlushStream();
   return i;
 }
 #else
-inline int64_t apply_blocks(const Mask&, const float*, float*, uint64_t, int64_t begin, int64_t) { return begin; }
+inline int64_t apply_blocks(const Mask&, const float*, float*, uint64_t, int64_t begin, int64_t, bool) { return begin; }
 #endif
 
 void Apply(const float* x, float* y, const DropoutShape& shape, const DropoutState& state, Context& context) {
   const Mask mask{state, shape.layer, static_cast<int32_t>(std::ceil(double{shape.p} * 0x1p24)),
                   static_cast<float>(1.0 / (1.0 - double{shape.p}))};
   const uint64_t base = state.first_sample * static_cast<uint64_t>(shape.features);
+  const bool streamed = y != x && past_the_caches(4 * shape.size());
   // About 10 µs of draws.
   constexpr int64_t kGrain = 8192;
   context.threads->parallel_for(shape.size(), kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
     const auto lead = static_cast<int64_t>((4 - (base + static_cast<uint64_t>(begin)) % 4) % 4);
     const int64_t aligned = std::min(end, begin + lead);
     apply_one_by_one(mask, x, y, base, begin, aligned);
-    const int64_t rest = apply_blocks(mask, x, y, base, aligned, end);
+    const int64_t rest = apply_blocks(mask, x, y, base, aligned, end, streamed);
     apply_one_by_one(mask, x, y, base, rest, end);
   });
 }

@@ -19,25 +19,27 @@ constexpr int64_t kGrain = 16384;
 void Fill(float* y, float value, int64_t n, Context& context) {
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
     const auto v = hn::Set(Floats(), value);
-    for_each_vector(begin, end, [=](int64_t i, auto part) HWY_ATTR { part.store(v, y + i); });
+    for_each_output_vector(begin, end, y, past_the_caches(4 * n),
+                           [=](int64_t i, auto part) HWY_ATTR { part.store(v, y + i); });
   });
 }
 
 void Scale(const float* x, float* y, float factor, int64_t n, Context& context) {
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
     const auto f = hn::Set(Floats(), factor);
-    for_each_vector(begin, end,
-                    [=](int64_t i, auto part) HWY_ATTR { part.store(hn::Mul(f, part.load(x + i)), y + i); });
+    for_each_output_vector(begin, end, y, y != x && past_the_caches(4 * n),
+                           [=](int64_t i, auto part) HWY_ATTR { part.store(hn::Mul(f, part.load(x + i)), y + i); });
   });
 }
 
 void AddActivation(const float* a, const float* b, float* y, int64_t n, Activation activation, Context& context) {
   // none, relu and leaky_relu are one formula: the sum where it is positive, else slope·sum (slope 1, 0, 0.01).
   const float slope = activation == Activation::relu ? 0.0f : activation == Activation::leaky_relu ? kLeakySlope : 1.0f;
+  const bool streamed = y != a && y != b && past_the_caches(4 * n);
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
     const auto zero = hn::Zero(Floats());
     const auto below = hn::Set(Floats(), slope);
-    for_each_vector(begin, end, [=](int64_t i, auto part) HWY_ATTR {
+    for_each_output_vector(begin, end, y, streamed, [=](int64_t i, auto part) HWY_ATTR {
       const auto sum = hn::Add(part.load(a + i), part.load(b + i));
       if (slope == 0.0f) {  // not 0·sum, which is NaN for −∞
         part.store(hn::IfThenZeroElse(hn::Le(sum, zero), sum), y + i);
@@ -71,14 +73,22 @@ void NormalizeU8(const uint8_t* x, float* y, const float* scale, const float* sh
     shifts[i] = shift[i % channels];
   }
   const int64_t n = rows * channels;
+  // Ranges begin at multiples of a vector.
+  const bool streamed =
+      reinterpret_cast<uintptr_t>(y) % (sizeof(float) * static_cast<size_t>(lanes)) == 0 && past_the_caches(4 * n);
   const int64_t grain = (kGrain + period - 1) / period * period;
   context.threads->parallel_for(n, grain, [=](int64_t begin, int64_t end) HWY_ATTR {
-    int64_t i = begin, j = 0;
-    for (; i + lanes <= end; i += lanes) {
-      const auto pixel = hn::ConvertTo(d, hn::PromoteTo(integers, hn::LoadU(bytes, x + i)));
-      hn::StoreU(hn::MulAdd(pixel, hn::Load(d, scales + j), hn::Load(d, shifts + j)), d, y + i);
-      j = j + lanes == period ? 0 : j + lanes;
-    }
+    const auto vectors = [=](auto how) HWY_ATTR {
+      int64_t i = begin, j = 0;
+      for (; i + lanes <= end; i += lanes) {
+        const auto pixel = hn::ConvertTo(d, hn::PromoteTo(integers, hn::LoadU(bytes, x + i)));
+        how.store(hn::MulAdd(pixel, hn::Load(d, scales + j), hn::Load(d, shifts + j)), y + i);
+        j = j + lanes == period ? 0 : j + lanes;
+      }
+      return i;
+    };
+    int64_t i = streamed ? vectors(StreamedVector()) : vectors(WholeVector());
+    if (streamed) hwy::FlushStream();
     for (; i < end; ++i) y[i] = static_cast<float>(double{scales[i % period]} * x[i] + shifts[i % period]);
   });
 }
@@ -97,11 +107,22 @@ void FloatToBf16(const float* x, uint16_t* y, int64_t n, Context& context) {
 }
 
 void Bf16ToFloat(const uint16_t* x, float* y, int64_t n, Context& context) {
+  const hn::Rebind<uint16_t, Floats> halves;
+  const hn::Rebind<uint32_t, Floats> words;
+  const int64_t lanes = float_lanes();
+  const bool streamed = past_the_caches(4 * n);
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
-    for (int64_t i = begin; i < end; ++i) {
-      const uint32_t bits = uint32_t{x[i]} << 16;
-      std::memcpy(y + i, &bits, sizeof(bits));
-    }
+    for_each_output_vector(begin, end, y, streamed, [=](int64_t i, auto part) HWY_ATTR {
+      if (i + lanes <= n) {
+        const auto bits = hn::PromoteTo(words, hn::LoadU(halves, x + i));
+        part.store(hn::BitCast(Floats(), hn::ShiftLeft<16>(bits)), y + i);
+      } else {
+        for (int64_t j = i; j < end; ++j) {
+          const uint32_t bits = uint32_t{x[j]} << 16;
+          std::memcpy(y + j, &bits, sizeof(bits));
+        }
+      }
+    });
   });
 }
 

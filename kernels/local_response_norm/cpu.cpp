@@ -50,35 +50,37 @@ HWY_INLINE hn::Vec<D> window_sum(D d, const float* padded, int64_t size) {
 }
 
 // Rows go through in blocks: a shifted load straight after the store that it straddles would wait for it to reach the
-// cache.
-constexpr int64_t kBlockRows = 8;
+// cache. But a block and its scratch must stay in the first level: with 256 channels 4 rows.
+constexpr int64_t kMaxBlockRows = 8;
+inline int64_t block_rows(int64_t C) { return std::clamp<int64_t>(1024 / C, 2, kMaxBlockRows); }
 
-// Zeroed rows of `padded` floats, one set of kBlockRows for each of `arrays`.
+// Zeroed rows of `padded` floats, one set of `rows` for each of `arrays`.
 struct Scratch {
   float* values;
-  int64_t padded;
+  int64_t padded, rows;
 
-  float* row(int64_t array, int64_t i) const { return values + (array * kBlockRows + i) * padded; }
+  float* row(int64_t array, int64_t i) const { return values + (array * rows + i) * padded; }
 };
 
-// Splits the rows over the threads; fn(tag, first, rows, scratch) for blocks of at most kBlockRows.
+// Splits the rows over the threads; fn(tag, first, rows, scratch) for blocks of at most block_rows(C).
 template <typename Fn>
 void for_each_block(const LocalResponseNormShape& shape, int64_t arrays, Context& context, Fn&& fn) {
   constexpr int64_t kGrainValues = 8192;
-  const int64_t grain = std::max<int64_t>(1, kGrainValues / (shape.C * kBlockRows)) * kBlockRows;
+  const int64_t block = block_rows(shape.C);
+  const int64_t grain = std::max<int64_t>(1, kGrainValues / (shape.C * block)) * block;
   const int64_t grains = (shape.rows + grain - 1) / grain;
   const int64_t tasks = std::min<int64_t>(grains, 4 * context.threads->size());
   // Whole cache lines, so that tasks do not share one.
   const int64_t padded = (shape.C + shape.size - 1 + 15) / 16 * 16;
-  const int64_t each = arrays * kBlockRows * padded;
+  const int64_t each = arrays * block * padded;
   float* scratch = context.workspace->get<float>(tasks * each);
   context.threads->run(tasks, [&](int64_t task) HWY_ATTR {
-    const Scratch own = {scratch + task * each, padded};
+    const Scratch own = {scratch + task * each, padded, block};
     std::fill(own.values, own.values + each, 0.0f);
     const int64_t end = std::min(shape.rows, grains * (task + 1) / tasks * grain);
     with_channel_vectors(shape.C, [&](auto d) HWY_ATTR {
-      for (int64_t first = grains * task / tasks * grain; first < end; first += kBlockRows) {
-        fn(d, first, std::min(kBlockRows, end - first), own);
+      for (int64_t first = grains * task / tasks * grain; first < end; first += block) {
+        fn(d, first, std::min(block, end - first), own);
       }
     });
   });

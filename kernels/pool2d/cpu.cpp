@@ -1,112 +1,115 @@
-// Pooling over NHWC: a vector is a run of channels, a task a row of output (forward) or input (backward) pixels.
-// Bound by memory. Backward passes are gathers, so each input pixel is written once and in a fixed order of summation.
+// Max-pooling over NHWC: a vector is a run of channels, a task a row of output (forward) or input (backward) pixels.
+// Bound by memory. The backward pass is a gather, so each input pixel is written once and in a fixed order of
+// summation.
 #include "kernels/pool2d/pool2d.h"
 
 #include <algorithm>
 #include <array>
-#include <type_traits>
+#include <cstdint>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/pool2d/cpu.cpp"
-#include "kernels/simd.h"
+#include "kernels/pool2d/cpu_rows.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace striate::cpu::HWY_NAMESPACE {
 namespace {
-
-struct Range {
-  int64_t begin, end;
-};
-
-// Calls fn(tag, row) for each of `rows` rows of `row_values` floats, in parallel, with vectors that C channels fill.
-template <typename Fn>
-void for_each_row(int64_t rows, int64_t row_values, int64_t C, Context& context, Fn&& fn) {
-  constexpr int64_t kGrainValues = 16384;
-  const int64_t grain = std::max<int64_t>(1, kGrainValues / row_values);
-  context.threads->parallel_for(rows, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
-    with_channel_vectors(C, [&](auto d) HWY_ATTR {
-      for (int64_t row = begin; row < end; ++row) fn(d, row);
-    });
-  });
-}
-
-// The pixels of the window at output coordinate p that lie inside [0, size).
-inline Range window(int64_t p, int64_t stride, int64_t pad, int64_t extent, int64_t size) {
-  const int64_t first = p * stride - pad;
-  return {std::max<int64_t>(0, first), std::min(size, first + extent)};
-}
-
-// The output coordinates whose windows hold pixel h.
-inline Range windows_of(int64_t h, int64_t stride, int64_t pad, int64_t extent, int64_t outputs) {
-  const int64_t last = h + pad;  // p·stride ≤ h + pad < p·stride + extent
-  return {last < extent ? 0 : (last - extent) / stride + 1, std::min(outputs, last / stride + 1)};
-}
 
 // A window's pixels inside the image: its first one, and the position r·S + s of that.
 struct Pixels {
   int64_t rows, columns, first_position;
 };
 
-// Calls fn(c, number of vectors) for runs of four vectors of channels, then single ones, the last of which overlaps.
-// Reading a pixel's channels in one go is what the hardware's prefetcher foresees.
-template <class D, typename Fn>
-HWY_INLINE void for_each_channel_run(D d, int64_t C, Fn&& fn) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t c = 0;
-  for (; c + 4 * lanes <= C; c += 4 * lanes) fn(c, std::integral_constant<size_t, 4>());
-  for (; c < C; c += lanes) fn(std::min(c, C - lanes), std::integral_constant<size_t, 1>());
+// Where windows lie in x, and what becomes of them.
+struct MaxPool {
+  int64_t row_stride, S, C;
+  bool after_relu, streamed;
+};
+
+// Stores a window's maxima and their positions for one vector of channels.
+template <class D>
+HWY_INLINE void store_maxima(D d, hn::Vec<D> best, hn::Vec<hn::RebindToSigned<D>> position, const MaxPool& pool,
+                             float* y, uint8_t* index) {
+  const hn::RebindToSigned<D> integers;
+  const hn::Rebind<uint8_t, D> bytes;
+  if (pool.after_relu) {
+    const auto none = hn::RebindMask(integers, hn::Le(best, hn::Zero(d)));
+    position = hn::IfThenElse(none, hn::Set(integers, int32_t{kNoPixel}), position);
+  }
+  store(d, best, y, pool.streamed);
+  hn::StoreU(hn::DemoteTo(bytes, position), bytes, index);
+}
+
+// One vector of channels of any window. The first NaN wins: the last one seen backwards.
+template <class D>
+HWY_NOINLINE void max_with_nan(D d, const float* corner, const MaxPool& pool, const Pixels& pixels, float* y,
+                               uint8_t* index) {
+  const hn::RebindToSigned<D> integers;
+  auto best = hn::Zero(d), first_nan = hn::Zero(d);
+  auto position = hn::Zero(integers), nan_position = hn::Zero(integers);
+  for (int64_t r = pixels.rows; r-- > 0;) {
+    for (int64_t s = pixels.columns; s-- > 0;) {
+      const auto value = hn::LoadU(d, corner + r * pool.row_stride + s * pool.C);
+      const auto here = hn::Set(integers, static_cast<int32_t>(pixels.first_position + r * pool.S + s));
+      const bool last = r == pixels.rows - 1 && s == pixels.columns - 1;
+      const auto better = last ? hn::Eq(value, value) : hn::Or(hn::Ge(value, best), hn::IsNaN(best));
+      const auto nan = hn::IsNaN(value);
+      best = last ? value : hn::IfThenElse(better, value, best);
+      position = last ? here : hn::IfThenElse(hn::RebindMask(integers, better), here, position);
+      first_nan = hn::IfThenElse(nan, value, first_nan);
+      nan_position = hn::IfThenElse(hn::RebindMask(integers, nan), here, nan_position);
+    }
+  }
+  const auto any = hn::IsNaN(first_nan);
+  store_maxima(d, hn::IfThenElse(any, first_nan, best),
+               hn::IfThenElse(hn::RebindMask(integers, any), nan_position, position), pool, y, index);
 }
 
 // The maximum over a window and where it is, for kVectors vectors of channels. kSide > 0: a window of kSide × kSide
 // wholly inside the image, which unrolls.
 template <int64_t kSide, size_t kVectors, class D>
-HWY_INLINE void max_of_window(D d, const float* corner, int64_t row_stride, int64_t S, int64_t C, const Pixels& pixels,
-                              float* y, uint8_t* index) {
+HWY_INLINE void max_of_window(D d, const float* corner, const MaxPool& pool, const Pixels& pixels, float* y,
+                              uint8_t* index) {
   const hn::RebindToSigned<D> integers;
-  const hn::Rebind<uint8_t, D> bytes;
   const size_t lanes = hn::Lanes(d);
   const int64_t rows = kSide > 0 ? kSide : pixels.rows, columns = kSide > 0 ? kSide : pixels.columns;
   const auto first_position = static_cast<int32_t>(kSide > 0 ? 0 : pixels.first_position);
-  const auto row_positions = static_cast<int32_t>(kSide > 0 ? kSide : S);
-  const auto position_of = [=](int64_t r, int64_t s) HWY_ATTR {
-    return hn::Set(integers, first_position + static_cast<int32_t>(r) * row_positions + static_cast<int32_t>(s));
-  };
-  hn::Vec<D> best[kVectors];
+  const auto row_positions = static_cast<int32_t>(kSide > 0 ? kSide : pool.S);
+  hn::Vec<D> best[kVectors], sum[kVectors];
   hn::Vec<decltype(integers)> position[kVectors];
+#pragma GCC unroll 4
   for (size_t v = 0; v < kVectors; ++v) {
     best[v] = hn::LoadU(d, corner + v * lanes);
+    sum[v] = hn::Zero(d);  // NaN in the end where a value was
     position[v] = hn::Set(integers, first_position);
   }
-  auto numbers = hn::Eq(best[0], best[0]);  // false where NaN was seen
+#pragma GCC unroll 3
   for (int64_t r = 0; r < rows; ++r) {
+#pragma GCC unroll 3
     for (int64_t s = 0; s < columns; ++s) {
-      const float* pixel = corner + r * row_stride + s * C;
-      const auto here = position_of(r, s);
+      const float* pixel = corner + r * pool.row_stride + s * pool.C;
+      const auto here =
+          hn::Set(integers, first_position + static_cast<int32_t>(r) * row_positions + static_cast<int32_t>(s));
+#pragma GCC unroll 4
       for (size_t v = 0; v < kVectors; ++v) {
         const auto value = hn::LoadU(d, pixel + v * lanes);
         position[v] = hn::IfThenElse(hn::RebindMask(integers, hn::Gt(value, best[v])), here, position[v]);
         best[v] = hn::Max(value, best[v]);
-        numbers = hn::And(numbers, hn::Eq(value, value));
+        sum[v] = hn::Add(sum[v], value);
       }
     }
   }
-  if (!hn::AllTrue(d, numbers)) {
-    // The first NaN of the window wins, whatever Max and Gt made of it: the last one seen backwards.
-    for (int64_t r = rows; r-- > 0;) {
-      for (int64_t s = columns; s-- > 0;) {
-        for (size_t v = 0; v < kVectors; ++v) {
-          const auto value = hn::LoadU(d, corner + r * row_stride + s * C + v * lanes);
-          const auto nan = hn::IsNaN(value);
-          position[v] = hn::IfThenElse(hn::RebindMask(integers, nan), position_of(r, s), position[v]);
-          best[v] = hn::IfThenElse(nan, value, best[v]);
-        }
-      }
+  auto total = sum[0];
+#pragma GCC unroll 4
+  for (size_t v = 1; v < kVectors; ++v) total = hn::Add(total, sum[v]);
+  if (!hn::AllFalse(d, hn::IsNaN(total))) {  // a NaN, or +∞ beside −∞
+    for (size_t v = 0; v < kVectors; ++v) {
+      max_with_nan(d, corner + v * lanes, pool, pixels, y + v * lanes, index + v * lanes);
     }
+    return;
   }
-  for (size_t v = 0; v < kVectors; ++v) {
-    hn::StoreU(best[v], d, y + v * lanes);
-    hn::StoreU(hn::DemoteTo(bytes, position[v]), bytes, index + v * lanes);
-  }
+#pragma GCC unroll 4
+  for (size_t v = 0; v < kVectors; ++v) store_maxima(d, best[v], position[v], pool, y + v * lanes, index + v * lanes);
 }
 
 void MaxForward(const float* x, float* y, uint8_t* index, const Pool2dShape& shape, Context& context) {
@@ -114,7 +117,10 @@ void MaxForward(const float* x, float* y, uint8_t* index, const Pool2dShape& sha
   for_each_row(shape.N * P, Q * C, C, context, [&, P, Q, C, row_stride](auto d, int64_t row) HWY_ATTR {
     const int64_t n = row / P, p = row % P;
     const Range h = window(p, shape.stride_h, shape.pad_h, shape.R, shape.H);
+    const MaxPool pool = {row_stride, shape.S, C, shape.after_relu, streams_rows(d, y, shape.y_size(), C)};
+    NextRows next(x + (n * shape.H + h.end) * row_stride, shape.stride_h * row_stride, Q, x + shape.x_size());
     for (int64_t q = 0; q < Q; ++q) {
+      next.fetch();
       const Range w = window(q, shape.stride_w, shape.pad_w, shape.S, shape.W);
       const int64_t r_first = h.begin - (p * shape.stride_h - shape.pad_h);
       const int64_t s_first = w.begin - (q * shape.stride_w - shape.pad_w);
@@ -125,8 +131,8 @@ void MaxForward(const float* x, float* y, uint8_t* index, const Pool2dShape& sha
       uint8_t* index_pixel = index + (row * Q + q) * C;
       const auto with_side = [&](auto side) HWY_ATTR {
         for_each_channel_run(d, C, [&](int64_t c, auto vectors) HWY_ATTR {
-          max_of_window<decltype(side)::value, decltype(vectors)::value>(d, corner + c, row_stride, shape.S, C, pixels,
-                                                                         y_pixel + c, index_pixel + c);
+          max_of_window<decltype(side)::value, decltype(vectors)::value>(d, corner + c, pool, pixels, y_pixel + c,
+                                                                         index_pixel + c);
         });
       };
       const bool whole = pixels.rows == shape.R && pixels.columns == shape.S && shape.R == shape.S;
@@ -150,7 +156,7 @@ struct Holder {
 // dx of one pixel. kCount > 0: that many windows, which unrolls.
 template <size_t kCount, class D>
 HWY_INLINE void gather_pixel(D d, const float* dy, const uint8_t* index, const Holder* holders, size_t count, float* dx,
-                             int64_t C) {
+                             int64_t C, bool streamed) {
   const hn::RebindToSigned<D> integers;
   const hn::Rebind<uint8_t, D> bytes;
   const auto share_of = [&](const Holder& holder, int64_t c) HWY_ATTR {
@@ -165,26 +171,61 @@ HWY_INLINE void gather_pixel(D d, const float* dy, const uint8_t* index, const H
     for_each_channel_vector(d, C, [=](int64_t c) HWY_ATTR {
       auto sum = share_of(known[0], c);
       for (size_t i = 1; i < kCount; ++i) sum = hn::Add(sum, share_of(known[i], c));
-      hn::StoreU(sum, d, dx + c);
+      store(d, sum, dx + c, streamed);
     });
   } else {
     for_each_channel_vector(d, C, [=](int64_t c) HWY_ATTR {
       auto sum = hn::Zero(d);
       for (size_t i = 0; i < count; ++i) sum = hn::Add(sum, share_of(holders[i], c));
-      hn::StoreU(sum, d, dx + c);
+      store(d, sum, dx + c, streamed);
+    });
+  }
+}
+
+// Row h of dx where windows lie side by side: each value of dy goes to one of its window's pixels in that row, if any.
+template <class D>
+HWY_INLINE void scatter_row(D d, const float* dy, const uint8_t* index, float* dx, int64_t first_position,
+                            const Pool2dShape& shape, bool streamed) {
+  const hn::RebindToSigned<D> integers;
+  const hn::Rebind<uint8_t, D> bytes;
+  const int64_t C = shape.C, S = shape.S;
+  const auto first = hn::Set(integers, static_cast<int32_t>(first_position));
+  for (int64_t q = 0; q < shape.Q(); ++q, dy += C, index += C, dx += S * C) {
+    for_each_channel_vector(d, C, [=](int64_t c) HWY_ATTR {
+      const auto column = hn::Sub(hn::PromoteTo(integers, hn::LoadU(bytes, index + c)), first);
+      const auto gradient = hn::LoadU(d, dy + c);
+      for (int64_t s = 0; s < S; ++s) {
+        const auto here = hn::RebindMask(d, hn::Eq(column, hn::Set(integers, static_cast<int32_t>(s))));
+        store(d, hn::IfThenElseZero(here, gradient), dx + s * C + c, streamed);
+      }
     });
   }
 }
 
 void MaxBackward(const float* dy, const uint8_t* index, float* dx, const Pool2dShape& shape, Context& context) {
   const int64_t P = shape.P(), Q = shape.Q(), C = shape.C;
+  const bool side_by_side = shape.stride_h >= shape.R && shape.stride_w == shape.S && shape.pad_w == 0;
   for_each_row(shape.N * shape.H, shape.W * C, C, context, [&, P, Q, C](auto d, int64_t row) HWY_ATTR {
     const int64_t n = row / shape.H, h = row % shape.H;
     const Range p_range = windows_of(h, shape.stride_h, shape.pad_h, shape.R, P);
+    const bool streamed = streams_rows(d, dx, shape.x_size(), C);
+    if (side_by_side && p_range.begin < p_range.end) {
+      const int64_t p = p_range.begin, from = (n * P + p) * Q * C;
+      float* const pixels = dx + row * shape.W * C;
+      const int64_t first_position = (h + shape.pad_h - p * shape.stride_h) * shape.S;
+      scatter_row(d, dy + from, index + from, pixels, first_position, shape, streamed);
+      std::fill(pixels + Q * shape.S * C, pixels + shape.W * C, 0.0f);
+      return;
+    }
+    const int64_t ahead = (n * P + p_range.end) * Q * C;
+    NextRows next_dy(dy + ahead, Q * C, shape.W, dy + shape.y_size());
+    NextRows next_index(index + ahead, Q * C, shape.W, index + shape.y_size());
     std::array<Holder, 255> holders;  // a pixel is in at most R·S windows
     // The windows q_begin … q_end − 1 hold pixel w; they move along with it, which saves two divisions a pixel.
     int64_t q_begin = 0, q_end = 0;
     for (int64_t w = 0; w < shape.W; ++w) {
+      next_dy.fetch();
+      next_index.fetch();
       while (q_end < Q && q_end * shape.stride_w <= w + shape.pad_w) ++q_end;
       while (q_begin * shape.stride_w + shape.S <= w + shape.pad_w) ++q_begin;
       size_t count = 0;
@@ -197,103 +238,17 @@ void MaxBackward(const float* dy, const uint8_t* index, float* dx, const Pool2dS
       float* pixel = dx + (row * shape.W + w) * C;
       switch (count) {  // those of windows 2 wide or 3 wide, 2 apart
         case 1:
-          gather_pixel<1>(d, dy, index, holders.data(), count, pixel, C);
+          gather_pixel<1>(d, dy, index, holders.data(), count, pixel, C, streamed);
           break;
         case 2:
-          gather_pixel<2>(d, dy, index, holders.data(), count, pixel, C);
+          gather_pixel<2>(d, dy, index, holders.data(), count, pixel, C, streamed);
           break;
         case 4:
-          gather_pixel<4>(d, dy, index, holders.data(), count, pixel, C);
+          gather_pixel<4>(d, dy, index, holders.data(), count, pixel, C, streamed);
           break;
         default:
-          gather_pixel<0>(d, dy, index, holders.data(), count, pixel, C);
+          gather_pixel<0>(d, dy, index, holders.data(), count, pixel, C, streamed);
       }
-    }
-  });
-}
-
-// y = factor·Σ of x over rows × columns, for every channel of one pixel of y.
-template <class D>
-HWY_INLINE void sum_rectangle(D d, const float* x, float* y, int64_t W, int64_t C, Range rows, Range columns,
-                              float factor) {
-  const auto f = hn::Set(d, factor);
-  const size_t lanes = hn::Lanes(d);
-  for_each_channel_run(d, C, [&](int64_t c, auto vectors) HWY_ATTR {
-    hn::Vec<D> sum[decltype(vectors)::value];
-    for (auto& each : sum) each = hn::Zero(d);
-    for (int64_t h = rows.begin; h < rows.end; ++h) {
-      const float* pixel = x + (h * W + columns.begin) * C + c;
-      for (int64_t w = columns.begin; w < columns.end; ++w, pixel += C) {
-        for (size_t v = 0; v < std::size(sum); ++v) sum[v] = hn::Add(sum[v], hn::LoadU(d, pixel + v * lanes));
-      }
-    }
-    for (size_t v = 0; v < std::size(sum); ++v) hn::StoreU(hn::Mul(sum[v], f), d, y + c + v * lanes);
-  });
-}
-
-void AvgForward(const float* x, float* y, const Pool2dShape& shape, Context& context) {
-  const int64_t P = shape.P(), Q = shape.Q(), C = shape.C;
-  const float factor = 1.0f / static_cast<float>(shape.R * shape.S);
-  for_each_row(shape.N * P, Q * C, C, context, [&, P, Q, C](auto d, int64_t row) HWY_ATTR {
-    const Range rows = window(row % P, shape.stride_h, shape.pad_h, shape.R, shape.H);
-    for (int64_t q = 0; q < Q; ++q) {
-      const Range columns = window(q, shape.stride_w, shape.pad_w, shape.S, shape.W);
-      const float* image = x + row / P * shape.H * shape.W * C;
-      sum_rectangle(d, image, y + (row * Q + q) * C, shape.W, C, rows, columns, factor);
-    }
-  });
-}
-
-void AvgBackward(const float* dy, float* dx, const Pool2dShape& shape, Context& context) {
-  const int64_t P = shape.P(), Q = shape.Q(), C = shape.C;
-  const float factor = 1.0f / static_cast<float>(shape.R * shape.S);
-  for_each_row(shape.N * shape.H, shape.W * C, C, context, [&, P, Q, C](auto d, int64_t row) HWY_ATTR {
-    const Range rows = windows_of(row % shape.H, shape.stride_h, shape.pad_h, shape.R, P);
-    for (int64_t w = 0; w < shape.W; ++w) {
-      const Range columns = windows_of(w, shape.stride_w, shape.pad_w, shape.S, Q);
-      sum_rectangle(d, dy + row / shape.H * P * Q * C, dx + (row * shape.W + w) * C, Q, C, rows, columns, factor);
-    }
-  });
-}
-
-// The pixels of adaptive cell p of `cells` over `size` pixels, and the cells that hold pixel h: the same formula both
-// ways, ⌊h·cells/size⌋ … ⌈(h + 1)·cells/size⌉ − 1.
-inline Range adaptive_range(int64_t p, int64_t cells, int64_t size) {
-  return {p * size / cells, ((p + 1) * size + cells - 1) / cells};
-}
-
-void AdaptiveForward(const float* x, float* y, const AdaptivePool2dShape& shape, Context& context) {
-  const int64_t P = shape.P, Q = shape.Q, C = shape.C;
-  for_each_row(shape.N * P, Q * C, C, context, [&, P, Q, C](auto d, int64_t row) HWY_ATTR {
-    const Range rows = adaptive_range(row % P, P, shape.H);
-    for (int64_t q = 0; q < Q; ++q) {
-      const Range columns = adaptive_range(q, Q, shape.W);
-      const auto pixels = static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
-      sum_rectangle(d, x + row / P * shape.H * shape.W * C, y + (row * Q + q) * C, shape.W, C, rows, columns,
-                    1.0f / pixels);
-    }
-  });
-}
-
-void AdaptiveBackward(const float* dy, float* dx, const AdaptivePool2dShape& shape, Context& context) {
-  const int64_t P = shape.P, Q = shape.Q, C = shape.C;
-  for_each_row(shape.N * shape.H, shape.W * C, C, context, [&, P, Q, C](auto d, int64_t row) HWY_ATTR {
-    const Range p_range = adaptive_range(row % shape.H, shape.H, P);
-    const float* image = dy + row / shape.H * P * Q * C;
-    for (int64_t w = 0; w < shape.W; ++w) {
-      const Range q_range = adaptive_range(w, shape.W, Q);
-      for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
-        auto sum = hn::Zero(d);
-        for (int64_t p = p_range.begin; p < p_range.end; ++p) {
-          const Range rows = adaptive_range(p, P, shape.H);
-          for (int64_t q = q_range.begin; q < q_range.end; ++q) {
-            const Range columns = adaptive_range(q, Q, shape.W);
-            const auto pixels = static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
-            sum = hn::MulAdd(hn::LoadU(d, image + (p * Q + q) * C + c), hn::Set(d, 1.0f / pixels), sum);
-          }
-        }
-        hn::StoreU(sum, d, dx + (row * shape.W + w) * C + c);
-      });
     }
   });
 }
@@ -307,10 +262,6 @@ namespace striate::cpu {
 
 HWY_EXPORT(MaxForward);
 HWY_EXPORT(MaxBackward);
-HWY_EXPORT(AvgForward);
-HWY_EXPORT(AvgBackward);
-HWY_EXPORT(AdaptiveForward);
-HWY_EXPORT(AdaptiveBackward);
 
 void max_pool2d_forward(const float* x, float* y, uint8_t* index, const Pool2dShape& shape, Context& context) {
   shape.check();
@@ -320,26 +271,6 @@ void max_pool2d_forward(const float* x, float* y, uint8_t* index, const Pool2dSh
 void max_pool2d_backward(const float* dy, const uint8_t* index, float* dx, const Pool2dShape& shape, Context& context) {
   shape.check();
   HWY_DYNAMIC_DISPATCH(MaxBackward)(dy, index, dx, shape, context);
-}
-
-void avg_pool2d_forward(const float* x, float* y, const Pool2dShape& shape, Context& context) {
-  shape.check();
-  HWY_DYNAMIC_DISPATCH(AvgForward)(x, y, shape, context);
-}
-
-void avg_pool2d_backward(const float* dy, float* dx, const Pool2dShape& shape, Context& context) {
-  shape.check();
-  HWY_DYNAMIC_DISPATCH(AvgBackward)(dy, dx, shape, context);
-}
-
-void adaptive_avg_pool2d_forward(const float* x, float* y, const AdaptivePool2dShape& shape, Context& context) {
-  shape.check();
-  HWY_DYNAMIC_DISPATCH(AdaptiveForward)(x, y, shape, context);
-}
-
-void adaptive_avg_pool2d_backward(const float* dy, float* dx, const AdaptivePool2dShape& shape, Context& context) {
-  shape.check();
-  HWY_DYNAMIC_DISPATCH(AdaptiveBackward)(dy, dx, shape, context);
 }
 
 }  // namespace striate::cpu

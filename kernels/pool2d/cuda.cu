@@ -92,7 +92,7 @@ __device__ __forceinline__ void store_index(uint8_t* index, const int (&position
 // at once.
 template <int kChannels, int kSide>
 __global__ void max_forward_kernel(const float* __restrict__ x, float* __restrict__ y, uint8_t* __restrict__ index,
-                                   Windows windows, PixelGrid grid) {
+                                   Windows windows, bool after_relu, PixelGrid grid) {
   for_each_pixel<kChannels>(grid, [&](int n, int p, int q, int c) {
     const Range rows = windows.rows.window(p), columns = windows.columns.window(q);
     const int64_t row_stride = static_cast<int64_t>(windows.columns.size) * grid.C;
@@ -117,6 +117,9 @@ __global__ void max_forward_kernel(const float* __restrict__ x, float* __restric
     const int64_t out =
         ((static_cast<int64_t>(n) * windows.rows.outputs + p) * windows.columns.outputs + q) * grid.C + c;
     best.value.store(y + out);
+    if (after_relu) {
+      for (int i = 0; i < kChannels; ++i) best.position[i] = best.value[i] <= 0.0f ? kNoPixel : best.position[i];
+    }
     store_index(index + out, best.position);
   });
 }
@@ -312,7 +315,7 @@ void max_pool2d_forward(const float* x, float* y, uint8_t* index, const Pool2dSh
     const Tiles tiles = tiles_over(shape.N, shape.P(), shape.Q(), shape.C, kChannels);
     const auto run = [&](auto side) {
       gpu::launch(max_forward_kernel<kChannels, decltype(side)::value>, tiles.blocks, tiles.threads, 0, *context.stream,
-                  x, y, index, windows, tiles.pixels);
+                  x, y, index, windows, shape.after_relu, tiles.pixels);
     };
     if (shape.R == 3 && shape.S == 3) {
       run(Constant<3>());

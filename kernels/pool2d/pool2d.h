@@ -7,12 +7,17 @@
 
 namespace striate {
 
+/// A max-pool's index where no pixel of the window gets a gradient.
+constexpr uint8_t kNoPixel = 255;
+
 // Pooling of NHWC images x [N,H,W,C] → y [N,P,Q,C], channel by channel. Windows may overlap (Krizhevsky et al. 2012,
 // §3.4).
 //
 // max forward:   y = the window's maximum (padding never wins; NaN does), index [N,P,Q,C] = r·S + s of the first pixel
 // in
 //                row order that holds it.
+//                With shape.after_relu, x is what a ReLU gave out, and index is kNoPixel where the maximum is not above
+//                zero: so max backward's dx has been through the ReLU's backward too, at no cost.
 // max backward:  dx[pixel] = Σ dy over the windows whose index names that pixel: a gather. dx is overwritten.
 // avg forward:   y = Σ window / (R·S); padding counts as zeros (PyTorch's default).
 // avg backward:  dx overwritten.

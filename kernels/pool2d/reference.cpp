@@ -59,6 +59,7 @@ void max_pool2d_forward(const T* x, T* y, uint8_t* index, const Pool2dShape& sha
         }
         first = false;
       });
+      if (shape.after_relu && y[out + c] <= T{0}) index[out + c] = kNoPixel;
     }
   });
 }

@@ -175,6 +175,47 @@ TEST_P(AutogradOn, SharedGradientIsNotChangedByOneOfItsHolders) {
   EXPECT_EQ(b.grad().item(), 1.0f);
 }
 
+TEST_P(AutogradOn, AReluThatAPoolTakesAlongChangesNoGradient) {
+  // A scale by one between the two hides the ReLU from the pool, so that its own backward runs.
+  const auto with_others = [](const Tensor& y, const Tensor& seen, int uses) {
+    Tensor loss = weighted_sum(ops::max_pool2d(seen, {3, 3, 2, 2, 1, 1}));
+    if (uses > 1) loss = ops::add(loss, weighted_sum(ops::max_pool2d(seen, {2, 2, 2, 2, 0, 0})));
+    if (uses > 2) loss = ops::add(loss, weighted_sum(ops::scale(y, -3)));
+    return loss;
+  };
+  const std::vector<std::function<Tensor(const Tensor&, const Tensor&)>> ops_with_relu = {
+      [](const Tensor& x, const Tensor& w) { return ops::conv2d(x, w, Tensor(), {}, Activation::relu); },
+      [](const Tensor& x, const Tensor& w) {
+        return ops::activation(ops::conv2d(x, w, Tensor(), {}), Activation::relu);
+      },
+      [](const Tensor& x, const Tensor& w) {
+        return ops::add(ops::conv2d(x, w, Tensor(), {}), ops::conv2d(x, w, Tensor(), {}), Activation::relu);
+      },
+      [](const Tensor& x, const Tensor& w) {
+        return ops::linear(x.reshape({-1, 3}), w.reshape({4, 3}), Tensor(), Activation::relu).reshape({2, 7, 6, 4});
+      }};
+  for (size_t op = 0; op < ops_with_relu.size(); ++op) {
+    for (int uses = 1; uses <= 3; ++uses) {
+      std::vector<std::vector<float>> found;
+      for (const bool hidden : {false, true}) {
+        Tensor x = random_tensor({2, 7, 6, 3}, 1, GetParam()).set_requires_grad(true);
+        Tensor w = random_tensor({4, 1, 1, 3}, 2, GetParam()).set_requires_grad(true);
+        const Tensor y = ops_with_relu[op](x, w);
+        EXPECT_TRUE(comes_out_of_relu(y));
+        const Tensor scaled = ops::scale(y, 1);
+        EXPECT_FALSE(comes_out_of_relu(scaled));
+        with_others(y, hidden ? scaled : y, uses).backward();
+        found.push_back(x.grad().to_vector<float>());
+        found.push_back(w.grad().to_vector<float>());
+      }
+      // A third use adds its terms in another order.
+      const float tolerance = uses < 3 ? 0.0f : 1e-5f;
+      for (size_t i = 0; i < found[0].size(); ++i) EXPECT_NEAR(found[0][i], found[2][i], tolerance) << op << uses;
+      for (size_t i = 0; i < found[1].size(); ++i) EXPECT_NEAR(found[1][i], found[3][i], 10 * tolerance) << op << uses;
+    }
+  }
+}
+
 TEST_P(AutogradOn, LeavesOutWhatWantsNoGradient) {
   Tensor w = random_tensor({2, 3}, 1, GetParam()), b = random_tensor({2}, 2, GetParam());
   b.set_requires_grad(true);

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
 
+#include "kernels/activation/activation.h"
 #include "kernels/error.h"
 #include "tests/support/backend.h"
 #include "tests/support/compare.h"
@@ -62,6 +64,8 @@ std::vector<PoolCase> pool_cases() {
       {"global", pool(3, 6, 6, 10, 6, 6)},
       {"many_rows", pool(4, 33, 35, 17, 3, 2)},
       {"more_channels_than_a_block", pool(1, 5, 4, 260, 3, 2)},
+      {"side_by_side_with_a_rest", pool(2, 8, 11, 35, 3, 3)},
+      {"rows_between_windows", {2, 11, 8, 33, 2, 2, 4, 2, 1, 0}},
       {"empty_batch", pool(0, 6, 6, 4, 2, 2)},
   };
 }
@@ -115,6 +119,29 @@ TEST_P(Pool2d, MaxBackward) {
   functions().max_backward(dy.data(), index.data(), dx.data(), shape(), context_);
   EXPECT_TRUE(all_equal(dx, expected, x_dims(shape())));  // sums of small integers are exact
   EXPECT_TRUE(dx.intact());
+}
+
+TEST_P(Pool2d, MaxTakesTheBackwardOfAReluAlong) {
+  // Half of the values at zero, so that whole windows are; NaN goes through a ReLU.
+  auto x = small_integers<float>(shape().x_size(), 1);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = i % 31 == 3 ? NAN : std::max(0.0f, x[i] - 1.0f);
+  const auto dy = small_integers<float>(shape().y_size(), 3);
+  Values<float> y(dy.size()), dx(x.size()), relu_dx(x.size());
+  Values<uint8_t> index(dy.size());
+  reference::max_pool2d_forward(x.data(), y.data(), index.data(), shape(), context_);
+  reference::max_pool2d_backward(dy.data(), index.data(), dx.data(), shape(), context_);
+  reference::activation_backward(Activation::relu, x.data(), dx.data(), relu_dx.data(), shape().x_size(), context_);
+
+  Pool2dShape after_relu = shape();
+  after_relu.after_relu = true;
+  GuardedBuffer<float> found_y(shape().y_size()), found(shape().x_size());
+  GuardedBuffer<uint8_t> marked(shape().y_size()), expected_marks(shape().y_size());
+  functions().max_forward(x.data(), found_y.data(), marked.data(), after_relu, context_);
+  functions().max_backward(dy.data(), marked.data(), found.data(), after_relu, context_);
+  EXPECT_TRUE(all_equal(found_y, y, y_dims()));
+  EXPECT_TRUE(all_equal(found, relu_dx, x_dims(shape())));
+  reference::max_pool2d_forward(x.data(), y.data(), expected_marks.data(), after_relu, context_);
+  EXPECT_TRUE(all_equal(marked, expected_marks, y_dims()));
 }
 
 TEST_P(Pool2d, AvgForwardAndBackward) {

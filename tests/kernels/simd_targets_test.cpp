@@ -248,7 +248,8 @@ TEST_P(SimdTarget, pools) {
   TestContext context;
   for (const int64_t C : kLengths) {
     for (const Pool2dShape& s :
-         {Pool2dShape{2, 7, 6, C, 3, 3, 2, 2, 0, 0}, Pool2dShape{1, 6, 5, C, 2, 3, 2, 1, 1, 1}}) {
+         {Pool2dShape{2, 7, 6, C, 3, 3, 2, 2, 0, 0}, Pool2dShape{1, 6, 5, C, 2, 3, 2, 1, 1, 1},
+          Pool2dShape{2, 5, 7, C, 2, 2, 2, 2, 0, 0}, Pool2dShape{2, 6, 6, C, 3, 3, 2, 2, 0, 0, true}}) {
       // Few values, so that windows hold ties, and NaN among them.
       auto x = small_integers<float>(s.x_size(), 1);
       for (size_t i = 5; i < x.size(); i += 13) x[i] = NAN;
