@@ -5,6 +5,7 @@
 //   backward_data    rows = input pixels, depth = (r, s, k), columns = c: a convolution of dy with the turned kernel.
 // With a stride, input pixels fall into stride_h·stride_w classes by their remainder; the pixels of a class all see the
 // same taps of dy at unit steps, so each class is such a convolution by itself and every dx is written once.
+#include <algorithm>
 #include <numeric>
 
 #include "kernels/conv2d/conv2d.h"
@@ -50,11 +51,22 @@ struct ClassAxis {
   }
 };
 
+/// A kernel that covers the whole image is a matrix product: one pixel of R·S·C channels.
+Conv2dShape as_product(Conv2dShape shape) {
+  const bool covers = shape.R == shape.H && shape.S == shape.W && shape.pad_h == 0 && shape.pad_w == 0 &&
+                      shape.dilation_h == 1 && shape.dilation_w == 1 && shape.groups == 1;
+  if (!covers) return shape;
+  shape.C *= shape.R * shape.S;
+  shape.H = shape.W = shape.R = shape.S = shape.stride_h = shape.stride_w = 1;
+  return shape;
+}
+
 }  // namespace
 
-void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape,
+void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& asked,
                     Activation activation, Context& context) {
-  shape.check();
+  asked.check();
+  const Conv2dShape shape = as_product(asked);
   require<ShapeError>(derivative_from_output(activation),
                       "{}: only none, relu and leaky_relu can be fused into a convolution; apply others after it",
                       shape.to_string());
@@ -77,8 +89,9 @@ void conv2d_forward(const float* x, const float* w, const float* b, float* y, co
   gemm::multiply(product, context);
 }
 
-void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context) {
-  shape.check();
+void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& asked, Context& context) {
+  asked.check();
+  const Conv2dShape shape = as_product(asked);
   if (winograd::backward_data_pays(shape)) return winograd::backward_data(dy, w, dx, shape, context);
   const int64_t Cg = shape.group_channels(), Kg = shape.group_kernels();
   gemm::Product product;
@@ -94,10 +107,23 @@ void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv
   product.c_image_stride = shape.H * shape.W * shape.C;
   product.c_row_stride = shape.stride_h * shape.W * shape.C;
   product.c_pixel_stride = shape.stride_w * shape.C;
+  const auto sees_all = [](int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation) {
+    for (int64_t i = 0; i < std::min(stride, size); ++i) {
+      if (ClassAxis(i, size, kernel, stride, pad, dilation).taps == 0) return false;
+    }
+    return true;
+  };
+  if (!sees_all(shape.H, shape.R, shape.stride_h, shape.pad_h, shape.dilation_h) ||
+      !sees_all(shape.W, shape.S, shape.stride_w, shape.pad_w, shape.dilation_w)) {
+    constexpr int64_t kGrain = 1 << 14;
+    context.threads->parallel_for(shape.x_size(), kGrain,
+                                  [&](int64_t begin, int64_t end) { std::fill(dx + begin, dx + end, 0.0f); });
+  }
   for (int64_t residue_h = 0; residue_h < shape.stride_h; ++residue_h) {
     for (int64_t residue_w = 0; residue_w < shape.stride_w; ++residue_w) {
       const ClassAxis v(residue_h, shape.H, shape.R, shape.stride_h, shape.pad_h, shape.dilation_h);
       const ClassAxis u(residue_w, shape.W, shape.S, shape.stride_w, shape.pad_w, shape.dilation_w);
+      if (v.taps == 0 || u.taps == 0) continue;  // the class of pixels that no output sees, which are zero by now
       a.P = v.count, a.Q = u.count;
       a.R = v.taps, a.S = u.taps;
       a.origin_h = v.origin, a.origin_w = u.origin;
@@ -111,9 +137,10 @@ void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv
   }
 }
 
-void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& shape,
+void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& asked,
                             Accumulate accumulate, Context& context) {
-  shape.check();
+  asked.check();
+  const Conv2dShape shape = as_product(asked);
   gemm::WeightGradient gradient;
   gradient.x = input_patches(x, shape);
   gradient.dy = dy;

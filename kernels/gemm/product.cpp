@@ -100,7 +100,8 @@ struct Plan {
   }
 
   int64_t rows_together(const Patches& a) const {
-    if (!in_place) return few_rows ? kFewRows : kRowTiles * mr;
+    if (few_rows) return kFewRows;  // each task packs its own weights: once
+    if (!in_place) return kRowTiles * mr;
     int64_t most = std::max<int64_t>(1, kPixels / row_unit);
     if (source == Source::window) {
       while (most > 1 && window_cells(a, layout, most) * kCellBytes > second_level_cache() / 4) --most;
@@ -211,10 +212,10 @@ void multiply(const Product& product, Context& context) {
   if (product.a.rows() == 0 || product.columns == 0) return;
   const Plan plan(product, micro, context.threads->size());
 
-  // Scratch of a thread: offsets of c's rows and of the windows, a, and its own panels of w.
+  // Scratch of a thread: which rows it holds, offsets of c's rows and of the windows, a, and its own panels of w.
   const int64_t most_rows = plan.rows.longest() * plan.row_unit;
   const int64_t a_stride = padded_stride(plan.longest_depth());
-  const int64_t offset_floats = round_up(2 * (most_rows + plan.rows.longest()), 16);
+  const int64_t offset_floats = round_up(2 * (1 + most_rows + plan.rows.longest()), 16);
   const int64_t a_floats = plan.source == Source::window     ? window_cells(product.a, plan.layout, plan.rows.longest())
                            : plan.source == Source::gathered ? most_rows * a_stride
                                                              : 0;
@@ -238,6 +239,9 @@ void multiply(const Product& product, Context& context) {
     });
   }
 
+  for (int64_t thread = 0; thread < plan.threads; ++thread) {
+    *reinterpret_cast<int64_t*>(packed_weights + packed + thread * scratch) = -1;
+  }
   const int64_t tasks_per_group = plan.rows.count * plan.columns.count;
   for_each_item(
       product.groups * tasks_per_group, packed_weights + packed, scratch, context, [&](int64_t item, float* memory) {
@@ -246,24 +250,27 @@ void multiply(const Product& product, Context& context) {
         const int64_t t0 = plan.rows.begin(row_part), t1 = plan.rows.end(row_part);
         const int64_t m0 = t0 * plan.row_unit, m1 = t1 * plan.row_unit;
         const int64_t n0 = plan.columns.begin(column_part), n1 = plan.columns.end(column_part);
-        int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
+        int64_t* const held = reinterpret_cast<int64_t*>(memory);
+        int64_t* const offsets = held + 1;
         int64_t* const windows = offsets + (m1 - m0);
         float* const a = memory + offset_floats;
         float* const own = a + a_padded;
         Patches patches = product.a;
         patches.image += group * product.a_group;
-        fill_row_offsets(product, m0, m1, offsets);
+        const bool has_rows = *held == item / plan.columns.count;  // from the task before, for other columns
+        *held = item / plan.columns.count;
+        if (!has_rows) fill_row_offsets(product, m0, m1, offsets);
 
         Block block;
         const float* in_place = a;
         int64_t row_length = plan.layout.cells(patches.window_width());
         int64_t pixel_step = plan.layout.cells(patches.step_w);
         if (plan.source == Source::window) {
-          copy_windows(patches, plan.layout, micro, t0, t1, a, windows);
+          if (!has_rows) copy_windows(patches, plan.layout, micro, t0, t1, a, windows);
         } else if (plan.source == Source::image) {
           in_place = patches.image;
           row_length = patches.W * patches.pixel_stride, pixel_step = patches.step_w * patches.pixel_stride;
-          find_windows(patches, t0, t1, windows);
+          if (!has_rows) find_windows(patches, t0, t1, windows);
         }
         block.a_stride = plan.in_place ? pixel_step : a_stride;
         block.segment_stride = patches.tap_h * row_length;
