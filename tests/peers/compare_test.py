@@ -44,13 +44,19 @@ class Compare(unittest.TestCase):
 
     def test_what_differs_is_not_timed(self):
         values = {"logits": np.ones((2, 3)), "gradient.w": np.ones(5)}
-        compare_pytorch.check(values, values, "fp32", "lenet")
+        compare_pytorch.check(values, values, "lenet")
         for name in values:
             wrong = dict(values, **{name: values[name] * 1.2})
             with self.assertRaisesRegex(SystemExit, f"'{name}' differs"):
-                compare_pytorch.check(wrong, values, "fp32", "lenet")
+                compare_pytorch.check(wrong, values, "lenet")
         with self.assertRaisesRegex(SystemExit, "has no 'gradient.w'"):
-            compare_pytorch.check({"logits": values["logits"]}, values, "fp32", "lenet")
+            compare_pytorch.check({"logits": values["logits"]}, values, "lenet")
+        # In bf16 the measure is how far PyTorch's own results are from its fp32.
+        near = {name: value * 1.02 for name, value in values.items()}
+        far = {name: value * 1.05 for name, value in values.items()}
+        compare_pytorch.check(near, values, "lenet", near)
+        with self.assertRaisesRegex(SystemExit, "differs"):
+            compare_pytorch.check(far, values, "lenet", near)
 
     def test_bad_flags(self):
         for flags, message in ((["--models", "vgg"], "'vgg', expected some of alexnet"),
