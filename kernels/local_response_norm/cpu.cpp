@@ -27,18 +27,24 @@ HWY_INLINE hn::Vec<D> inverse_root(D d, hn::Vec<D> s) {
 #endif
 }
 
-// s^−β, s > 0.
+// s^−β and 1/s, s > 0.
 template <class D>
-HWY_INLINE hn::Vec<D> inverse_power(D d, hn::Vec<D> s, float beta) {
+struct InversePowers {
+  hn::Vec<D> power, reciprocal;
+};
+
+template <class D>
+HWY_INLINE InversePowers<D> inverse_powers(D d, hn::Vec<D> s, float beta) {
   const auto one = hn::Set(d, 1.0f);
   if (beta == 0.75f) {
     // s^−1/2·s^−1/4, and s^−1/4 = √(s^−1/2) = s^−1/2·(s^−1/2)^−1/2
-    const auto r = inverse_root(d, s);
-    return hn::Mul(hn::Mul(r, r), inverse_root(d, r));
+    const auto r = inverse_root(d, s), reciprocal = hn::Mul(r, r);
+    return {hn::Mul(reciprocal, inverse_root(d, r)), reciprocal};
   }
-  if (beta == 0.5f) return hn::Div(one, hn::Sqrt(s));
-  if (beta == 1.0f) return hn::Div(one, s);
-  return hn::Exp(d, hn::Mul(hn::Set(d, -beta), hn::Log(d, s)));
+  const auto reciprocal = hn::Div(one, s);
+  if (beta == 0.5f) return {hn::Div(one, hn::Sqrt(s)), reciprocal};
+  if (beta == 1.0f) return {reciprocal, reciprocal};
+  return {hn::Exp(d, hn::Mul(hn::Set(d, -beta), hn::Log(d, s))), reciprocal};
 }
 
 // Σ of padded[c … c + size − 1]
@@ -110,7 +116,7 @@ void Forward(const float* x, float* y, const LocalResponseNormShape& shape, Cont
       const float* squares = scratch.row(0, i);
       for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
         const auto scale = hn::MulAdd(alpha, window_sum(d, squares + c, shape.size), k);
-        hn::StoreU(hn::Mul(hn::LoadU(d, in + c), inverse_power(d, scale, shape.beta)), d, out + c);
+        hn::StoreU(hn::Mul(hn::LoadU(d, in + c), inverse_powers(d, scale, shape.beta).power), d, out + c);
       });
     }
   });
@@ -133,9 +139,10 @@ void Backward(const float* x, const float* dy, float* dx, const LocalResponseNor
       float* direct = scratch.row(2, i);
       for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
         const auto scale = hn::MulAdd(alpha, window_sum(d, squares + c, shape.size), k);
-        const auto product = hn::Mul(hn::LoadU(d, gradient + c), inverse_power(d, scale, shape.beta));
+        const auto inverse = inverse_powers(d, scale, shape.beta);
+        const auto product = hn::Mul(hn::LoadU(d, gradient + c), inverse.power);
         hn::StoreU(product, d, direct + c);
-        hn::StoreU(hn::Div(hn::Mul(product, hn::LoadU(d, in + c)), scale), d, terms + c);
+        hn::StoreU(hn::Mul(hn::Mul(product, hn::LoadU(d, in + c)), inverse.reciprocal), d, terms + c);
       });
     }
     for (int64_t i = 0; i < rows; ++i) {

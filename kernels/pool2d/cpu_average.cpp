@@ -49,6 +49,10 @@ void sum_rows_then_columns(const float* x, float* y, const FewChannels& s, float
   const int64_t each = (in + lanes + 15) / 16 * 16;  // whole cache lines, so that tasks do not share one
   // Rows in a block: a pixel's load straight after the stores that it straddles would wait for them.
   const int64_t block = std::clamp<int64_t>(2048 / each, 1, 8);
+  // What a row of output uses up of x is fetched 16 KiB ahead.
+  constexpr int64_t kAhead = 4096;
+  const float* const x_end = x + s.images * s.in_rows * in;
+  const int64_t consumed = (s.in_rows * in + s.out_rows - 1) / s.out_rows + 16;
   const size_t table = (static_cast<size_t>(s.out_columns) * sizeof(Range) + 63) / 64 * 64;
   auto* memory =
       static_cast<char*>(context.workspace->reserve(table + static_cast<size_t>(tasks * block * each) * sizeof(float)));
@@ -66,6 +70,7 @@ void sum_rows_then_columns(const float* x, float* y, const FewChannels& s, float
         const Range from = rows_of(row % s.out_rows);
         const float* first = x + (row / s.out_rows * s.in_rows + from.begin) * in;
         float* const sums = own + (row - block_begin) * each;
+        NextRows(first + std::min<int64_t>(kAhead, x_end - first), consumed, 1, x_end).fetch();
         for_each_vector(0, in, [&](int64_t i, auto part) HWY_ATTR {
           auto sum = hn::Zero(d);
           for (int64_t r = 0; r < from.end - from.begin; ++r) sum = hn::Add(sum, part.load(first + r * in + i));
