@@ -10,6 +10,7 @@
 
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d/winograd.h"
+#include "kernels/conv2d/winograd_choice.h"
 #include "kernels/error.h"
 #include "kernels/gemm/product.h"
 #include "kernels/gemm/weight_gradient.h"
@@ -70,7 +71,8 @@ void conv2d_forward(const float* x, const float* w, const float* b, float* y, co
   require<ShapeError>(derivative_from_output(activation),
                       "{}: only none, relu and leaky_relu can be fused into a convolution; apply others after it",
                       shape.to_string());
-  if (winograd::forward_pays(shape)) return winograd::forward(x, w, b, y, shape, activation, context);
+  if (winograd_choice(shape, context.precision).forward)
+    return winograd::forward(x, w, b, y, shape, activation, context);
   gemm::Product product;
   product.a = input_patches(x, shape);
   product.w.w = w;
@@ -92,7 +94,8 @@ void conv2d_forward(const float* x, const float* w, const float* b, float* y, co
 void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& asked, Context& context) {
   asked.check();
   const Conv2dShape shape = as_product(asked);
-  if (winograd::backward_data_pays(shape)) return winograd::backward_data(dy, w, dx, shape, context);
+  if (winograd_choice(shape, context.precision).backward_data)
+    return winograd::backward_data(dy, w, dx, shape, context);
   const int64_t Cg = shape.group_channels(), Kg = shape.group_kernels();
   gemm::Product product;
   gemm::Patches& a = product.a;
@@ -153,7 +156,7 @@ void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* d
   gradient.x_group = shape.group_channels();
   gradient.dy_group = shape.group_kernels();
   gradient.dw_group = shape.group_kernels() * shape.taps();
-  if (!winograd::backward_weight_pays(shape)) return gemm::weight_gradient(gradient, context);
+  if (!winograd_choice(shape, context.precision).backward_weight) return gemm::weight_gradient(gradient, context);
   winograd::backward_weight(x, dy, dw, shape, accumulate, context);
   if (db) gemm::bias_gradient(gradient, context.workspace->get<float>(gemm::bias_scratch(gradient)), context);
 }

@@ -27,6 +27,7 @@ struct Block {
   bool add = false;                 ///< C += instead of C =
   const float* bias = nullptr;      ///< [columns], added before the activation; may be null
   Activation activation = Activation::none;
+  bool stream = false;  ///< multiply_columns() may write C past the caches, where it overwrites it
 };
 
 /// The inner loops, compiled for each instruction set; the best one is chosen when the program starts.

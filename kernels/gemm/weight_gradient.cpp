@@ -11,10 +11,11 @@ namespace striate::gemm {
 
 namespace {
 
-constexpr int64_t kRowBlock = 256;    // cells: a panel of x is 32 KB of the 48 KB of L1 (AVX-512)
-constexpr int64_t kOutputTiles = 16;  // register tiles in a task's block of outputs: 224 KB of packed dy
-constexpr int64_t kPanels = 8;        // panels of x in a task's block: 256 KB
-constexpr int64_t kBiasRows = 256;    // rows summed in float before the parts are summed in double
+constexpr int64_t kRowBlock = 256;            // cells: a panel of x is 32 KB of the 48 KB of L1 (AVX-512)
+constexpr int64_t kOutputTiles = 16;          // register tiles in a task's block of outputs: 224 KB of packed dy
+constexpr int64_t kPanels = 8;                // panels of x in a task's block: 256 KB
+constexpr int64_t kStreamedFloats = 4 << 20;  // dw beyond this is out of the caches before it is used
+constexpr int64_t kBiasRows = 256;            // rows summed in float before the parts are summed in double
 
 }  // namespace
 
@@ -53,6 +54,7 @@ void plain_weight_gradient(const WeightGradient& g, Context& context) {
   const int64_t scratch = round_up(offset_floats + x_floats, 16) + dy_floats, bias_floats = bias_scratch(g);
   float* const bias = context.workspace->get<float>(bias_floats + context.threads->size() * scratch);
 
+  const bool stream = g.columns * depth > kStreamedFloats && g.accumulate == Accumulate::no && row_blocks.count == 1;
   for_each_item(outputs.count * depths.count, bias + bias_floats, scratch, context, [&](int64_t item, float* memory) {
     const int64_t k0 = outputs.begin(item / depths.count), k1 = outputs.end(item / depths.count);
     const int64_t d0 = depths.begin(item % depths.count), d1 = depths.end(item % depths.count);
@@ -63,6 +65,7 @@ void plain_weight_gradient(const WeightGradient& g, Context& context) {
     Block block;
     block.a = dy;
     block.rows = k1 - k0;
+    block.stream = stream;
     block.c_rows = offsets;
     for (int64_t part = 0; part < row_blocks.count; ++part) {
       const int64_t m0 = row_blocks.begin(part), m1 = row_blocks.end(part), steps = ceil_div(m1 - m0, micro.cell);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -78,6 +80,28 @@ TEST_P(LinearRounded, is_exact_on_small_integers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(cpu, LinearRounded, testing::ValuesIn(cases()), [](const auto& c) { return c.param.name; });
+
+TEST(LinearBf16, writes_a_large_gradient_past_the_caches) {
+  const LinearShape s{9, 4112, 1030};
+  const auto x = small_integers<float>(s.N * s.C, 1), dy = small_integers<float>(s.N * s.K, 2);
+  const int64_t size = s.K * s.C, line = 16;
+  Values<float> expected(size), expected_db(s.K), db(s.K), memory(size + 3 * line, -7.0f);
+  TestContext context;
+  reference::linear_backward_weight(x.data(), dy.data(), expected.data(), expected_db.data(), s, Accumulate::no,
+                                    context);
+  context->precision = Precision::bf16;
+  const auto place = reinterpret_cast<uintptr_t>(memory.data() + line);
+  float* const first_line = memory.data() + line + (64 - place % 64) % 64 / sizeof(float);
+  for (const int64_t offset : {int64_t{0}, int64_t{3}}) {  // on cache lines, and not
+    std::fill(memory.begin(), memory.end(), -7.0f);
+    float* const dw = first_line + offset;
+    cpu::linear_backward_weight(x.data(), dy.data(), dw, db.data(), s, Accumulate::no, context);
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), dw));
+    EXPECT_EQ(db, expected_db);
+    EXPECT_TRUE(std::all_of(memory.data(), dw, [](float v) { return v == -7.0f; }));
+    EXPECT_TRUE(std::all_of(dw + size, memory.data() + memory.size(), [](float v) { return v == -7.0f; }));
+  }
+}
 
 class LinearOnce : public BackendTest<OnLinear> {};
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/conv2d/conv2d.h"
-#include "kernels/conv2d/winograd.h"
+#include "kernels/conv2d/winograd_choice.h"
 #include "kernels/gemm/tile_choice.h"
 #include "kernels/linear/few_rows.h"
 #include "kernels/linear/linear.h"
@@ -107,7 +107,8 @@ struct Computed {
 };
 inline Computed computed_in(Backend backend, Precision asked_for, const Conv2dShape& s) {
   const auto unless = [&](bool exact) { return backend == Backend::cpu && exact ? Precision::fp32 : asked_for; };
-  return {unless(cpu::winograd::forward_pays(s)), unless(cpu::winograd::backward_data_pays(s)), asked_for};
+  const cpu::WinogradChoice winograd = cpu::winograd_choice(s, asked_for);
+  return {unless(winograd.forward), unless(winograd.backward_data), unless(winograd.backward_weight)};
 }
 inline Computed computed_in(Backend backend, Precision asked_for, const LinearShape& s) {
   const Precision p = backend == Backend::cpu && s.N <= cpu::kFewRows ? Precision::fp32 : asked_for;
