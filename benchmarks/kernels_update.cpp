@@ -56,7 +56,7 @@ struct LinearUpdate {
 }  // namespace
 
 void add_updates() {
-  for (const int64_t batch : {1, 8}) {
+  for (const int64_t batch : {1, 8, 32, 128}) {
     add_row<LinearUpdate>(fmt::format("alexnet_fc6_batch_{}", batch), {batch, 9216, 4096});
     add_row<LinearUpdate>(fmt::format("alexnet_fc7_batch_{}", batch), {batch, 4096, 4096});
   }

@@ -1,21 +1,23 @@
-// Three matrix products over the tile machinery of kernels/gemm: a linear layer is a 1×1 convolution of 1×1 images. A
-// handful of rows takes its own way, at the speed of memory.
+// A handful of rows goes at the speed of memory (few_rows.h), more through register tiles (many_rows.h).
 #include "kernels/error.h"
-#include "kernels/gemm/product.h"
 #include "kernels/gemm/weight_gradient.h"
 #include "kernels/linear/few_rows.h"
 #include "kernels/linear/linear.h"
+#include "kernels/linear/many_rows.h"
 
 namespace striate::cpu {
 
 namespace {
 
-void bias_gradient(const float* dy, float* db, const LinearShape& shape, Accumulate accumulate) {
-  for (int64_t k = 0; k < shape.K; ++k) {
-    double sum = accumulate == Accumulate::yes ? double{db[k]} : 0.0;
-    for (int64_t n = 0; n < shape.N; ++n) sum += double{dy[n * shape.K + k]};
-    db[k] = static_cast<float>(sum);
-  }
+void bias_gradient(const float* dy, float* db, const LinearShape& shape, Accumulate accumulate, Context& context) {
+  gemm::WeightGradient gradient;
+  gradient.x = gemm::plain_rows(nullptr, shape.N, shape.C);
+  gradient.dy = dy;
+  gradient.dy_stride = shape.K;
+  gradient.columns = shape.K;
+  gradient.db = db;
+  gradient.accumulate = accumulate;
+  gemm::bias_gradient(gradient, context.workspace->get<float>(gemm::bias_scratch(gradient)), context);
 }
 
 }  // namespace
@@ -27,16 +29,7 @@ void linear_forward(const float* x, const float* w, const float* b, float* y, co
                       "{}: only none, relu and leaky_relu can be fused into a linear layer; apply others after it",
                       shape.to_string());
   if (0 < shape.N && shape.N <= kFewRows) return linear_forward_few_rows(x, w, b, y, shape, activation, context);
-  gemm::Product product;
-  product.a = gemm::plain_rows(x, shape.N, shape.C);
-  product.w.w = w;
-  product.w.stride = shape.C;
-  product.columns = shape.K;
-  product.c = y;
-  product.c_image_stride = shape.K;
-  product.bias = b;
-  product.activation = activation;
-  gemm::multiply(product, context);
+  if (shape.N > 0) linear_forward_many_rows(x, w, b, y, shape, activation, context);
 }
 
 void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context) {
@@ -48,15 +41,7 @@ void linear_backward_data(const float* dy, const float* w, float* dx, const Line
     backward.dx = dx;
     return linear_backward_few_rows(backward, shape, context);
   }
-  gemm::Product product;
-  product.a = gemm::plain_rows(dy, shape.N, shape.K);
-  product.w.w = w;
-  product.w.depth_contiguous = false;
-  product.w.stride = shape.C;
-  product.columns = shape.C;
-  product.c = dx;
-  product.c_image_stride = shape.C;
-  gemm::multiply(product, context);
+  if (shape.N > 0) linear_backward_data_many_rows(dy, w, dx, shape, context);
 }
 
 void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
@@ -69,7 +54,12 @@ void linear_backward_weight(const float* x, const float* dy, float* dw, float* d
     backward.dw = dw;
     backward.accumulate = accumulate;
     linear_backward_few_rows(backward, shape, context);
-    if (db) bias_gradient(dy, db, shape, accumulate);
+    if (db) bias_gradient(dy, db, shape, accumulate, context);
+    return;
+  }
+  if (0 < shape.N && shape.N <= kMostGradientRows) {
+    linear_backward_weight_many_rows(x, dy, dw, shape, accumulate, nullptr, {}, context);
+    if (db) bias_gradient(dy, db, shape, accumulate, context);
     return;
   }
   gemm::WeightGradient gradient;
@@ -84,7 +74,7 @@ void linear_backward_weight(const float* x, const float* dy, float* dw, float* d
 }
 
 bool linear_can_update(const LinearShape& shape, const Context& context) {
-  return 0 < shape.N && shape.N <= kFewRows && context.precision == Precision::fp32;
+  return 0 < shape.N && shape.N <= kMostGradientRows && context.precision == Precision::fp32;
 }
 
 void linear_backward_update(const float* x, const float* dy, float* dx, float* db, Accumulate accumulate,
@@ -94,15 +84,20 @@ void linear_backward_update(const float* x, const float* dy, float* dx, float* d
   require<ShapeError>(w.n == shape.K * shape.C, "{}: an update of {} weights", shape.to_string(), w.n);
   require<Error>(linear_can_update(shape, context), "{}: its weights cannot be updated as their gradient arrives",
                  shape.to_string());
-  FewRowsBackward backward;
-  backward.x = x;
-  backward.dy = dy;
-  backward.w = w.w;
-  backward.dx = dx;
-  backward.rule = &rule;
-  backward.update = w;
-  linear_backward_few_rows(backward, shape, context);
-  if (db) bias_gradient(dy, db, shape, accumulate);
+  if (shape.N <= kFewRows) {
+    FewRowsBackward backward;
+    backward.x = x;
+    backward.dy = dy;
+    backward.w = w.w;
+    backward.dx = dx;
+    backward.rule = &rule;
+    backward.update = w;
+    linear_backward_few_rows(backward, shape, context);
+  } else {
+    if (dx) linear_backward_data_many_rows(dy, w.w, dx, shape, context);
+    linear_backward_weight_many_rows(x, dy, nullptr, shape, Accumulate::no, &rule, w, context);
+  }
+  if (db) bias_gradient(dy, db, shape, accumulate, context);
 }
 
 }  // namespace striate::cpu

@@ -109,6 +109,8 @@ TEST_P(LinearUpdate, GivesTheBitsOfThreePassesOnEveryInstructionSet) {
 INSTANTIATE_TEST_SUITE_P(, LinearUpdate,
                          testing::Values(UpdateCase{"one_value", {1, 1, 1}}, UpdateCase{"one_row", {1, 1037, 131}},
                                          UpdateCase{"odd_rows", {3, 515, 1026}}, UpdateCase{"eight_rows", {8, 100, 45}},
+                                         UpdateCase{"nine_rows", {9, 77, 33}}, UpdateCase{"odd_batch", {37, 131, 67}},
+                                         UpdateCase{"whole_tiles", {64, 256, 128}},
                                          UpdateCase{"one_output", {5, 2000, 1}}, UpdateCase{"one_input", {2, 1, 300}}),
                          [](const auto& c) { return std::string(c.param.name); });
 
@@ -116,6 +118,7 @@ TEST(LinearCanUpdate, IsNotForReducedPrecision) {
   TestContext context;
   EXPECT_TRUE(cpu::linear_can_update({1, 4, 4}, context));
   EXPECT_FALSE(cpu::linear_can_update({0, 4, 4}, context));
+  EXPECT_FALSE(cpu::linear_can_update({513, 4, 4}, context));
   context->precision = Precision::bf16;
   EXPECT_FALSE(cpu::linear_can_update({1, 4, 4}, context));
 }

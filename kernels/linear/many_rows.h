@@ -1,0 +1,24 @@
+#pragma once
+
+#include "kernels/activation/activation.h"
+#include "kernels/context.h"
+#include "kernels/optimizer/optimizer.h"
+#include "kernels/shapes.h"
+
+namespace striate::cpu {
+
+// The products of linear.h for more rows than kFewRows; no checks, no db.
+void linear_forward_many_rows(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+                              Activation activation, Context& context);
+void linear_backward_data_many_rows(const float* dy, const float* w, float* dx, const LinearShape& shape,
+                                    Context& context);
+
+/// A tile of dw sums over the whole batch at once: its part of x is then still in the L2 cache.
+constexpr int64_t kMostGradientRows = 512;
+
+/// For N ≤ kMostGradientRows. Where `rule` is not null the weights move by it and dw is not written.
+void linear_backward_weight_many_rows(const float* x, const float* dy, float* dw, const LinearShape& shape,
+                                      Accumulate accumulate, const UpdateRule* rule,
+                                      const ParameterUpdate<float>& update, Context& context);
+
+}  // namespace striate::cpu
