@@ -1,5 +1,7 @@
-// A handful of rows goes at the speed of memory (few_rows.h), more through register tiles (many_rows.h).
+// A handful of rows goes at the speed of memory (few_rows.h), more through register tiles (many_rows.h); in bfloat16
+// through the tile machinery of kernels/gemm, as a 1×1 convolution of 1×1 images.
 #include "kernels/error.h"
+#include "kernels/gemm/product.h"
 #include "kernels/gemm/weight_gradient.h"
 #include "kernels/linear/few_rows.h"
 #include "kernels/linear/linear.h"
@@ -29,7 +31,19 @@ void linear_forward(const float* x, const float* w, const float* b, float* y, co
                       "{}: only none, relu and leaky_relu can be fused into a linear layer; apply others after it",
                       shape.to_string());
   if (0 < shape.N && shape.N <= kFewRows) return linear_forward_few_rows(x, w, b, y, shape, activation, context);
-  if (shape.N > 0) linear_forward_many_rows(x, w, b, y, shape, activation, context);
+  if (shape.N > 0 && context.precision == Precision::fp32) {
+    return linear_forward_many_rows(x, w, b, y, shape, activation, context);
+  }
+  gemm::Product product;
+  product.a = gemm::plain_rows(x, shape.N, shape.C);
+  product.w.w = w;
+  product.w.stride = shape.C;
+  product.columns = shape.K;
+  product.c = y;
+  product.c_image_stride = shape.K;
+  product.bias = b;
+  product.activation = activation;
+  gemm::multiply(product, context);
 }
 
 void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context) {
@@ -41,7 +55,18 @@ void linear_backward_data(const float* dy, const float* w, float* dx, const Line
     backward.dx = dx;
     return linear_backward_few_rows(backward, shape, context);
   }
-  if (shape.N > 0) linear_backward_data_many_rows(dy, w, dx, shape, context);
+  if (shape.N > 0 && context.precision == Precision::fp32) {
+    return linear_backward_data_many_rows(dy, w, dx, shape, context);
+  }
+  gemm::Product product;
+  product.a = gemm::plain_rows(dy, shape.N, shape.K);
+  product.w.w = w;
+  product.w.depth_contiguous = false;
+  product.w.stride = shape.C;
+  product.columns = shape.C;
+  product.c = dx;
+  product.c_image_stride = shape.C;
+  gemm::multiply(product, context);
 }
 
 void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
@@ -57,7 +82,7 @@ void linear_backward_weight(const float* x, const float* dy, float* dw, float* d
     if (db) bias_gradient(dy, db, shape, accumulate, context);
     return;
   }
-  if (0 < shape.N && shape.N <= kMostGradientRows) {
+  if (0 < shape.N && shape.N <= kMostGradientRows && context.precision == Precision::fp32) {
     linear_backward_weight_many_rows(x, dy, dw, shape, accumulate, nullptr, {}, context);
     if (db) bias_gradient(dy, db, shape, accumulate, context);
     return;
