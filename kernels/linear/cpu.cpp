@@ -31,7 +31,7 @@ void linear_forward(const float* x, const float* w, const float* b, float* y, co
                       "{}: only none, relu and leaky_relu can be fused into a linear layer; apply others after it",
                       shape.to_string());
   if (0 < shape.N && shape.N <= kFewRows) return linear_forward_few_rows(x, w, b, y, shape, activation, context);
-  if (shape.N > 0 && context.precision == Precision::fp32) {
+  if (shape.N > 0 && context.precision != Precision::bf16) {
     return linear_forward_many_rows(x, w, b, y, shape, activation, context);
   }
   gemm::Product product;
@@ -55,7 +55,7 @@ void linear_backward_data(const float* dy, const float* w, float* dx, const Line
     backward.dx = dx;
     return linear_backward_few_rows(backward, shape, context);
   }
-  if (shape.N > 0 && context.precision == Precision::fp32) {
+  if (shape.N > 0 && context.precision != Precision::bf16) {
     return linear_backward_data_many_rows(dy, w, dx, shape, context);
   }
   gemm::Product product;
@@ -82,7 +82,7 @@ void linear_backward_weight(const float* x, const float* dy, float* dw, float* d
     if (db) bias_gradient(dy, db, shape, accumulate, context);
     return;
   }
-  if (0 < shape.N && shape.N <= kMostGradientRows && context.precision == Precision::fp32) {
+  if (0 < shape.N && shape.N <= kMostGradientRows && context.precision != Precision::bf16) {
     linear_backward_weight_many_rows(x, dy, dw, shape, accumulate, nullptr, {}, context);
     if (db) bias_gradient(dy, db, shape, accumulate, context);
     return;
@@ -99,7 +99,8 @@ void linear_backward_weight(const float* x, const float* dy, float* dw, float* d
 }
 
 bool linear_can_update(const LinearShape& shape, const Context& context) {
-  return 0 < shape.N && shape.N <= kMostGradientRows && context.precision == Precision::fp32;
+  const int64_t most = context.precision == Precision::bf16 ? kFewRows : kMostGradientRows;
+  return 0 < shape.N && shape.N <= most;
 }
 
 void linear_backward_update(const float* x, const float* dy, float* dx, float* db, Accumulate accumulate,

@@ -114,13 +114,14 @@ INSTANTIATE_TEST_SUITE_P(, LinearUpdate,
                                          UpdateCase{"one_output", {5, 2000, 1}}, UpdateCase{"one_input", {2, 1, 300}}),
                          [](const auto& c) { return std::string(c.param.name); });
 
-TEST(LinearCanUpdate, IsNotForReducedPrecision) {
+TEST(LinearCanUpdate, IsForFewRowsAloneInBfloat16) {
   TestContext context;
   EXPECT_TRUE(cpu::linear_can_update({1, 4, 4}, context));
   EXPECT_FALSE(cpu::linear_can_update({0, 4, 4}, context));
   EXPECT_FALSE(cpu::linear_can_update({513, 4, 4}, context));
   context->precision = Precision::bf16;
-  EXPECT_FALSE(cpu::linear_can_update({1, 4, 4}, context));
+  EXPECT_TRUE(cpu::linear_can_update({8, 4, 4}, context));
+  EXPECT_FALSE(cpu::linear_can_update({9, 4, 4}, context));
 }
 
 }  // namespace
