@@ -19,8 +19,9 @@ namespace striate::gemm {
 
 namespace {
 
-constexpr int64_t kGatheredDepth = 256;  // of a block of gathered rows: a panel of w is 32 KB of L1 (AVX-512)
-constexpr int64_t kRowTiles = 8;         // register tiles in a task's block of gathered rows: 115 KB
+constexpr int64_t kGatheredDepth = 512;  // of a block of gathered rows: a panel of w is 64 KB (AVX-512)
+constexpr int64_t kFewRowsDepth = 256;   // the same where a task packs w itself: 8 panels are 256 KB
+constexpr int64_t kRowTiles = 8;         // register tiles in a task's block of gathered rows: 230 KB
 constexpr int64_t kPixels = 448;         // output pixels of a task that reads in place
 constexpr int64_t kShortestRow = 8;      // output pixels in a row that make reading in place worth while
 constexpr int64_t kFewRows = 280;        // up to here one task holds all gathered rows: 280 KB
@@ -89,7 +90,9 @@ struct Plan {
         row_unit(in_place ? product.a.Q : 1),
         run_length(layout.cells((in_place ? 1 : product.a.R) * product.a.S)),
         // Half of the second-level cache holds a panel of w, a quarter the window of a.
-        depth_block(in_place ? second_level_cache() / 2 / (nr * kCellBytes) : kGatheredDepth),
+        depth_block(in_place   ? second_level_cache() / 2 / (nr * kCellBytes)
+                    : few_rows ? kFewRowsDepth
+                               : kGatheredDepth),
         rows(product.a.rows() / row_unit, 1, rows_together(product.a)),
         tap_rows(in_place ? product.a.R : 1, 1, in_place ? std::max<int64_t>(1, depth_block / run_length) : 1),
         run(run_length, 16, depth_block),
