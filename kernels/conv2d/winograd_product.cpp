@@ -1,8 +1,7 @@
-// A task owns a block of tiles: it transforms their pixels, point by point multiplies them with the transformed weights
-// (packed once, in panels for the register tile), a chunk of outputs at a time, and transforms the products back into
-// y, bias and activation included. No transformed tensor is ever whole. The blocks are so large that the weights, which
-// cross the cache once a block, are not what bounds it: 56 tiles make 28 operations of each of their bytes.
-// Each product is one chain over the channels, so that the bits do not depend on how the tiles are cut.
+// The tiles of x are transformed, multiplied point by point with the transformed weights, which are packed in panels
+// for the register tile, and the products transformed back into y, bias and activation included. Tasks own tiles where
+// these are many, so that no transformed tensor is ever whole, and panels where the weights are more, so that these are
+// not. Each product is one chain over the channels: the bits do not depend on how the work is cut.
 #include <algorithm>
 
 #include "kernels/conv2d/winograd.h"
@@ -19,9 +18,24 @@ using gemm::ceil_div;
 using gemm::Parts;
 using gemm::round_up;
 
-constexpr int64_t kBlockRows = 4;        // register tiles in a block of tiles: 56 with AVX-512
-constexpr int64_t kChunkColumns = 128;   // outputs multiplied before they are transformed back
-constexpr int64_t kPackedChannels = 32;  // of nr kernels, transformed before they are packed
+constexpr int64_t kBlockRows = 4;            // register tiles in a block of tiles: 56 with AVX-512
+constexpr int64_t kChunkColumns = 128;       // outputs multiplied before they are transformed back
+constexpr int64_t kTransformedTogether = 4;  // tiles
+constexpr int64_t kPackedChannels = 32;      // of nr kernels, transformed before they are packed
+
+// Where they beat the direct sums, measured with AVX-512 on two cores. Fewer tiles do not earn the transforms of the
+// weights: AlexNet's conv3 to conv5 at batch 1, 16 tiles, take 1.0 to 1.4 times less forward and for the weights,
+// but 1.2 times more to the data, whose weights lie across; at batch 2 all take 1.2 to 1.8 times less. Fewer channels
+// than these were not measured.
+constexpr int64_t kFewestTiles = 16, kFewestTurnedTiles = 24;
+constexpr int64_t kFewestChannels = 32;
+
+bool fills_vectors(const Conv2dShape& s) { return s.C >= kFewestChannels && s.K >= kFewestChannels; }
+
+/// Of the convolution of dy with the turned kernel.
+Tiling turned(const Conv2dShape& s) {
+  return Tiling(s.N, Axis{s.P(), s.H, s.R - 1 - s.pad_h}, Axis{s.Q(), s.W, s.S - 1 - s.pad_w});
+}
 
 /// y = act(conv(x, g) + bias).
 struct Convolution {
@@ -33,76 +47,150 @@ struct Convolution {
   int64_t depth, columns;  ///< channels of x and of y
 };
 
-/// pack_panel(k0, columns, to, point, scratch) transforms the kernels of outputs [k0, k0 + columns), nr at the most,
-/// into panels [depth, nr], `point` floats from a point to the next; scratch holds `pack_floats`.
+/// How transformed tiles, or their products, lie: [points, tiles, stride].
+struct Tiles {
+  int64_t stride, point;
+  Tiles(int64_t tiles, int64_t channels)
+      : stride(gemm::padded_stride(channels)), point(gemm::padded_stride(tiles * stride)) {}
+};
+
+/// What both orders of the loops are made of.
+struct Steps {
+  const Convolution& conv;
+  const Transforms& transforms;
+  gemm::MicroKernels micro = gemm::micro_kernels();
+  int64_t points = transforms.n * transforms.n;
+  int64_t panels = ceil_div(conv.columns, micro.nr);
+  int64_t panel_floats = conv.depth * micro.nr;  ///< of one point
+
+  /// Tiles [t0, t1) of x.
+  void transform_inputs(int64_t t0, int64_t t1, const float* zeros, float* x, const Tiles& layout) const {
+    for (int64_t t = t0; t < t1; ++t, x += layout.stride) {
+      const float* pixels[kLargestTile * kLargestTile];
+      conv.tiling.inputs(t, transforms.n, conv.x, conv.depth, zeros, pixels);
+      transforms.input(pixels, 0, conv.depth, x, layout.point);
+    }
+  }
+
+  /// `count` panels of all points' weights, by `tiles` tiles of x.
+  void multiply(const float* x, const Tiles& x_layout, int64_t tiles, const float* weights, int64_t count, float* y,
+                const Tiles& y_layout, const int64_t* offsets) const {
+    gemm::Block block;
+    block.a_stride = x_layout.stride;
+    block.run = conv.depth;
+    block.rows = tiles;
+    block.columns = micro.nr;
+    block.c_rows = offsets;
+    for (int64_t point = 0; point < points; ++point) {
+      block.a = x + point * x_layout.point;
+      for (int64_t panel = 0; panel < count; ++panel) {
+        block.b = weights + (panel * points + point) * panel_floats;
+        block.c = y + point * y_layout.point + panel * micro.nr;
+        micro.multiply_rows(block);
+      }
+    }
+  }
+
+  /// Outputs of `count` panels from `panel` on, of tiles [t0, t1).
+  void transform_outputs(int64_t t0, int64_t t1, int64_t panel, int64_t count, const float* y,
+                         const Tiles& layout) const {
+    const int64_t k0 = panel * micro.nr, columns = std::min(k0 + count * micro.nr, conv.columns) - k0;
+    for (int64_t t = t0; t < t1; ++t, y += layout.stride) {
+      float* pixels[kTile * kTile];
+      conv.tiling.outputs(t, conv.y, conv.columns, k0, pixels);
+      transforms.output(y, layout.point, columns, conv.bias ? conv.bias + k0 : nullptr, conv.activation, pixels);
+    }
+  }
+};
+
+/// Many tiles: the weights are packed once. A task owns a block of tiles and, where these are few, a part of the
+/// panels.
 template <typename PackPanel>
-void convolve(const Convolution& conv, const Transforms& transforms, int64_t pack_floats, Context& context,
-              const PackPanel& pack_panel) {
-  const gemm::MicroKernels micro = gemm::micro_kernels();
-  const int64_t points = transforms.n * transforms.n, tiles = conv.tiling.count(), threads = context.threads->size();
-  const int64_t panels = ceil_div(conv.columns, micro.nr);
+void convolve_by_tiles(const Steps& steps, int64_t pack_floats, Context& context, const PackPanel& pack_panel) {
+  const Convolution& conv = steps.conv;
+  const int64_t threads = context.threads->size(), mr = steps.micro.mr, tiles = conv.tiling.count();
+  // As many blocks for each thread.
+  const Parts blocks(tiles, mr, ceil_div(tiles, round_up(ceil_div(tiles, kBlockRows * mr), threads)));
+  const Parts parts(steps.panels, 1, std::max<int64_t>(1, steps.panels / ceil_div(threads, blocks.count)));
+  const int64_t chunk = std::min(std::max<int64_t>(1, kChunkColumns / steps.micro.nr), parts.longest());
 
-  // As many blocks for each thread, and where there are few, parts of the outputs.
-  const int64_t wanted = round_up(ceil_div(tiles, kBlockRows * micro.mr), threads);
-  const Parts blocks(tiles, micro.mr, ceil_div(tiles, wanted));
-  const Parts parts(panels, 1, std::max<int64_t>(1, panels / ceil_div(threads, blocks.count)));
-  const int64_t chunk = std::min(std::max<int64_t>(1, kChunkColumns / micro.nr), parts.longest());
-
-  const int64_t x_stride = gemm::padded_stride(conv.depth), y_stride = gemm::padded_stride(chunk * micro.nr);
-  const int64_t x_point = gemm::padded_stride(blocks.longest() * x_stride);
-  const int64_t y_point = gemm::padded_stride(blocks.longest() * y_stride);
-  const int64_t offset_floats = round_up(2 * blocks.longest(), 16);
-  const int64_t scratch = round_up(std::max(offset_floats + points * (x_point + y_point), pack_floats), 16);
-  const int64_t panel_floats = conv.depth * micro.nr, weight_floats = round_up(panels * points * panel_floats, 16);
-  const int64_t zero_floats = round_up(conv.depth, 16);
+  const Tiles x_layout(blocks.longest(), conv.depth), y_layout(blocks.longest(), chunk * steps.micro.nr);
+  const int64_t offset_floats = round_up(2 * blocks.longest(), 16), zero_floats = round_up(conv.depth, 16);
+  const int64_t tile_floats = offset_floats + steps.points * (x_layout.point + y_layout.point);
+  const int64_t scratch = round_up(std::max(tile_floats, pack_floats), 16);
+  const int64_t panel_floats = steps.points * steps.panel_floats;
+  const int64_t weight_floats = round_up(steps.panels * panel_floats, 16);
   float* const weights = context.workspace->get<float>(weight_floats + zero_floats + threads * scratch);
   float* const zeros = weights + weight_floats;
   std::fill(zeros, zeros + zero_floats, 0.0f);
 
-  gemm::for_each_item(panels, zeros + zero_floats, scratch, context, [&](int64_t panel, float* memory) {
-    const int64_t k0 = panel * micro.nr;
-    pack_panel(k0, std::min(micro.nr, conv.columns - k0), weights + panel * points * panel_floats, panel_floats,
-               memory);
-  });
-
+  gemm::for_each_item(steps.panels, zeros + zero_floats, scratch, context,
+                      [&](int64_t panel, float* memory) { pack_panel(panel, weights + panel * panel_floats, memory); });
   const auto convolve_block = [&](int64_t item, float* memory) {
     const int64_t t0 = blocks.begin(item / parts.count), t1 = blocks.end(item / parts.count);
     int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
     float* const x = memory + offset_floats;
-    float* const y = x + points * x_point;
-    for (int64_t t = t0; t < t1; ++t) {
-      const float* pixels[kLargestTile * kLargestTile];
-      conv.tiling.inputs(t, transforms.n, conv.x, conv.depth, zeros, pixels);
-      transforms.input(pixels, 0, conv.depth, x + (t - t0) * x_stride, x_point);
-      offsets[t - t0] = (t - t0) * y_stride;
-    }
-    gemm::Block block;
-    block.a_stride = x_stride;
-    block.run = conv.depth;
-    block.rows = t1 - t0;
-    block.columns = micro.nr;
-    block.c_rows = offsets;
-    const int64_t last_panel = parts.end(item % parts.count);
-    for (int64_t p0 = parts.begin(item % parts.count); p0 < last_panel; p0 += chunk) {
-      const int64_t p1 = std::min(p0 + chunk, last_panel);
-      for (int64_t point = 0; point < points; ++point) {
-        block.a = x + point * x_point;
-        for (int64_t panel = p0; panel < p1; ++panel) {
-          block.b = weights + (panel * points + point) * panel_floats;
-          block.c = y + point * y_point + (panel - p0) * micro.nr;
-          micro.multiply_rows(block);
-        }
-      }
-      const int64_t k0 = p0 * micro.nr, columns = std::min(p1 * micro.nr, conv.columns) - k0;
-      for (int64_t t = t0; t < t1; ++t) {
-        float* pixels[kTile * kTile];
-        conv.tiling.outputs(t, conv.y, conv.columns, k0, pixels);
-        transforms.output(y + (t - t0) * y_stride, y_point, columns, conv.bias ? conv.bias + k0 : nullptr,
-                          conv.activation, pixels);
-      }
+    float* const y = x + steps.points * x_layout.point;
+    for (int64_t t = 0; t < t1 - t0; ++t) offsets[t] = t * y_layout.stride;
+    steps.transform_inputs(t0, t1, zeros, x, x_layout);
+    const int64_t end = parts.end(item % parts.count);
+    for (int64_t panel = parts.begin(item % parts.count); panel < end; panel += chunk) {
+      const int64_t count = std::min(chunk, end - panel);
+      steps.multiply(x, x_layout, t1 - t0, weights + panel * panel_floats, count, y, y_layout, offsets);
+      steps.transform_outputs(t0, t1, panel, count, y, y_layout);
     }
   };
   gemm::for_each_item(blocks.count * parts.count, zeros + zero_floats, scratch, context, convolve_block);
+}
+
+/// Few tiles: all are transformed once. A task owns a panel of the weights and packs it for itself, so that the
+/// transformed weights never leave the thread's cache.
+template <typename PackPanel>
+void convolve_by_panels(const Steps& steps, int64_t pack_floats, Context& context, const PackPanel& pack_panel) {
+  const Convolution& conv = steps.conv;
+  const int64_t threads = context.threads->size(), mr = steps.micro.mr, tiles = conv.tiling.count();
+  const Parts blocks(tiles, mr, kBlockRows * mr);
+
+  const Tiles x_layout(tiles, conv.depth), y_layout(blocks.longest(), steps.micro.nr);
+  const int64_t offset_floats = round_up(2 * blocks.longest(), 16), zero_floats = round_up(conv.depth, 16);
+  const int64_t weight_floats = round_up(steps.points * steps.panel_floats, 16);
+  const int64_t scratch =
+      round_up(offset_floats + weight_floats + std::max(steps.points * y_layout.point, pack_floats), 16);
+  float* const x = context.workspace->get<float>(steps.points * x_layout.point + zero_floats + threads * scratch);
+  float* const zeros = x + steps.points * x_layout.point;
+  std::fill(zeros, zeros + zero_floats, 0.0f);
+
+  context.threads->parallel_for(tiles, kTransformedTogether, [&](int64_t begin, int64_t end) {
+    steps.transform_inputs(begin, end, zeros, x + begin * x_layout.stride, x_layout);
+  });
+  const auto convolve_panel = [&](int64_t panel, float* memory) {
+    int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
+    float* const weights = memory + offset_floats;
+    float* const y = weights + weight_floats;
+    pack_panel(panel, weights, y);
+    for (int64_t t = 0; t < blocks.longest(); ++t) offsets[t] = t * y_layout.stride;
+    for (int64_t i = 0; i < blocks.count; ++i) {
+      const int64_t t0 = blocks.begin(i), t1 = blocks.end(i);
+      steps.multiply(x + t0 * x_layout.stride, x_layout, t1 - t0, weights, 1, y, y_layout, offsets);
+      steps.transform_outputs(t0, t1, panel, 1, y, y_layout);
+    }
+  };
+  gemm::for_each_item(steps.panels, zeros + zero_floats, scratch, context, convolve_panel);
+}
+
+/// pack_panel(panel, to, scratch) transforms the kernels of a panel's outputs into [points, depth, nr]; scratch holds
+/// `pack_floats`.
+template <typename PackPanel>
+void convolve(const Convolution& conv, const Transforms& transforms, int64_t pack_floats, Context& context,
+              const PackPanel& pack_panel) {
+  const Steps steps{conv, transforms};
+  // By panels ResNet's layers of 512 channels take 0.7 times as long at batch 32; from 1.5 times as many tiles as
+  // outputs on it takes longer.
+  if (steps.panels >= context.threads->size() && 3 * conv.tiling.count() <= 4 * conv.columns) {
+    convolve_by_panels(steps, pack_floats, context, pack_panel);
+  } else {
+    convolve_by_tiles(steps, pack_floats, context, pack_panel);
+  }
 }
 
 }  // namespace
@@ -112,11 +200,11 @@ bool fits(const Conv2dShape& s) {
          (s.R == 3 || s.R == 5) && s.pad_h < s.R && s.pad_w < s.S;
 }
 
-bool forward_pays(const Conv2dShape& s) {
-  return fits(s) && s.C >= 32 && s.K >= 32 && s.N * ceil_div(s.P(), kTile) * ceil_div(s.Q(), kTile) >= 40;
+bool forward_pays(const Conv2dShape& s) { return fits(s) && fills_vectors(s) && Tiling(s).count() >= kFewestTiles; }
+bool backward_data_pays(const Conv2dShape& s) {
+  return fits(s) && fills_vectors(s) && turned(s).count() >= kFewestTurnedTiles;
 }
-
-bool backward_data_pays(const Conv2dShape& s) { return forward_pays(s); }
+bool backward_weight_pays(const Conv2dShape& s) { return forward_pays(s); }
 
 void forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& s, Activation activation,
              Context& context) {
@@ -128,18 +216,18 @@ void forward(const float* x, const float* w, const float* b, float* y, const Con
   const Convolution conv{x, y, b, activation, Tiling(s), s.C, s.K};
   // A row of a kernel's transformed channels, then of the next; the same for the next point.
   const int64_t row = gemm::padded_stride(kPackedChannels), point_rows = micro.nr * row;
-  convolve(conv, f, f.n * f.n * point_rows, context,
-           [&](int64_t k0, int64_t columns, float* to, int64_t point, float* scratch) {
-             for (int64_t c = 0; c < s.C; c += kPackedChannels) {
-               const int64_t channels = std::min(kPackedChannels, s.C - c);
-               for (int64_t k = 0; k < columns; ++k) {
-                 f.weights(w + (k0 + k) * s.taps() + c, s.S * s.C, s.C, channels, scratch + k * row, point_rows);
-               }
-               for (int64_t i = 0; i < f.n * f.n; ++i) {
-                 micro.pack_transposed(scratch + i * point_rows, row, columns, channels, to + i * point + c * micro.nr);
-               }
-             }
-           });
+  convolve(conv, f, f.n * f.n * point_rows, context, [&](int64_t panel, float* to, float* scratch) {
+    const int64_t k0 = panel * micro.nr, columns = std::min(micro.nr, s.K - k0), point = s.C * micro.nr;
+    for (int64_t c = 0; c < s.C; c += kPackedChannels) {
+      const int64_t channels = std::min(kPackedChannels, s.C - c);
+      for (int64_t k = 0; k < columns; ++k) {
+        f.weights(w + (k0 + k) * s.taps() + c, s.S * s.C, s.C, channels, scratch + k * row, point_rows);
+      }
+      for (int64_t i = 0; i < f.n * f.n; ++i) {
+        micro.pack_transposed(scratch + i * point_rows, row, columns, channels, to + i * point + c * micro.nr);
+      }
+    }
+  });
 }
 
 void backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& s, Context& context) {
@@ -148,18 +236,12 @@ void backward_data(const float* dy, const float* w, float* dx, const Conv2dShape
   if (s.N == 0) return;
   const gemm::MicroKernels micro = gemm::micro_kernels();
   const Transforms f = transforms(s.R);
-  // The convolution of dy with the turned kernel.
-  const Convolution conv{dy,
-                         dx,
-                         nullptr,
-                         Activation::none,
-                         Tiling(s.N, Axis{s.P(), s.H, s.R - 1 - s.pad_h}, Axis{s.Q(), s.W, s.S - 1 - s.pad_w}),
-                         s.K,
-                         s.C};
+  const Convolution conv{dy, dx, nullptr, Activation::none, turned(s), s.K, s.C};
   const float* const last_tap = w + (s.R * s.S - 1) * s.C;
-  convolve(conv, f, 0, context, [&](int64_t c0, int64_t columns, float* to, int64_t point, float*) {
+  convolve(conv, f, 0, context, [&](int64_t panel, float* to, float*) {
+    const int64_t c0 = panel * micro.nr, columns = std::min(micro.nr, s.C - c0);
     for (int64_t k = 0; k < s.K; ++k) {
-      f.weights(last_tap + k * s.taps() + c0, -s.S * s.C, -s.C, columns, to + k * micro.nr, point);
+      f.weights(last_tap + k * s.taps() + c0, -s.S * s.C, -s.C, columns, to + k * micro.nr, s.K * micro.nr);
     }
   });
 }

@@ -59,8 +59,6 @@ void add_products(const gemm::MicroKernels& micro, gemm::Block block, const floa
 
 }  // namespace
 
-bool backward_weight_pays(const Conv2dShape& s) { return forward_pays(s); }
-
 void backward_weight(const float* x, const float* dy, float* dw, const Conv2dShape& s, Accumulate accumulate,
                      Context& context) {
   require<ShapeError>(fits(s) && s.N > 0, "{}: not a convolution that Winograd's algorithm takes; use the direct sums",

@@ -39,16 +39,17 @@ std::vector<Conv2dCase> cases() {
   uneven_dilation.stride_h = 4, uneven_dilation.stride_w = 3, uneven_dilation.pad_h = 3;
   uneven_dilation.dilation_h = 2, uneven_dilation.dilation_w = 3;
   return {
-      // AlexNet's layers with fewer channels and smaller images
+      // AlexNet's layers with fewer channels and smaller images: none for Winograd's algorithm, which has tests of its
+      // own, as it is not exact on integers
       {"alexnet_conv1", conv(2, 43, 43, 3, 20, 11, 11, 4, 2)},
       {"alexnet_conv1_rows_of_quads", conv(2, 40, 44, 3, 20, 11, 11, 4, 2)},
       {"alexnet_conv2", conv(2, 13, 13, 16, 48, 5, 5, 1, 2)},
       {"alexnet_conv2_two_groups", conv(2, 13, 13, 24, 40, 5, 5, 1, 2, 1, 2)},
-      {"alexnet_conv3", conv(2, 13, 13, 48, 64, 3, 3, 1, 1)},
+      {"alexnet_conv3", conv(2, 13, 13, 24, 64, 3, 3, 1, 1)},
       {"cifar_conv1", conv(3, 32, 32, 3, 64, 3, 3, 2, 1)},
       {"cifar_conv3_small_maps", conv(9, 4, 4, 33, 70, 3, 3, 1, 1)},
       {"mini_conv1_grey", conv(2, 32, 32, 1, 32, 5, 5, 1, 2)},
-      {"mini_conv2", conv(2, 16, 16, 32, 64, 3, 3, 1, 1)},
+      {"mini_conv2", conv(2, 16, 16, 16, 64, 3, 3, 1, 1)},
       {"resnet_stem", conv(1, 31, 31, 3, 16, 7, 7, 2, 3)},
       {"grey_rows_of_quads", conv(2, 13, 16, 1, 12, 5, 5, 4, 1)},
       {"six_channels_rows_of_quads", conv(3, 9, 10, 6, 9, 3, 3, 2, 1)},

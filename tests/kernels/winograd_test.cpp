@@ -56,6 +56,9 @@ std::vector<Case> cases() {
       {"mosaics_not_full", conv(7, 13, 6, 6, 17, 3, 1)},
       {"many_blocks", conv(5, 33, 31, 6, 17, 3, 1)},
       {"deep", conv(1, 9, 9, 300, 34, 3, 1)},
+      {"panels_of_own", conv(2, 9, 9, 20, 100, 3, 1)},
+      {"panels_of_own_five_taps", conv(9, 8, 8, 70, 65, 5, 2)},
+      {"more_threads_than_panels", conv(1, 9, 9, 70, 130, 3, 1)},
       {"several_chunks", conv(1, 7, 9, 20, 300, 3, 1)},
       {"empty_batch", conv(0, 8, 8, 3, 5, 3, 1)},
   };
@@ -197,9 +200,22 @@ TEST_P(WinogradInConv2d, lets_nan_through_to_the_tiles_that_see_it) {
   EXPECT_FALSE(std::isnan(y[y.size() - 1]));
 }
 
+TEST(WinogradAlone, is_left_out_where_tiles_or_channels_are_few) {
+  const Conv2dShape one_image = conv(1, 13, 13, 64, 64, 3, 1);
+  EXPECT_TRUE(winograd::forward_pays(one_image) && winograd::backward_weight_pays(one_image));
+  EXPECT_FALSE(winograd::backward_data_pays(one_image));
+  for (const Conv2dShape& s : {conv(1, 12, 13, 64, 64, 3, 1), conv(8, 13, 13, 31, 64, 3, 1),
+                               conv(8, 13, 13, 64, 31, 5, 2), conv(0, 13, 13, 64, 64, 3, 1)}) {
+    EXPECT_FALSE(winograd::forward_pays(s) || winograd::backward_data_pays(s) || winograd::backward_weight_pays(s))
+        << s.to_string();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, WinogradInConv2d,
                          testing::Values(Case{"three_taps", conv(4, 13, 13, 33, 40, 3, 1)},
                                          Case{"five_taps", conv(2, 27, 27, 32, 35, 5, 2)},
+                                         Case{"one_image", conv(1, 22, 16, 64, 70, 3, 1)},
+                                         Case{"fewest_tiles_to_the_data", conv(2, 12, 16, 32, 32, 3, 1)},
                                          Case{"small_maps", conv(40, 4, 3, 64, 33, 3, 1)}),
                          [](const auto& c) { return c.param.name; });
 
