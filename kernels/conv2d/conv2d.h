@@ -32,8 +32,8 @@ void conv2d_backward_weight(const T* x, const T* dy, T* dw, T* db, const Conv2dS
 }  // namespace reference
 
 /// With Precision::bf16 on cpu and cuda x, w and dy are rounded to bfloat16, but for db, and the products summed in
-/// float32; but where cpu computes by Winograd's algorithm, all is float32. On cpu, where an odd number of
-/// channels meets an even stride_w, NaN and infinity reach the outputs that see the pixel to the left, too.
+/// float32; but where cpu takes Winograd's algorithm (winograd_choice.h), all is float32. On cpu, where an odd number
+/// of channels meets an even stride_w, NaN and infinity reach the outputs that see the pixel to the left, too.
 namespace cpu {
 void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape,
                     Activation activation, Context& context);
