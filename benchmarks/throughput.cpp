@@ -152,9 +152,11 @@ std::vector<std::string> child_arguments(int argc, char** argv, int64_t batch, c
 
 /// What the machine allows: measured for the cpu, unknown elsewhere.
 std::optional<MachineLimit> machine_limit(Device device, Precision precision) {
-  if (device != Device::cpu || precision != Precision::fp32) return std::nullopt;
+  if (device != Device::cpu) return std::nullopt;
   const Limits limits = measure_limits(context(device));
-  return MachineLimit{limits.flops, limits.copy};
+  const double flops = precision == Precision::bf16 ? limits.bf16_flops : limits.flops;
+  if (flops <= 0.0) return std::nullopt;  // no such instructions here
+  return MachineLimit{flops, limits.copy};
 }
 
 int throughput(int argc, char** argv) {

@@ -85,7 +85,9 @@ class Recorder : public nn::ForwardObserver {
                        module.macs(input.shape(), output.shape())};
     for (const NamedTensor& parameter : module.own_parameters()) layer.parameters += parameter.tensor.size();
     layers.push_back(std::move(layer));
-    const int64_t at_work = kept_bytes_ + kFloatBytes * (input.size() + output.size());
+    // The gradient of its output and that of its input; an activation's backward works in place.
+    const bool in_place = dynamic_cast<const nn::ActivationLayer*>(&module) != nullptr;
+    const int64_t at_work = kept_bytes_ + kFloatBytes * ((in_place ? 0 : input.size()) + output.size());
     peak_bytes_ = std::max(peak_bytes_, at_work);
   }
 

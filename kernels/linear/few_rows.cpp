@@ -1,6 +1,6 @@
 // A linear layer's forward for a handful of rows: every weight is read once, in the order of memory, and used for all
-// rows while it is in a register. Two rows of w at a time make N·2 dot products, each over lanes that are summed at the
-// end, in an order that depends on the shape alone. Bound by memory.
+// rows while it is in a register. A few rows of w at a time make as many dot products for each of the N, each over
+// lanes that are summed at the end, in an order that depends on the shape alone. Bound by memory.
 #include "kernels/linear/few_rows.h"
 
 #include <algorithm>
@@ -25,30 +25,34 @@ constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(kTag));
 
 template <int N>
 void forward(const FewRowsForward& o, int64_t begin, int64_t end) {
-  constexpr int kOutputs = 2;
+  // For one row of x nothing but the reading counts: eight rows of w at a time are 5% faster than two.
+  constexpr int kOutputs = N == 1 ? 8 : 2;
   for (int64_t k = begin; k < end; k += kOutputs) {
-    const int64_t second = std::min(k + 1, end - 1);  // the last of an odd range is computed twice
-    const float* w[kOutputs] = {o.w + k * o.C, o.w + second * o.C};
+    const float* w[kOutputs];
+    int64_t output[kOutputs];
     Vector sum[kOutputs][N];
     for (int j = 0; j < kOutputs; ++j) {
+      output[j] = std::min(k + j, end - 1);  // the last of a range that is no multiple is computed more than once
+      w[j] = o.w + output[j] * o.C;
       for (int n = 0; n < N; ++n) sum[j][n] = hn::Zero(kTag);
     }
     int64_t c = 0;
     for (; c + kLanes <= o.C; c += kLanes) {
-      const Vector w0 = hn::LoadU(kTag, w[0] + c), w1 = hn::LoadU(kTag, w[1] + c);
+      Vector row[kOutputs];
+#pragma GCC unroll 8
+      for (int j = 0; j < kOutputs; ++j) row[j] = hn::LoadU(kTag, w[j] + c);
 #pragma GCC unroll 8
       for (int n = 0; n < N; ++n) {
         const Vector x = hn::LoadU(kTag, o.x + n * o.C + c);
-        sum[0][n] = hn::MulAdd(x, w0, sum[0][n]);
-        sum[1][n] = hn::MulAdd(x, w1, sum[1][n]);
+#pragma GCC unroll 8
+        for (int j = 0; j < kOutputs; ++j) sum[j][n] = hn::MulAdd(x, row[j], sum[j][n]);
       }
     }
     for (int j = 0; j < kOutputs; ++j) {
       for (int n = 0; n < N; ++n) {
         float total = hn::GetLane(hn::SumOfLanes(kTag, sum[j][n]));
         for (int64_t i = c; i < o.C; ++i) total += o.x[n * o.C + i] * w[j][i];
-        const int64_t output = j == 0 ? k : second;
-        o.y[n * o.K + output] = o.bias ? total + o.bias[output] : total;
+        o.y[n * o.K + output[j]] = o.bias ? total + o.bias[output[j]] : total;
       }
     }
   }
