@@ -94,7 +94,8 @@ void ends_in_relu(Tensor& output) { output.impl()->grad_fn->ends_in_relu = true;
 
 ArrivingUpdate* Gradients::arriving_update(size_t input, const std::shared_ptr<ArrivingUpdate>& recorded) const {
   const Node::Edge& edge = node_.inputs.at(input);
-  if (!recorded || !edge.leaf || edge.leaf->has_grad || edge.leaf->storage->arriving_update != recorded) return nullptr;
+  if (!recorded || edge.leaf.get() != recorded->tensor) return nullptr;
+  if (edge.leaf->has_grad || edge.leaf->storage->arriving_update != recorded) return nullptr;
   return recorded->uses == 1 && !recorded->done ? recorded.get() : nullptr;
 }
 

@@ -72,7 +72,8 @@ void Optimizer::update_on_arrival() {
   if (device_ != Device::cpu || max_norm_ > 0.0f) return;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     auto update = std::make_shared<ArrivingUpdate>(ArrivingUpdate{rule(now()), parameter_update(i)});
-    parameters_[i].tensor.impl()->storage->arriving_update = update;
+    update->tensor = parameters_[i].tensor.impl().get();
+    update->tensor->storage->arriving_update = update;
     arriving_.push_back(std::move(update));
   }
 }
@@ -96,6 +97,10 @@ void Optimizer::step() {
                              arriving_[i]->rule.gradient_scale == gradient_scale_ && max_norm_ == 0.0f),
                    "{}: '{}' was updated as its gradient arrived; set rate, scale and max norm before "
                    "update_on_arrival()",
+                   name(), parameters_[i].name);
+    require<Error>(!done || !gradient.defined(),
+                   "{}: '{}' was updated by a first backward and has a gradient of a second; leave update_on_arrival() "
+                   "out of steps of several",
                    name(), parameters_[i].name);
     if (done || !gradient.defined()) continue;
     updates_.push_back(parameter_update(i));

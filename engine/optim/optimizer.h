@@ -31,6 +31,8 @@ class Optimizer {
   /// has no grad() afterwards; step() updates the others and ends it. The same bits as without. Does nothing where the
   /// step needs whole gradients first (clipping) and on other devices. Not for several backwards a step.
   void update_on_arrival();
+  /// Takes that back where no step() follows: the next backward is no step's, and leaves gradients alone.
+  void withdraw_updates();
 
   void set_learning_rate(double rate) { learning_rate_ = static_cast<float>(rate); }
   double learning_rate() const { return learning_rate_; }
@@ -69,7 +71,6 @@ class Optimizer {
   };
   UpdateState now() const { return {learning_rate_, gradient_scale_, steps_}; }
   ParameterUpdate<float> parameter_update(size_t i);
-  void withdraw_updates();
 
   std::vector<NamedTensor> parameters_;
   Device device_;

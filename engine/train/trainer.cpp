@@ -26,6 +26,12 @@ class Clock {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+/// However a step ends, by an exception or the end of the data too: backwards of others move no weights.
+struct WithdrawAtEnd {
+  Optimizer& optimizer;
+  ~WithdrawAtEnd() { optimizer.withdraw_updates(); }
+};
+
 int64_t count_correct(const Tensor& rank) {
   const Tensor host = rank.to(Device::cpu);
   const int32_t* places = host.data<int32_t>();
@@ -166,6 +172,7 @@ bool Trainer::Run::train_step() {
   dropout = {options_.seed, static_cast<uint64_t>(state_.step), 0};
   optimizer_->clear_grad();
   optimizer_->set_learning_rate(learning_rate);
+  const WithdrawAtEnd withdraw{*optimizer_};
   if (options_.accumulate == 1) {
     optimizer_->set_gradient_scale(1.0f);
     optimizer_->update_on_arrival();

@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <limits>
 #include <memory>
+#include <vector>
 
 #include "engine/ops/ops.h"
 #include "engine/optim/optimizer.h"
@@ -203,6 +205,37 @@ TEST(ArrivingUpdate, IsGoneAfterTheStepAndWithTheOptimizer) {
   EXPECT_FALSE(has_update(network.w1));
 }
 
+// Another tensor on a parameter's storage is a leaf of its own: its gradient is not the parameter's.
+TEST(ArrivingUpdate, IsNotForAnotherLeafWithTheSameValues) {
+  Network network(kMomentum.make);
+  const std::vector<float> before = network.w1.to_vector<float>();
+  network.optimizer->update_on_arrival();
+  Tensor alias = network.w1.detach().set_requires_grad(true);
+  const Tensor y = ops::linear(random_tensor({3, 37}, 7), alias, Tensor());
+  ops::softmax_cross_entropy(y, Tensor::from<int32_t>({1, 2, 3}, {3})).loss.backward();
+  EXPECT_TRUE(alias.grad().defined());
+  EXPECT_FALSE(network.w1.grad().defined());
+  EXPECT_TRUE(all_equal(network.w1.to_vector<float>(), before));
+}
+
+TEST(ArrivingUpdate, DropsNoGradientOfASecondBackwardInSilence) {
+  Network network(kMomentum.make);
+  network.optimizer->update_on_arrival();
+  for (const uint64_t seed : {7, 8}) network.loss(random_tensor({3, 37}, seed)).backward();
+  EXPECT_THROW(network.optimizer->step(), Error);
+}
+
+TEST(ArrivingUpdate, CanBeTakenBack) {
+  Network network(kMomentum.make);
+  const std::vector<float> before = network.w1.to_vector<float>();
+  network.optimizer->update_on_arrival();
+  const Tensor loss = network.loss(random_tensor({3, 37}, 7));
+  network.optimizer->withdraw_updates();
+  loss.backward();
+  EXPECT_TRUE(network.w1.grad().defined() && network.w2.grad().defined());
+  EXPECT_TRUE(all_equal(network.w1.to_vector<float>(), before));
+}
+
 TEST(ArrivingUpdate, RefusesToBeChangedHalfWay) {
   Network network(kMomentum.make);
   network.optimizer->update_on_arrival();
@@ -232,6 +265,76 @@ TEST(ArrivingUpdate, LeavesATrainersRunAsItWas) {
     }
     for (size_t i = 0; i < weights[0].size(); ++i) EXPECT_TRUE(all_equal(weights[1][i], weights[0][i])) << name << i;
   }
+}
+
+/// A backward that is no step of the trainer: it leaves the weights as they are, and a gradient.
+void expect_others_move_nothing(nn::Module& network) {
+  const std::vector<float> before = test::all_weights(network);
+  for (NamedTensor& p : network.named_parameters()) p.tensor.clear_grad();
+  network.eval();
+  const Tensor logits = network(random_tensor({2, 4, 4, 1}, 3));
+  ops::softmax_cross_entropy(logits, Tensor::from<int32_t>({1, 2}, {2})).loss.backward();
+  network.train();
+  for (const NamedTensor& p : network.named_parameters()) EXPECT_TRUE(p.tensor.grad().defined()) << p.name;
+  EXPECT_TRUE(all_equal(test::all_weights(network), before));
+}
+
+TEST(ArrivingUpdate, EndsWithAStepThatFails) {
+  const auto network = toy_network();
+  ToySource train(16, 4, 1);
+  Trainer trainer(*network, {&train, nullptr, nullptr}, quick_options());
+  test::CallbackObserver seen;
+  std::vector<float> last;  // parameters alone: the failing forward adds to batch norm's statistics
+  const auto parameters = [&] {
+    std::vector<float> all;
+    for (const NamedTensor& p : network->named_parameters()) {
+      const std::vector<float> some = p.tensor.to_vector<float>();
+      all.insert(all.end(), some.begin(), some.end());
+    }
+    return all;
+  };
+  seen.on_step = [&](const StepRecord& step) {
+    last = parameters();
+    if (step.step == 5) train.brightness = std::numeric_limits<float>::quiet_NaN();
+  };
+  trainer.add_observer(seen);
+  EXPECT_THROW(trainer.run(), Error);
+  EXPECT_EQ(seen.steps.size(), 5u);
+  EXPECT_TRUE(all_equal(parameters(), last)) << "a loss that is not finite moved the weights";
+  for (const NamedTensor& p : network->named_parameters()) EXPECT_FALSE(has_update(p.tensor)) << p.name;
+  expect_others_move_nothing(*network);
+}
+
+/// Ends each epoch a batch before it said it would, as one whose last files cannot be read.
+class ShortSource : public ToySource {
+ public:
+  using ToySource::ToySource;
+  int64_t samples() const override { return ToySource::samples() + batch_size(); }
+  bool next(Batch& batch) override {
+    if (given_ == ToySource::samples() / batch_size()) return false;
+    ++given_;
+    return ToySource::next(batch);
+  }
+  void start(int64_t epoch, int64_t first_batch = 0) override {
+    ToySource::start(epoch, first_batch);
+    given_ = first_batch;
+  }
+
+ private:
+  int64_t given_ = 0;
+};
+
+TEST(ArrivingUpdate, EndsWithTheData) {
+  const auto network = toy_network();
+  ShortSource train(16, 4, 1);
+  Trainer trainer(*network, {&train, nullptr, nullptr}, quick_options());
+  test::CallbackObserver seen;
+  int64_t epochs = 0;
+  seen.on_epoch = [&](const EpochRecord&) { expect_others_move_nothing(*network), ++epochs; };
+  trainer.add_observer(seen);
+  trainer.run();
+  EXPECT_EQ(epochs, 4);
+  EXPECT_EQ(seen.steps.size(), 12u);
 }
 
 TEST(ArrivingUpdate, WaitsWhereATrainerAccumulates) {
