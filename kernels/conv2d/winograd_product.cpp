@@ -24,10 +24,11 @@ constexpr int64_t kTransformedTogether = 4;  // tiles
 constexpr int64_t kPackedChannels = 32;      // of nr kernels, transformed before they are packed
 
 // Where they beat the direct sums, measured with AVX-512 on two cores. Fewer tiles do not earn the transforms of the
-// weights: AlexNet's conv3 to conv5 at batch 1, 16 tiles, take 1.0 to 1.4 times less forward and for the weights,
-// but 1.2 times more to the data, whose weights lie across; at batch 2 all take 1.2 to 1.8 times less. Fewer channels
-// than these were not measured.
-constexpr int64_t kFewestTiles = 16, kFewestTurnedTiles = 24;
+// weights: AlexNet's conv3 to conv5 at batch 1, 16 tiles, take 1.0 to 1.4 times less for the weights' gradient, as long
+// forward while all lies in the caches and longer in a network, whose linear layers have turned the weights out (a
+// tenth of an inference), and 1.2 times more to the data, whose weights lie across; at batch 2 all take 1.2 to 1.8
+// times less. Fewer channels than these were not measured.
+constexpr int64_t kFewestTiles = 24, kFewestGradientTiles = 16;
 constexpr int64_t kFewestChannels = 32;
 
 bool fills_vectors(const Conv2dShape& s) { return s.C >= kFewestChannels && s.K >= kFewestChannels; }
@@ -202,9 +203,11 @@ bool fits(const Conv2dShape& s) {
 
 bool forward_pays(const Conv2dShape& s) { return fits(s) && fills_vectors(s) && Tiling(s).count() >= kFewestTiles; }
 bool backward_data_pays(const Conv2dShape& s) {
-  return fits(s) && fills_vectors(s) && turned(s).count() >= kFewestTurnedTiles;
+  return fits(s) && fills_vectors(s) && turned(s).count() >= kFewestTiles;
 }
-bool backward_weight_pays(const Conv2dShape& s) { return forward_pays(s); }
+bool backward_weight_pays(const Conv2dShape& s) {
+  return fits(s) && fills_vectors(s) && Tiling(s).count() >= kFewestGradientTiles;
+}
 
 void forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& s, Activation activation,
              Context& context) {

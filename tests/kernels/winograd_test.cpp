@@ -202,8 +202,8 @@ TEST_P(WinogradInConv2d, lets_nan_through_to_the_tiles_that_see_it) {
 
 TEST(WinogradAlone, is_left_out_where_tiles_or_channels_are_few) {
   const Conv2dShape one_image = conv(1, 13, 13, 64, 64, 3, 1);
-  EXPECT_TRUE(winograd::forward_pays(one_image) && winograd::backward_weight_pays(one_image));
-  EXPECT_FALSE(winograd::backward_data_pays(one_image));
+  EXPECT_TRUE(winograd::backward_weight_pays(one_image));
+  EXPECT_FALSE(winograd::forward_pays(one_image) || winograd::backward_data_pays(one_image));
   for (const Conv2dShape& s : {conv(1, 12, 13, 64, 64, 3, 1), conv(8, 13, 13, 31, 64, 3, 1),
                                conv(8, 13, 13, 64, 31, 5, 2), conv(0, 13, 13, 64, 64, 3, 1)}) {
     EXPECT_FALSE(winograd::forward_pays(s) || winograd::backward_data_pays(s) || winograd::backward_weight_pays(s))
