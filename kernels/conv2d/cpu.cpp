@@ -54,9 +54,7 @@ struct ClassAxis {
 
 /// A kernel that covers the whole image is a matrix product: one pixel of R·S·C channels.
 Conv2dShape as_product(Conv2dShape shape) {
-  const bool covers = shape.R == shape.H && shape.S == shape.W && shape.pad_h == 0 && shape.pad_w == 0 &&
-                      shape.dilation_h == 1 && shape.dilation_w == 1 && shape.groups == 1;
-  if (!covers) return shape;
+  if (!covers_image(shape)) return shape;
   shape.C *= shape.R * shape.S;
   shape.H = shape.W = shape.R = shape.S = shape.stride_h = shape.stride_w = 1;
   return shape;

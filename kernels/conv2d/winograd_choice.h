@@ -7,6 +7,12 @@
 
 namespace striate::cpu {
 
+/// Whether the kernel covers its image, one output pixel: a matrix product, which conv2d computes as such.
+inline bool covers_image(const Conv2dShape& s) {
+  return s.R == s.H && s.S == s.W && s.pad_h == 0 && s.pad_w == 0 && s.dilation_h == 1 && s.dilation_w == 1 &&
+         s.groups == 1;
+}
+
 /// What of a convolution is computed by Winograd's algorithm.
 struct WinogradChoice {
   bool forward, backward_data, backward_weight;
@@ -17,6 +23,7 @@ struct WinogradChoice {
 /// gradient more channels to spread the tiles' transforms over. (ResNet's 56×56×64 to 7×7×512 at batch 32, AlexNet's
 /// layers.) It does not ask whether the CPU multiplies bfloat16: what is rounded is the same everywhere.
 inline WinogradChoice winograd_choice(const Conv2dShape& s, Precision precision) {
+  if (covers_image(s)) return {false, false, false};
   WinogradChoice choice{winograd::forward_pays(s), winograd::backward_data_pays(s), winograd::backward_weight_pays(s)};
   if (precision != Precision::bf16 || s.R == 5) return choice;
   constexpr int64_t kTile = 4, kFewestTiles = 256, kFewestChannels = 64;

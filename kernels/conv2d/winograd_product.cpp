@@ -110,8 +110,8 @@ template <typename PackPanel>
 void convolve_by_tiles(const Steps& steps, int64_t pack_floats, Context& context, const PackPanel& pack_panel) {
   const Convolution& conv = steps.conv;
   const int64_t threads = context.threads->size(), mr = steps.micro.mr, tiles = conv.tiling.count();
-  // As many blocks for each thread.
-  const Parts blocks(tiles, mr, ceil_div(tiles, round_up(ceil_div(tiles, kBlockRows * mr), threads)));
+  // As many blocks for each thread, of a whole register tile at least.
+  const Parts blocks(tiles, mr, std::max(mr, ceil_div(tiles, round_up(ceil_div(tiles, kBlockRows * mr), threads))));
   const Parts parts(steps.panels, 1, std::max<int64_t>(1, steps.panels / ceil_div(threads, blocks.count)));
   const int64_t chunk = std::min(std::max<int64_t>(1, kChunkColumns / steps.micro.nr), parts.longest());
 

@@ -1,7 +1,6 @@
 // The register tile in bfloat16: 14×32 as in float32, but a cell of A and of B holds two values that follow one another
 // in depth, and VDPBF16PS adds both products to a float32 in one instruction: twice the flops for the same loads and
 // stores. It takes subnormals for zeros and rounds each of the two additions to nearest even.
-// Everything that fills cells (windows, gathered rows, panels) rounds float32 to bfloat16, to nearest even, on its way.
 // Compiled for AVX-512 BF16 in every build and chosen when the program starts; Highway 1.0 has no such target.
 #include "kernels/gemm/micro_bf16.h"
 
@@ -11,32 +10,18 @@
 
 #include <immintrin.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of g++ 12's own intrinsics, whose undefined vectors it sees
-#endif
+#include "kernels/gemm/micro_bf16_target.h"
 
 HWY_PUSH_ATTRIBUTES("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 
 namespace striate::gemm {
 namespace {
 
-constexpr int64_t kLanes = 16;
-constexpr int64_t kColumns = 2 * kLanes;
-constexpr int kRows = 14;
-
-/// The first n lanes, all of them from n = 16 on.
-HWY_INLINE __mmask16 first_lanes(int64_t n) {
-  return static_cast<__mmask16>(n >= kLanes ? 0xFFFFu : n <= 0 ? 0u : (1u << n) - 1u);
-}
-
-HWY_INLINE __m512 load_part(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
-
-// ---- the tile ----
+using namespace bf16;
 
 /// ReLU by slope 0; −∞·0 would be NaN, and NaN is not below 0.
 HWY_INLINE __m512 activate(__m512 v, __m512 slope) {
@@ -200,304 +185,6 @@ void multiply_columns(const Block& block) {
   if (block.stream) _mm_sfence();
 }
 
-// ---- floats into cells ----
-
-/// 32 floats as 32 values in order: 16 cells of neighbours.
-HWY_INLINE __m512i neighbours(__m512 first, __m512 second) {
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first));
-}
-
-/// 16 cells: lane i of `low` beside lane i of `high`.
-HWY_INLINE __m512i cells_of(__m512 low, __m512 high) {
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
-                                         5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return _mm512_permutexvar_epi16(order, neighbours(low, high));
-}
-
-/// n floats → n values; may write up to 32 values past them: zeros.
-HWY_INLINE void write_values(const float* from, int64_t n, uint16_t* to) {
-  int64_t i = 0;
-  for (; i + kColumns <= n; i += kColumns) {
-    _mm512_storeu_si512(to + i, neighbours(_mm512_loadu_ps(from + i), _mm512_loadu_ps(from + i + kLanes)));
-  }
-  if (i < n) {
-    _mm512_storeu_si512(to + i, neighbours(load_part(from + i, n - i), load_part(from + i + kLanes, n - i - kLanes)));
-  }
-}
-
-HWY_INLINE void write_zeros(int64_t n, uint16_t* to) {
-  for (int64_t i = 0; i < n; i += kColumns) _mm512_storeu_si512(to + i, _mm512_setzero_si512());
-}
-
-/// n cells of n floats each; no second ones: zeros. May write up to 16 cells past them.
-HWY_INLINE void write_pairs(const float* first, const float* second, int64_t n, float* to) {
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const __m512 high = second ? _mm512_loadu_ps(second + i) : _mm512_setzero_ps();
-    _mm512_storeu_si512(to + i, cells_of(_mm512_loadu_ps(first + i), high));
-  }
-  if (i < n) {
-    const __m512 high = second ? load_part(second + i, n - i) : _mm512_setzero_ps();
-    _mm512_storeu_si512(to + i, cells_of(load_part(first + i, n - i), high));
-  }
-}
-
-// ---- A out of the image ----
-
-/// Calls fn(d, from, n) for the runs of columns [d0, d1) of the row of Patches whose first pixel is (h0, w0): values
-/// d … d + n − 1, counted from d0, lie at `from`, or are zeros where that is null. A tap has `pitch` ≥ channels
-/// columns.
-template <class Fn>
-HWY_INLINE void for_each_run(const Patches& x, const float* image, int64_t h0, int64_t w0, int64_t d0, int64_t d1,
-                             int64_t pitch, const Fn& fn) {
-  const bool merged = x.tap_w == 1 && x.channels == x.pixel_stride && x.channels == pitch;
-  const int64_t taps = merged ? x.S : 1, length = taps * pitch, across = x.S / taps;
-  const int64_t row_length = x.W * x.pixel_stride;
-  int64_t begin = d0 / length * length;
-  int64_t r = d0 / length / across, s = d0 / length % across;
-  for (; begin < d1; begin += length) {
-    const int64_t lo = std::max<int64_t>(d0 - begin, 0), hi = std::min(d1 - begin, length);
-    const int64_t real = std::clamp(taps * x.channels, lo, hi);  // beyond it the tap's padding
-    const int64_t h = h0 + r * x.tap_h, start = (w0 + s * x.tap_w) * x.pixel_stride;
-    const bool outside = h < 0 || h >= x.H;
-    const int64_t in = outside ? hi : std::clamp(-start, lo, real);
-    const int64_t out = outside ? hi : std::clamp(row_length - start, in, real);
-    if (in > lo) fn(begin + lo - d0, nullptr, in - lo);
-    if (out > in) fn(begin + in - d0, image + (h * row_length + start + in), out - in);
-    if (hi > out) fn(begin + out - d0, nullptr, hi - out);
-    if (++s == across) s = 0, ++r;
-  }
-}
-
-/// The rows of Patches one after another, of every image or of every second one.
-struct RowWalk {
-  const Patches& x;
-  int64_t images, n, p, q, image_size;
-  RowWalk(const Patches& patches, int64_t m, int64_t images_together)
-      : x(patches),
-        images(images_together),
-        n(m / x.Q / x.P * images),
-        p(m / x.Q % x.P),
-        q(m % x.Q),
-        image_size(x.H * x.W * x.pixel_stride) {}
-  const float* image() const { return x.image + n * image_size; }
-  /// Floats to the second image, 0 where there is none.
-  int64_t pair() const { return n + 1 < x.N ? image_size : 0; }
-  int64_t h() const { return p * x.step_h + x.origin_h; }
-  int64_t w() const { return q * x.step_w + x.origin_w; }
-  void next() {
-    if (++q < x.Q) return;
-    q = 0;
-    if (++p < x.P) return;
-    p = 0;
-    n += images;
-  }
-};
-
-void gather_rows(const Patches& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to, int64_t stride) {
-  const int64_t pitch = x.channels + x.channels % 2;
-  RowWalk row(x, m0, 1);
-  for (int64_t m = m0; m < m1; ++m, row.next(), to += stride) {
-    auto* values = reinterpret_cast<uint16_t*>(to);
-    for_each_run(x, row.image(), row.h(), row.w(), 2 * d0, 2 * d1, pitch, [&](int64_t d, const float* from, int64_t n) {
-      if (from) {
-        write_values(from, n, values + d);
-      } else {
-        write_zeros(n, values + d);
-      }
-    });
-  }
-}
-
-void gather_row_pairs(const Patches& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to, int64_t stride) {
-  RowWalk row(x, m0, 2);
-  for (int64_t m = m0; m < m1; ++m, row.next(), to += stride) {
-    const int64_t pair = row.pair();
-    for_each_run(x, row.image(), row.h(), row.w(), d0, d1, x.channels, [&](int64_t d, const float* from, int64_t n) {
-      if (from) {
-        write_pairs(from, pair > 0 ? from + pair : nullptr, n, to + d);
-      } else {
-        write_zeros(2 * n, reinterpret_cast<uint16_t*>(to + d));
-      }
-    });
-  }
-}
-
-/// A row of a window: pixels [in, out) of it lie in the image, at `from`, which is null where none do.
-struct WindowRow {
-  int64_t in, out;
-  const float* from = nullptr;
-  WindowRow(const Patches& x, int64_t n, int64_t h)
-      : in(std::clamp<int64_t>(-x.origin_w, 0, x.window_width())),
-        out(std::clamp<int64_t>(x.W - x.origin_w, in, x.window_width())) {
-    if (h >= 0 && h < x.H && in < out) from = x.image + ((n * x.H + h) * x.W + x.origin_w + in) * x.pixel_stride;
-  }
-};
-
-void copy_window(const Patches& x, int64_t n, int64_t p0, int64_t rows, float* to) {
-  const bool whole = x.channels == x.pixel_stride && (x.channels % 2 == 0 || rows_of_taps_merge(x));
-  const int64_t pitch = whole ? x.channels : x.channels + x.channels % 2;
-  const int64_t width = x.window_width(), row_length = (width * pitch + 1) / 2 * 2;
-  auto* values = reinterpret_cast<uint16_t*>(to);
-  for (int64_t i = 0; i < x.window_height(rows); ++i, values += row_length) {
-    const WindowRow row(x, n, p0 * x.step_h + x.origin_h + i);
-    if (!row.from) {
-      write_zeros(row_length, values);
-      continue;
-    }
-    write_zeros(row.in * pitch, values);
-    if (whole) {
-      write_values(row.from, (row.out - row.in) * pitch, values + row.in * pitch);
-    } else {
-      const float* from = row.from;
-      for (int64_t v = row.in; v < row.out; ++v, from += x.pixel_stride) {
-        write_values(from, x.channels, values + v * pitch);
-      }
-    }
-    write_zeros(row_length - row.out * pitch, values + row.out * pitch);
-  }
-}
-
-void copy_window_pairs(const Patches& x, int64_t n, int64_t p0, int64_t rows, float* to) {
-  const int64_t width = x.window_width(), channels = x.channels;
-  const int64_t pair = 2 * n + 1 < x.N ? x.H * x.W * x.pixel_stride : 0;
-  const auto write = [&](const float* from, int64_t count, float* out) {
-    write_pairs(from, pair > 0 ? from + pair : nullptr, count, out);
-  };
-  for (int64_t i = 0; i < x.window_height(rows); ++i, to += width * channels) {
-    const WindowRow row(x, 2 * n, p0 * x.step_h + x.origin_h + i);
-    const auto zeros = [&](int64_t begin, int64_t end) {
-      write_zeros(2 * (end - begin) * channels, reinterpret_cast<uint16_t*>(to + begin * channels));
-    };
-    if (!row.from) {
-      zeros(0, width);
-      continue;
-    }
-    zeros(0, row.in);
-    if (channels == x.pixel_stride) {
-      write(row.from, (row.out - row.in) * channels, to + row.in * channels);
-    } else {
-      for (int64_t v = row.in; v < row.out; ++v) {
-        write(row.from + (v - row.in) * x.pixel_stride, channels, to + v * channels);
-      }
-    }
-    zeros(row.out, width);
-  }
-}
-
-// ---- packing ----
-
-void pack_columns(const float* dy, int64_t stride, int64_t rows, int64_t columns, float* to) {
-  const int64_t tiles = tile_count(columns, kRows), steps = (rows + 1) / 2;
-  for (int64_t m = 0; m < steps; ++m, dy += 2 * stride) {
-    const bool both = 2 * m + 1 < rows;
-    for (int64_t t = 0, first = 0; t < tiles; ++t) {
-      const int64_t end = tile_begin(t + 1, tiles, columns), n = end - first;
-      const __mmask16 lanes = first_lanes(n);
-      const __m512 low = _mm512_maskz_loadu_ps(lanes, dy + first);
-      const __m512 high = both ? _mm512_maskz_loadu_ps(lanes, dy + stride + first) : _mm512_setzero_ps();
-      _mm512_mask_storeu_epi32(to + first * steps + m * n, lanes, cells_of(low, high));
-      first = end;
-    }
-  }
-}
-
-/// 16 vectors as the columns of a 16×16 matrix of cells become its rows.
-HWY_INLINE void transpose(__m512i (&v)[16]) {
-  __m512i t[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    v[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  // v[4·g + i], quarter j: rows 4·g … 4·g + 3 of column 4·j + i.
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const __m512i even_low = _mm512_shuffle_i32x4(v[i], v[4 + i], 0x88);
-    const __m512i odd_low = _mm512_shuffle_i32x4(v[i], v[4 + i], 0xDD);
-    const __m512i even_high = _mm512_shuffle_i32x4(v[8 + i], v[12 + i], 0x88);
-    const __m512i odd_high = _mm512_shuffle_i32x4(v[8 + i], v[12 + i], 0xDD);
-    v[i] = _mm512_shuffle_i32x4(even_low, even_high, 0x88);
-    v[4 + i] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
-    v[8 + i] = _mm512_shuffle_i32x4(even_low, even_high, 0xDD);
-    v[12 + i] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xDD);
-  }
-}
-
-void pack_transposed(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to) {
-  for (int64_t d = 0; d < depth; d += kColumns) {
-    const int64_t steps = std::min<int64_t>(kLanes, (depth - d + 1) / 2);
-    const __mmask16 first = first_lanes(depth - d), second = first_lanes(depth - d - kLanes);
-    for (int64_t j = 0; j < kColumns; j += kLanes) {
-      const float* from = w + j * stride + d;
-      __m512i v[16];
-#pragma GCC unroll 16
-      for (int64_t i = 0; i < kLanes; ++i, from += stride) {
-        v[i] = j + i < columns
-                   ? neighbours(_mm512_maskz_loadu_ps(first, from), _mm512_maskz_loadu_ps(second, from + kLanes))
-                   : _mm512_setzero_si512();
-      }
-      transpose(v);
-      float* const out = to + d / 2 * kColumns + j;
-#pragma GCC unroll 16
-      for (int64_t i = 0; i < kLanes; ++i) {
-        if (i < steps) _mm512_storeu_si512(out + i * kColumns, v[i]);
-      }
-    }
-  }
-}
-
-constexpr int64_t kRowsAhead = 8;  // rows of w lie far apart: a linear layer gains 20%
-
-void pack_direct(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to, int64_t panel_stride) {
-  for (int64_t d = 0; d < depth; d += 2) {
-    const float* from = w + d * stride;
-    for (int64_t j = 0; j < columns; j += kLanes) {
-      _mm_prefetch(reinterpret_cast<const char*>(from + kRowsAhead * stride + j), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(from + (kRowsAhead + 1) * stride + j), _MM_HINT_T0);
-      const __mmask16 lanes = first_lanes(columns - j);
-      const __m512 low = _mm512_maskz_loadu_ps(lanes, from + j);
-      const __m512 high = d + 1 < depth ? _mm512_maskz_loadu_ps(lanes, from + stride + j) : _mm512_setzero_ps();
-      float* out = to + j / kColumns * panel_stride + d / 2 * kColumns + j % kColumns;
-      _mm512_storeu_si512(out, cells_of(low, high));
-    }
-  }
-}
-
-void pack_panels(const float* w, int64_t pair, int64_t stride, int64_t columns, int64_t depth, float* to,
-                 int64_t to_stride, int64_t panel_stride) {
-  for (int64_t d = 0; d < depth; ++d, w += stride, to += to_stride) {
-    for (int64_t j = 0; j < columns; j += kLanes) {
-      const __mmask16 lanes = first_lanes(columns - j);
-      const __m512 low = _mm512_maskz_loadu_ps(lanes, w + j);
-      const __m512 high = pair > 0 ? _mm512_maskz_loadu_ps(lanes, w + pair + j) : _mm512_setzero_ps();
-      _mm512_storeu_si512(to + j / kColumns * panel_stride + j % kColumns, cells_of(low, high));
-    }
-  }
-}
-
-void pack_planes(const float* x, int64_t pair, int64_t stride, int64_t pixels, int64_t channels, float* to,
-                 int64_t to_stride, int64_t plane_stride) {
-  const int64_t tiles = tile_count(channels, kRows);
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t first = tile_begin(t, tiles, channels);
-    const __mmask16 lanes = first_lanes(channels - first);
-    const float* from = x + first;
-    float* out = to + t * plane_stride;
-    for (int64_t p = 0; p < pixels; ++p, from += stride, out += to_stride) {
-      const __m512 high = pair > 0 ? _mm512_maskz_loadu_ps(lanes, from + pair) : _mm512_setzero_ps();
-      _mm512_storeu_si512(out, cells_of(_mm512_maskz_loadu_ps(lanes, from), high));
-    }
-  }
-}
-
 }  // namespace
 
 bool fill_bf16_cells(MicroKernels& kernels) {
@@ -510,15 +197,7 @@ bool fill_bf16_cells(MicroKernels& kernels) {
   kernels.target = "AVX-512 BF16";
   kernels.multiply_rows = &multiply_rows;
   kernels.multiply_columns = &multiply_columns;
-  kernels.gather_rows = &gather_rows;
-  kernels.gather_row_pairs = &gather_row_pairs;
-  kernels.copy_window = &copy_window;
-  kernels.copy_window_pairs = &copy_window_pairs;
-  kernels.pack_columns = &pack_columns;
-  kernels.pack_transposed = &pack_transposed;
-  kernels.pack_direct = &pack_direct;
-  kernels.pack_panels = &pack_panels;
-  kernels.pack_planes = &pack_planes;
+  add_bf16_copy_kernels(kernels);
   return true;
 }
 

@@ -12,6 +12,8 @@ void fill_bf16(MicroKernels& kernels);
 
 /// The first of these; false, and nothing is changed, where the CPU or the build has no such instructions.
 bool fill_bf16_cells(MicroKernels& kernels);
+/// The part of them that micro_bf16_copy.cpp defines; on x86-64 alone.
+void add_bf16_copy_kernels(MicroKernels& kernels);
 /// The second of these.
 void fill_rounded(MicroKernels& kernels);
 

@@ -1,5 +1,5 @@
-// What micro.cpp and micro_copy.cpp share for each instruction set: the register tile's size, vectors that end at an
-// edge. Included once for each of Highway's targets.
+// What micro.cpp, micro_copy.cpp and a linear layer's tiles share for each instruction set: the register tile's size,
+// vectors that end at an edge. Included once for each of Highway's targets.
 #if defined(STRIATE_KERNELS_GEMM_MICRO_TARGET_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef STRIATE_KERNELS_GEMM_MICRO_TARGET_H_
 #undef STRIATE_KERNELS_GEMM_MICRO_TARGET_H_

@@ -1,8 +1,8 @@
 // A linear layer's backward for a handful of rows, bound by memory: one pass over the weights makes dx, and dw or, in
-// its place, the optimizer's update, whose gradient then never leaves the cache. Four rows of w at a time, in pieces of
-// 512 columns: dx takes its share of the old weights, the gradient is made beside it, the update moves the weights. A
-// task owns a range of rows of w, which it reads as one stream, and sums dx on its own; the sums are added in order.
-// The ranges depend on the shape alone: the same bits for any number of threads, with or without dw or an update.
+// its place, the optimizer's update, whose gradient then never leaves the registers. Four rows of w at a time: dx takes
+// its share of the old weights, the gradient is made beside it, the update moves the weights. A task owns a range of
+// rows of w, which it reads as one stream, and sums dx on its own; the sums are added in order. The ranges depend on
+// the shape alone: the same bits for any number of threads, with or without dw or an update.
 #include <algorithm>
 #include <cstring>
 #include <type_traits>

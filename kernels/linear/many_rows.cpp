@@ -9,7 +9,6 @@
 #include "kernels/linear/many_rows.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "kernels/gemm/blocking.h"
 #include "kernels/gemm/cache_size.h"
