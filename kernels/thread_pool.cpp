@@ -104,8 +104,9 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
           std::unique_lock lock(s->mutex);
           s->wake.wait(lock, [&] { return s->generation.load(std::memory_order_acquire) != seen; });
         }
-        if (s->stop.load(std::memory_order_acquire)) return;
+        // In this order: who has seen the last generation sees that it is the end.
         seen = s->generation.load(std::memory_order_acquire);
+        if (s->stop.load(std::memory_order_acquire)) return;
         s->join();
       }
     };
