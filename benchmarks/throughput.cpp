@@ -64,7 +64,7 @@ std::vector<int64_t> parse_batches(const std::string& text) {
   return batches;
 }
 
-/// Steps until enough time has passed, and the wait for their batches where those are a dataset's.
+/// How far a measurement has come.
 struct Measured {
   std::vector<double> seconds;
   int steps = 0;
@@ -75,26 +75,21 @@ struct Measured {
 ThroughputRow measure(const Flags& flags, const NetworkSource& source, int64_t batch, bool train) {
   const RunConfig config = source.config.with({fmt::format("train.batch_size={}", batch)});
   const bool from_config = flags.data == "config";
-  std::unique_ptr<Experiment> experiment;
-  std::shared_ptr<nn::Module> own;
-  Shape input;
+  std::optional<Experiment> experiment;
+  TimedNetwork network;
   if (from_config) {
-    experiment = std::make_unique<Experiment>(config);
-    input = experiment->input();
+    experiment.emplace(config);
+    if (!source.weights.empty())
+      models::load_weights(source.weights.string(), experiment->model(), experiment->input());
   } else {
-    set_num_threads(static_cast<int>(config.threads));
-    const NetworkSizes sizes = source.sizes();
-    input = models::resolve_input(config.model, sizes.input);
-    own = models::build_model(config.model, input, sizes.classes, config.seed);
-    own->to(config.device);
+    network = build_network(source);
   }
-  nn::Module& model = experiment ? experiment->model() : *own;
-  if (!source.weights.empty()) models::load_weights(source.weights.string(), model, input);
+  nn::Module& model = experiment ? experiment->model() : *network.model;
 
   std::optional<Repeated> repeated;
   if (!from_config) {
-    const int64_t classes = models::summarize(model, input).layers.back().output.back();
-    repeated.emplace(random_batch(batch, input, classes));
+    const int64_t classes = models::summarize(model, network.input).layers.back().output.back();
+    repeated.emplace(random_batch(batch, network.input, classes));
   }
   BatchSource& batches = from_config ? *experiment->train_data().train : static_cast<BatchSource&>(*repeated);
 

@@ -8,6 +8,8 @@
 #include "engine/random.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/trainer.h"
+#include "models/registry.h"
+#include "models/weights/weights.h"
 
 namespace striate::bench {
 namespace {
@@ -49,6 +51,17 @@ class Clocked : public BatchSource {
 };
 
 }  // namespace
+
+TimedNetwork build_network(const NetworkSource& source) {
+  const RunConfig& config = source.config;
+  set_num_threads(static_cast<int>(config.threads));
+  const NetworkSizes sizes = source.sizes();
+  const Shape input = models::resolve_input(config.model, sizes.input);
+  auto model = models::build_model(config.model, input, sizes.classes, config.seed);
+  if (!source.weights.empty()) models::load_weights(source.weights.string(), *model, input);
+  model->to(config.device);
+  return {input, std::move(model)};
+}
 
 Batch random_batch(int64_t images, const Shape& input, int64_t classes) {
   Batch batch;

@@ -8,8 +8,17 @@
 #include "engine/nn/module.h"
 #include "engine/train/batch_source.h"
 #include "engine/train/train_options.h"
+#include "tools/network_flags.h"
 
 namespace striate::bench {
+
+/// The network that the command line names, on its device with its weights (or fresh ones), for `input` [H,W,C]. Sets
+/// the number of threads.
+struct TimedNetwork {
+  Shape input;
+  std::shared_ptr<nn::Module> model;
+};
+TimedNetwork build_network(const NetworkSource& source);
 
 /// Normally distributed images [N,H,W,C] and labels 0, 1, …, by a fixed seed.
 Batch random_batch(int64_t images, const Shape& input, int64_t classes);

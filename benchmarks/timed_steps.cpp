@@ -12,9 +12,7 @@
 #include "engine/ops/ops.h"
 #include "engine/train/safetensors.h"
 #include "kernels/error.h"
-#include "models/registry.h"
 #include "models/weights/layout.h"
-#include "models/weights/weights.h"
 #include "tools/command_line.h"
 #include "tools/network_flags.h"
 
@@ -118,12 +116,7 @@ int timed_steps(int argc, char** argv) {
   if (!precision.empty()) common.set.push_back("train.precision=" + precision);
   const NetworkSource source = network.resolve(common, NetworkFlags::Data::not_needed);
   const RunConfig& config = source.config;
-  set_num_threads(static_cast<int>(config.threads));
-  const NetworkSizes sizes = source.sizes();
-  const Shape input = models::resolve_input(config.model, sizes.input);
-  const auto model = models::build_model(config.model, input, sizes.classes, config.seed);
-  if (!source.weights.empty()) models::load_weights(source.weights.string(), *model, input);
-  model->to(config.device);
+  const auto [input, model] = build_network(source);
   set_precision(config.device, config.train.precision);
   Batch batch = read_batch(batch_file, input);
   if (!results.empty()) {

@@ -180,28 +180,18 @@ HWY_NOINLINE void tile_by_columns(const Block& block, int64_t first) {
   store_tile<rows, wide>(low, high, block, first);
 }
 
-using TileFunction = void (*)(const Block&, int64_t);
-
-void run_tiles(const Block& block, const TileFunction* functions) {
-  const int64_t tiles = tile_count(block.rows, kRows);
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t first = tile_begin(t, tiles, block.rows);
-    functions[tile_begin(t + 1, tiles, block.rows) - first - 1](block, first);
-  }
-}
-
 template <int... sizes>
 void by_rows(const Block& block, std::integer_sequence<int, sizes...>) {
   static constexpr TileFunction kWide[] = {&tile_by_rows<sizes + 1, true>...};
   static constexpr TileFunction kNarrow[] = {&tile_by_rows<sizes + 1, false>...};
-  run_tiles(block, block.columns > kLanes ? kWide : kNarrow);
+  run_tiles(block, kRows, block.columns > kLanes ? kWide : kNarrow);
 }
 
 template <int... sizes>
 void by_columns(const Block& block, std::integer_sequence<int, sizes...>) {
   static constexpr TileFunction kWide[] = {&tile_by_columns<sizes + 1, true>...};
   static constexpr TileFunction kNarrow[] = {&tile_by_columns<sizes + 1, false>...};
-  run_tiles(block, block.columns > kLanes ? kWide : kNarrow);
+  run_tiles(block, kRows, block.columns > kLanes ? kWide : kNarrow);
 }
 
 void multiply_rows(const Block& block) { by_rows(block, std::make_integer_sequence<int, kRows>()); }

@@ -90,4 +90,14 @@ void add_copy_kernels(MicroKernels& kernels);
 inline int64_t tile_count(int64_t rows, int64_t mr) { return (rows + mr - 1) / mr; }
 inline int64_t tile_begin(int64_t t, int64_t tiles, int64_t rows) { return rows * t / tiles; }
 
+/// Runs the block's tiles, each by the function for its rows: functions[rows − 1].
+using TileFunction = void (*)(const Block&, int64_t first);
+inline void run_tiles(const Block& block, int64_t mr, const TileFunction* functions) {
+  const int64_t tiles = tile_count(block.rows, mr);
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t first = tile_begin(t, tiles, block.rows);
+    functions[tile_begin(t + 1, tiles, block.rows) - first - 1](block, first);
+  }
+}
+
 }  // namespace striate::gemm

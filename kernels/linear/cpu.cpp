@@ -11,14 +11,23 @@ namespace striate::cpu {
 
 namespace {
 
-void bias_gradient(const float* dy, float* db, const LinearShape& shape, Accumulate accumulate, Context& context) {
+gemm::WeightGradient weight_gradient(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
+                                     Accumulate accumulate) {
   gemm::WeightGradient gradient;
-  gradient.x = gemm::plain_rows(nullptr, shape.N, shape.C);
+  gradient.x = gemm::plain_rows(x, shape.N, shape.C);
   gradient.dy = dy;
   gradient.dy_stride = shape.K;
   gradient.columns = shape.K;
+  gradient.dw = dw;
   gradient.db = db;
   gradient.accumulate = accumulate;
+  return gradient;
+}
+
+/// db may be null: nothing is done.
+void bias_gradient(const float* dy, float* db, const LinearShape& shape, Accumulate accumulate, Context& context) {
+  if (db == nullptr) return;
+  const gemm::WeightGradient gradient = weight_gradient(nullptr, dy, nullptr, db, shape, accumulate);
   gemm::bias_gradient(gradient, context.workspace->get<float>(gemm::bias_scratch(gradient)), context);
 }
 
@@ -79,23 +88,13 @@ void linear_backward_weight(const float* x, const float* dy, float* dw, float* d
     backward.dw = dw;
     backward.accumulate = accumulate;
     linear_backward_few_rows(backward, shape, context);
-    if (db) bias_gradient(dy, db, shape, accumulate, context);
-    return;
+    return bias_gradient(dy, db, shape, accumulate, context);
   }
   if (0 < shape.N && shape.N <= kMostGradientRows && context.precision != Precision::bf16) {
     linear_backward_weight_many_rows(x, dy, dw, shape, accumulate, nullptr, {}, context);
-    if (db) bias_gradient(dy, db, shape, accumulate, context);
-    return;
+    return bias_gradient(dy, db, shape, accumulate, context);
   }
-  gemm::WeightGradient gradient;
-  gradient.x = gemm::plain_rows(x, shape.N, shape.C);
-  gradient.dy = dy;
-  gradient.dy_stride = shape.K;
-  gradient.columns = shape.K;
-  gradient.dw = dw;
-  gradient.db = db;
-  gradient.accumulate = accumulate;
-  gemm::weight_gradient(gradient, context);
+  gemm::weight_gradient(weight_gradient(x, dy, dw, db, shape, accumulate), context);
 }
 
 bool linear_can_update(const LinearShape& shape, const Context& context) {
@@ -123,7 +122,7 @@ void linear_backward_update(const float* x, const float* dy, float* dx, float* d
     if (dx) linear_backward_data_many_rows(dy, w.w, dx, shape, context);
     linear_backward_weight_many_rows(x, dy, nullptr, shape, Accumulate::no, &rule, w, context);
   }
-  if (db) bias_gradient(dy, db, shape, accumulate, context);
+  bias_gradient(dy, db, shape, accumulate, context);
 }
 
 }  // namespace striate::cpu
