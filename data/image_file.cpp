@@ -77,21 +77,24 @@ void decode_image(std::span<const uint8_t> bytes, const std::string& name, Image
   }
 }
 
-void read_image(const std::filesystem::path& file, Image& image) {
-  // One buffer a thread: a loader's worker reads thousands of files.
-  thread_local std::vector<uint8_t> bytes;
+std::span<const uint8_t> read_picture_bytes(const std::filesystem::path& file, std::vector<uint8_t>& buffer) {
   const std::unique_ptr<std::FILE, FileClose> in(std::fopen(file.c_str(), "rb"));
   require<IoError>(in != nullptr, "{}: cannot open: {}", file.string(), std::strerror(errno));
-  bytes.clear();
   size_t used = 0;
   for (;;) {
-    bytes.resize(std::max(bytes.capacity(), used + (size_t{1} << 16)));
-    const size_t got = std::fread(bytes.data() + used, 1, bytes.size() - used, in.get());
+    buffer.resize(std::max(buffer.capacity(), used + (size_t{1} << 16)));
+    const size_t got = std::fread(buffer.data() + used, 1, buffer.size() - used, in.get());
     if (got == 0) break;
     used += got;
   }
   require<IoError>(std::ferror(in.get()) == 0, "{}: cannot read: {}", file.string(), std::strerror(errno));
-  decode_image({bytes.data(), used}, file.string(), image);
+  return {buffer.data(), used};
+}
+
+void read_image(const std::filesystem::path& file, Image& image) {
+  // One buffer a thread: whoever reads a picture reads many.
+  thread_local std::vector<uint8_t> buffer;
+  decode_image(read_picture_bytes(file, buffer), file.string(), image);
 }
 
 Image read_image(const std::filesystem::path& file) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "data/image.h"
 
@@ -16,6 +17,9 @@ inline constexpr int64_t kMostPixels = int64_t{1} << 27;
 /// stb_image. Grey stays 1 channel, everything else becomes RGB; transparency is dropped.
 /// `name` is what errors call it. Throws IoError if it is not a picture, or broken or cut short.
 void decode_image(std::span<const uint8_t> bytes, const std::string& name, Image& image);
+
+/// A file's bytes, in `buffer`, which keeps its capacity. Throws IoError that names the file.
+std::span<const uint8_t> read_picture_bytes(const std::filesystem::path& file, std::vector<uint8_t>& buffer);
 
 /// Reads and decodes a file. Throws IoError that names it.
 void read_image(const std::filesystem::path& file, Image& image);

@@ -8,7 +8,7 @@ set -eu
 packages="
   g++ cmake ninja-build
   libfmt-dev libhwy-dev libboost-context-dev libspdlog-dev nlohmann-json3-dev libyaml-cpp-dev libcli11-dev
-  libprotobuf-dev protobuf-compiler zlib1g-dev libarchive-dev libjpeg-dev libstb-dev libeigen3-dev
+  libprotobuf-dev protobuf-compiler zlib1g-dev libarchive-dev libhdf5-dev libjpeg-dev libstb-dev libeigen3-dev
   gnuplot-nox fonts-dejavu-core dataset-fashion-mnist"
 test_packages="libgtest-dev libbenchmark-dev"
 ci_packages="clang-format ccache chromium"

@@ -5,9 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "data/datasets/encoded_pictures.h"
 #include "data/datasets/picture_files.h"
 #include "data/image_file.h"
-#include "data/transforms/channels.h"
 #include "kernels/error.h"
 
 namespace striate {
@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class ImageFolder final : public Dataset {
+class ImageFolder final : public EncodedPictures {
  public:
   struct File {
     std::string path;
@@ -27,17 +27,13 @@ class ImageFolder final : public Dataset {
 
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
   const std::vector<std::string>& class_names() const override { return class_names_; }
-  int channels() const override { return 3; }
   int label(int64_t index) const override { return files_[index].label; }
-  void load(int64_t index, Image& image) const override {
-    read_image(files_[index].path, image);
-    if (image.channels == 1) {
-      thread_local Image grey;
-      std::swap(grey, image);
-      convert_channels(grey, 3, image);
-    }
-  }
   std::string describe(int64_t index) const override { return files_[index].path; }
+
+ protected:
+  std::span<const uint8_t> read(int64_t index, std::vector<uint8_t>& buffer) const override {
+    return read_picture_bytes(files_[index].path, buffer);
+  }
 
  private:
   std::vector<File> files_;
