@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the programs that Striate exchanges files with (PyTorch, torchvision, ONNX Runtime, safetensors) into
-# build/peers, a Python environment of its own, and runs the tests that compare with them. Without it those tests say
-# SKIPPED. Downloads up to 3 GB where PyTorch's CPU wheels cannot be reached.
+# Installs the programs that Striate exchanges files with (PyTorch, torchvision, ONNX Runtime, safetensors, TensorBoard)
+# into build/peers, a Python environment of its own, and runs the tests that compare with them. Without it those tests
+# say SKIPPED. Downloads up to 3 GB where PyTorch's CPU wheels cannot be reached.
 #   tests/peers.sh              install what is missing, build the tools, run
 #   tests/peers.sh --install    install only
 set -euo pipefail
@@ -24,7 +24,7 @@ done
 
 peers=build/peers
 python=$peers/bin/python
-if ! { [ -x $python ] && $python -c "import torch, torchvision, onnx, onnxruntime, safetensors, numpy, PIL"; } 2>/dev/null; then
+if ! { [ -x $python ] && $python -c "import torch, torchvision, onnx, onnxruntime, safetensors, tensorboard, numpy, PIL"; } 2>/dev/null; then
   python3 -m venv $peers || {
     echo "tests/peers.sh: python3 cannot make an environment; apt-get install python3-venv" >&2
     exit 1
@@ -33,7 +33,7 @@ if ! { [ -x $python ] && $python -c "import torch, torchvision, onnx, onnxruntim
   cpu_wheels="--index-url https://download.pytorch.org/whl/cpu"
   $python -m pip install --quiet --retries 0 --timeout 10 $cpu_wheels torch torchvision 2>/dev/null ||
     $python -m pip install torch torchvision
-  $python -m pip install onnx onnxruntime safetensors numpy pillow
+  $python -m pip install onnx onnxruntime safetensors tensorboard numpy pillow
 fi
 if [ $run = no ]; then
   exit 0
