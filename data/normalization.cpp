@@ -6,9 +6,9 @@
 #include <map>
 #include <utility>
 
+#include "data/picture_walk.h"
 #include "data/transforms/channels.h"
 #include "kernels/error.h"
-#include "kernels/thread_pool.h"
 
 namespace striate {
 namespace {
@@ -66,25 +66,14 @@ Normalization with_channels(const Normalization& normalization, int channels) {
 
 Normalization compute_normalization(const Dataset& dataset, std::span<const int64_t> indices, int channels, int threads,
                                     bool skip_broken) {
-  ThreadPool pool(std::max(threads, 1));
-  const int parts = pool.size();
-  std::vector<Histogram> histograms(parts);
-  pool.run(parts, [&](int64_t part) {
-    Image image, converted;
-    const size_t begin = indices.size() * part / parts, end = indices.size() * (part + 1) / parts;
-    for (const int64_t index : indices.subspan(begin, end - begin)) {
-      try {
-        dataset.load(index, image);
-      } catch (const IoError&) {
-        if (!skip_broken) throw;
-        continue;
-      }
-      if (image.channels != channels) {
-        convert_channels(image, channels, converted);
-        std::swap(image, converted);
-      }
-      count_levels(image, histograms[part]);
+  std::vector<Histogram> histograms(walk_parts(threads));
+  walk_pictures(dataset, indices, threads, skip_broken, [&](int64_t part, int64_t, Image& image) {
+    if (image.channels != channels) {
+      Image converted;
+      convert_channels(image, channels, converted);
+      std::swap(image, converted);
     }
+    count_levels(image, histograms[part]);
   });
   Normalization result;
   for (int c = 0; c < channels; ++c) {

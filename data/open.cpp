@@ -21,6 +21,7 @@
 #include "data/transforms/channels.h"
 #include "data/transforms/crop.h"
 #include "data/transforms/resize.h"
+#include "data/transforms/settle.h"
 #include "kernels/error.h"
 
 namespace striate {
@@ -190,6 +191,17 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
   data.test_transforms = plain.transforms;
 
   data.normalization = choose_normalization(config, options, train, data.channels);
+  if (wants_color_components(train.transforms) || wants_color_components(data.test_transforms)) {
+    data.color_components = compute_color_components(*train.dataset, train.indices, config.workers, config.skip_broken);
+  }
+  const auto settle = [&](Pipeline& transforms) {
+    transforms = settled(transforms, data.normalization.mean, data.color_components);
+  };
+  settle(train.transforms);
+  settle(data.test_transforms);
+  for (auto* set : {&held_out, &test, &unlabelled}) {
+    if (*set) settle((*set)->transforms);
+  }
   data.loader_options = {.batch_size = options.batch_size,
                          .height = data.height,
                          .width = data.width,
@@ -220,6 +232,9 @@ Data open_data(const DataConfig& config, const OpenOptions& options) {
 
 std::optional<DataSizes> data_sizes(DataConfig config, const OpenOptions& options) {
   config.normalize_by = NormalizeBy::none;
+  for (Pipeline* transforms : {&config.train_transforms, &config.test_transforms}) {
+    *transforms = settled(*transforms, {}, ColorComponents{});  // measures nothing
+  }
   DatasetParts parts;
   try {
     parts = open_parts(config, options);

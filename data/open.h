@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/color_components.h"
 #include "data/config.h"
 #include "data/loader.h"
 
@@ -32,6 +33,8 @@ struct Data {
   std::vector<std::string> class_names;
   int height = 0, width = 0, channels = 0;  ///< of what the network sees
   Normalization normalization;
+  /// Measured where a transform has `pca_color: {eigenvalues: computed}`.
+  std::optional<ColorComponents> color_components{};
   std::unique_ptr<Loader> train, val, test, unlabelled;
 
   /// A loader in order and without augmentation over a split: "train", "val", "test" or "unlabelled". Where the dataset

@@ -5,6 +5,7 @@
 
 #include "data/transforms/channels.h"
 #include "data/transforms/resize.h"
+#include "data/transforms/settle.h"
 #include "kernels/error.h"
 
 namespace striate {
@@ -32,7 +33,7 @@ TestView test_view(const DataConfig& config, int height, int width, int channels
                        "[...]}}, or name a run, whose config.yaml holds what was measured");
   TestView view{{}, *normalization, height, width, channels};
   view.transforms.add(std::make_shared<ConvertChannels>(channels));
-  view.transforms.add(config.test_transforms);
+  view.transforms.add(settled(config.test_transforms, normalization->mean, std::nullopt));
   if (config.test_transforms.empty()) view.transforms.add(std::make_shared<Resize>(height, width));
   return view;
 }

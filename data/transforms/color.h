@@ -40,8 +40,10 @@ class PcaColor final : public Transform {
     /// Row c holds channel c of the three eigenvectors.
     std::array<std::array<float, 3>, 3> eigenvectors = {
         {{-0.5675f, 0.7192f, 0.4009f}, {-0.5808f, -0.0045f, -0.8140f}, {-0.5836f, -0.6948f, 0.4203f}}};
+    bool is_computed = false;  ///< λ and p are the training data's: settled() puts them here
   };
   explicit PcaColor(const Options& options) : options_(options) {}
+  const Options& options() const { return options_; }
   /// Throws ShapeError for a grey picture.
   void apply(Image& image, Random& random, TransformScratch& scratch) const override;
 

@@ -8,11 +8,6 @@
 namespace striate {
 namespace {
 
-void sample_nearest(const Image& from, double x, double y, uint8_t* out) {
-  const uint8_t* in = from.row(static_cast<int>(y)) + static_cast<size_t>(x) * from.channels;
-  std::copy_n(in, from.channels, out);
-}
-
 /// Pixels beyond the border repeat it, as in Pillow's bilinear_filter8.
 void sample_bilinear(const Image& from, double x, double y, uint8_t* out) {
   x -= 0.5;
@@ -45,11 +40,37 @@ void flip_horizontally(Image& image) {
   }
 }
 
-void rotate(const Image& from, double degrees, bool bilinear, Image& to) {
+void map_affinely(const Image& from, const std::array<double, 6>& m, Image& to) {
   to.reshape(from.height, from.width, from.channels);
+  const auto fixed = [](double value) { return static_cast<int64_t>(std::floor(value * 65536.0 + 0.5)); };
+  const int64_t right_x = fixed(m[0]), right_y = fixed(m[3]), down_x = fixed(m[1]), down_y = fixed(m[4]);
+  const int64_t first_x = fixed(m[2] + 0.5 * m[0] + 0.5 * m[1]), first_y = fixed(m[5] + 0.5 * m[3] + 0.5 * m[4]);
+  for (int y = 0; y < to.height; ++y) {
+    uint8_t* out = to.row(y);
+    for (int x = 0; x < to.width; ++x, out += to.channels) {
+      const int64_t source_x = (first_x + right_x * x + down_x * y) >> 16;
+      const int64_t source_y = (first_y + right_y * x + down_y * y) >> 16;
+      if (source_x < 0 || source_y < 0 || source_x >= from.width || source_y >= from.height) {
+        std::fill_n(out, to.channels, uint8_t{0});
+      } else {
+        std::copy_n(from.row(static_cast<int>(source_y)) + static_cast<size_t>(source_x) * from.channels, from.channels,
+                    out);
+      }
+    }
+  }
+}
+
+void rotate(const Image& from, double degrees, bool bilinear, Image& to) {
   const double angle = degrees * std::numbers::pi / 180.0;
   const double cosine = std::cos(angle), sine = std::sin(angle);
   const double centre_x = from.width / 2.0, centre_y = from.height / 2.0;
+  if (!bilinear) {
+    return map_affinely(from,
+                        {cosine, -sine, centre_x - cosine * centre_x + sine * centre_y, sine, cosine,
+                         centre_y - sine * centre_x - cosine * centre_y},
+                        to);
+  }
+  to.reshape(from.height, from.width, from.channels);
   for (int y = 0; y < to.height; ++y) {
     uint8_t* out = to.row(y);
     const double dy = y + 0.5 - centre_y;
@@ -58,10 +79,8 @@ void rotate(const Image& from, double degrees, bool bilinear, Image& to) {
       const double source_x = cosine * dx - sine * dy + centre_x, source_y = sine * dx + cosine * dy + centre_y;
       if (source_x < 0 || source_y < 0 || source_x >= from.width || source_y >= from.height) {
         std::fill_n(out, to.channels, uint8_t{0});
-      } else if (bilinear) {
-        sample_bilinear(from, source_x, source_y, out);
       } else {
-        sample_nearest(from, source_x, source_y, out);
+        sample_bilinear(from, source_x, source_y, out);
       }
     }
   }

@@ -1,11 +1,18 @@
 #pragma once
 
+#include <array>
+
 #include "data/transforms/transform.h"
 
 namespace striate {
 
 /// Mirrors left and right.
 void flip_horizontally(Image& image);
+
+/// out(x, y) = in(m[0]·x + m[1]·y + m[2], m[3]·x + m[4]·y + m[5]), nearest neighbour; black where that lies outside.
+/// Pixel centres lie at half integers and the map is rounded to 16 fractional bits, as in Pillow's Image.transform.
+/// `from` and `to` must be different pictures.
+void map_affinely(const Image& from, const std::array<double, 6>& m, Image& to);
 
 /// Turns a picture counter-clockwise about its centre; what comes in from outside is black. Pixel centres lie at half
 /// integers, as in Pillow's rotate. `from` and `to` must be different pictures.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "data/transforms/geometry.h"
 #include "data/transforms/local_contrast.h"
 #include "data/transforms/rand_augment.h"
+#include "data/transforms/random_erasing.h"
 #include "data/transforms/resize.h"
 #include "kernels/error.h"
 
@@ -76,6 +78,11 @@ class Options {
     return {both.front(), both.back()};
   }
   bool has(const std::string& key) const { return stands_alone(key) || map_.has(key); }
+  bool is_word(const std::string& key, const std::string& word) {
+    if (stands_alone(key) || !map_.has(key)) return false;
+    const YAML::Node node = map_.node(key);
+    return node.IsScalar() && node.Scalar() == word;
+  }
   std::string choice(const std::string& key, const std::string& fallback, const std::vector<std::string>& choices) {
     return map_.choice(key, fallback, choices);
   }
@@ -126,6 +133,12 @@ std::shared_ptr<const Transform> make_color_jitter(Options& options) {
 std::shared_ptr<const Transform> make_pca_color(Options& options) {
   PcaColor::Options pca;
   pca.std = static_cast<float>(options.number("std", pca.std, 0, 10));
+  if (options.is_word("eigenvalues", "computed")) {
+    require<ConfigError>(!options.has("eigenvectors"), "{}: they are computed with the eigenvalues; leave them out",
+                         options.where("eigenvectors"));
+    pca.is_computed = true;
+    return std::make_shared<PcaColor>(pca);
+  }
   const auto values = options.numbers("eigenvalues", {}), vectors = options.numbers("eigenvectors", {});
   require<ConfigError>(values.empty() == vectors.empty(), "{}: eigenvalues and eigenvectors must be given together",
                        options.where(values.empty() ? "eigenvalues" : "eigenvectors"));
@@ -139,6 +152,20 @@ std::shared_ptr<const Transform> make_pca_color(Options& options) {
     }
   }
   return std::make_shared<PcaColor>(pca);
+}
+
+std::shared_ptr<const Transform> make_random_erasing(Options& options) {
+  RandomErasing::Options erasing;
+  erasing.probability = options.number("probability", erasing.probability, 0, 1);
+  std::tie(erasing.scale_min, erasing.scale_max) = options.range("scale", {erasing.scale_min, erasing.scale_max});
+  require<ConfigError>(erasing.scale_max <= 1.0, "{}: expected shares of the picture, at most 1, found {}",
+                       options.where("scale"), erasing.scale_max);
+  std::tie(erasing.ratio_min, erasing.ratio_max) = options.range("ratio", {erasing.ratio_min, erasing.ratio_max});
+  const std::string fill = options.choice("value", "mean", {"mean", "black", "random"});
+  erasing.fill = fill == "mean"    ? RandomErasing::Fill::mean
+                 : fill == "black" ? RandomErasing::Fill::black
+                                   : RandomErasing::Fill::random;
+  return std::make_shared<RandomErasing>(erasing);
 }
 
 std::shared_ptr<const Transform> make_local_contrast(Options& options) {
@@ -186,6 +213,7 @@ const std::map<std::string, Kind>& kinds() {
           return std::make_shared<RandAugment>(operations,
                                                options.whole("magnitude", 9, 0, RandAugment::kLargestMagnitude));
         }}},
+      {"random_erasing", {"probability", make_random_erasing}},
       {"local_contrast", {"sigma", make_local_contrast}},
   };
   return all;

@@ -14,7 +14,10 @@ namespace striate {
 ///   pad: N     horizontal_flip: 0.5    rotation: {degrees: D, interpolation: nearest | bilinear}
 ///   color_jitter: {brightness: 0, contrast: 0, saturation: 0, hue: 0}
 ///   rand_augment: {operations: 2, magnitude: 9}
+///   random_erasing: {probability: 0.5, scale: [0.02, 0.33], ratio: [0.3, 3.3], value: mean | black | random}
 ///   pca_color: {std: 0.1, eigenvalues: [3 numbers], eigenvectors: [9 numbers, a channel a row]}
+///   pca_color: {std: 0.1, eigenvalues: computed}   measured on the training data: settled() puts the numbers in
+///   local_contrast: {sigma: 3, floor: 8}
 /// A transform's first option may stand for the whole map; one whose options all have defaults may be a bare word.
 /// Throws ConfigError with file, line and key for unknown names (with the nearest), unknown options and bad values.
 Pipeline parse_transforms(ConfigReader& reader, const std::string& key);

@@ -11,28 +11,6 @@
 namespace striate {
 namespace {
 
-/// out(x, y) = in(x + along_x·y + shift_x, y + along_y·x + shift_y) at pixel centres.
-struct Slant {
-  double along_x = 0.0, along_y = 0.0;
-  int shift_x = 0, shift_y = 0;
-};
-
-void slant(const Image& from, const Slant& by, Image& to) {
-  to.reshape(from.height, from.width, from.channels);
-  for (int y = 0; y < to.height; ++y) {
-    uint8_t* out = to.row(y);
-    for (int x = 0; x < to.width; ++x, out += to.channels) {
-      const int source_x = static_cast<int>(std::floor(x + 0.5 + by.along_x * (y + 0.5))) + by.shift_x;
-      const int source_y = static_cast<int>(std::floor(y + 0.5 + by.along_y * (x + 0.5))) + by.shift_y;
-      if (source_x < 0 || source_y < 0 || source_x >= from.width || source_y >= from.height) {
-        std::fill_n(out, to.channels, uint8_t{0});
-      } else {
-        std::copy_n(from.row(source_y) + static_cast<size_t>(source_x) * from.channels, from.channels, out);
-      }
-    }
-  }
-}
-
 using Table = std::array<uint8_t, 256>;
 
 template <typename Level>
@@ -97,27 +75,35 @@ Table spread(const std::array<int64_t, 256>& count) {
 }  // namespace
 
 void augment(Image& image, AugmentOperation operation, int magnitude, bool negative, TransformScratch& scratch) {
-  const double share = static_cast<double>(magnitude) / RandAugment::kLargestMagnitude;
   const double sign = negative ? -1.0 : 1.0;
-  const auto pixels = [&](int side) { return static_cast<int>(sign * 150.0 / 331.0 * side * share); };
-  const auto factor = static_cast<float>(1.0 + sign * 0.9 * share);
-  const auto slanted = [&](const Slant& by) {
-    slant(image, by, scratch.image);
+  // torch.linspace counts in float, from whichever end is nearer, with one rounding: where a level or a place lies
+  // halfway the last bit decides.
+  const auto share_of = [&](double most) {
+    const int steps = RandAugment::kLargestMagnitude, left = steps - magnitude;
+    const float end = static_cast<float>(most), step = end / static_cast<float>(steps);
+    const float from_start = step * static_cast<float>(magnitude),
+                from_end = std::fma(-step, static_cast<float>(left), end);
+    return sign * static_cast<double>(magnitude < (steps + 1) / 2 ? from_start : from_end);
+  };
+  const auto pixels = [&](int side) { return static_cast<int>(share_of(150.0 / 331.0 * side)); };
+  const auto factor = static_cast<float>(1.0 + share_of(0.9));
+  const auto mapped = [&](const std::array<double, 6>& by) {
+    map_affinely(image, by, scratch.image);
     std::swap(image, scratch.image);
   };
   switch (operation) {
     case AugmentOperation::identity:
       return;
     case AugmentOperation::shear_x:
-      return slanted({.along_x = sign * 0.3 * share});
+      return mapped({1, share_of(0.3), 0, 0, 1, 0});
     case AugmentOperation::shear_y:
-      return slanted({.along_y = sign * 0.3 * share});
+      return mapped({1, 0, 0, share_of(0.3), 1, 0});
     case AugmentOperation::translate_x:
-      return slanted({.shift_x = -pixels(image.width)});
+      return mapped({1, 0, -1.0 * pixels(image.width), 0, 1, 0});
     case AugmentOperation::translate_y:
-      return slanted({.shift_y = -pixels(image.height)});
+      return mapped({1, 0, 0, 0, 1, -1.0 * pixels(image.height)});
     case AugmentOperation::rotate:
-      rotate(image, sign * 30.0 * share, false, scratch.image);
+      rotate(image, share_of(30.0), false, scratch.image);
       return std::swap(image, scratch.image);
     case AugmentOperation::brightness:
       return adjust_brightness(image, factor);
@@ -128,11 +114,11 @@ void augment(Image& image, AugmentOperation operation, int magnitude, bool negat
     case AugmentOperation::sharpness:
       return adjust_sharpness(image, factor, scratch);
     case AugmentOperation::posterize: {
-      const int dropped = static_cast<int>(std::nearbyint(4.0 * share));
+      const int dropped = static_cast<int>(std::nearbyint(std::abs(share_of(4.0))));
       return map_levels(image, [&](int v) { return v >> dropped << dropped; });
     }
     case AugmentOperation::solarize: {
-      const double threshold = 255.0 - 255.0 * share;
+      const double threshold = 255.0 - std::abs(share_of(255.0));
       return map_levels(image, [&](int v) { return v < threshold ? v : 255 - v; });
     }
     case AugmentOperation::auto_contrast:

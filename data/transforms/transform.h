@@ -53,6 +53,7 @@ class Pipeline {
   void add(const Pipeline& more) {
     transforms_.insert(transforms_.end(), more.transforms_.begin(), more.transforms_.end());
   }
+  const std::vector<std::shared_ptr<const Transform>>& transforms() const { return transforms_; }
   /// `sample` is the picture's index in its dataset; sample < 2⁴⁰, epoch < 2²⁴.
   void apply(Image& image, uint64_t seed, int64_t epoch, int64_t sample, TransformScratch& scratch) const;
 

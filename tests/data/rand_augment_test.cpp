@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "data/transforms/color.h"
@@ -61,6 +62,28 @@ INSTANTIATE_TEST_SUITE_P(
                     Expected{"posterize", Op::posterize, 0xf69e10ad, 0xf69e10ad, 0x236bc6c7, 0x236bc6c7},
                     Expected{"solarize", Op::solarize, 0x0d381435, 0x0d381435, 0x8dcc05df, 0x8dcc05df}),
     [](const auto& tested) { return std::string(tested.param.name); });
+
+/// All magnitudes in both directions, one fingerprint, by torchvision 0.29's autoaugment._apply_op itself: ties of the
+/// nearest pixel and of levels fall as they do there.
+TEST(RandAugment, EveryMagnitudeEqualsTorchvision) {
+  const std::pair<AugmentOperation, uint32_t> expected[] = {
+      {Op::shear_x, 0x4973a10a},     {Op::shear_y, 0x1f296c34},  {Op::translate_x, 0xad8d5a47},
+      {Op::translate_y, 0x986b2e31}, {Op::rotate, 0xc83fbbd2},   {Op::brightness, 0x99765593},
+      {Op::color, 0x7b981900},       {Op::contrast, 0x0373ae14}, {Op::sharpness, 0xe8fb1cb8},
+      {Op::posterize, 0xc4d12965},   {Op::solarize, 0xf22feb29}};
+  TransformScratch scratch;
+  for (const auto& [operation, print] : expected) {
+    uint32_t hash = 2166136261u;
+    for (int magnitude = 0; magnitude <= RandAugment::kLargestMagnitude; ++magnitude) {
+      for (const bool negative : {false, true}) {
+        Image image = formula_picture(23, 31, 3);
+        augment(image, operation, magnitude, negative, scratch);
+        for (const uint8_t pixel : image.pixels) hash = (hash ^ pixel) * 16777619u;
+      }
+    }
+    EXPECT_EQ(hash, print) << "operation " << static_cast<int>(operation);
+  }
+}
 
 TEST(RandAugment, StretchesAndEqualizesAsPillow) {
   TransformScratch scratch;
