@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/image.h"
+#include "data/part.h"
 
 namespace striate {
 
@@ -29,6 +30,13 @@ class Dataset {
   virtual void load(int64_t index, Image& image) const = 0;
   /// The picture as an epoch of training sees it: load() but for datasets that draw their pictures anew every epoch.
   virtual void load_in_epoch(int64_t index, int64_t /*epoch*/, Image& image) const { load(index, image); }
+  /// The same, of which only what `choose` names, given the picture's size, must be read, where that is cheaper.
+  /// Returns what `image` holds: the part that was asked for or more. What `choose` throws passes through.
+  virtual Part load_part(int64_t index, int64_t epoch, const ChoosePart& choose, Image& image) const {
+    load_in_epoch(index, epoch, image);
+    choose(image.height, image.width);
+    return {{0, 0, image.height, image.width}};
+  }
   /// Where a picture comes from, for messages: its file, or its number in a file of many.
   virtual std::string describe(int64_t index) const = 0;
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "data/part.h"
+
 namespace striate {
 
 /// An 8-bit picture [height, width, channels], channels interleaved: 1 is grey, 3 is RGB.
@@ -24,5 +26,8 @@ struct Image {
   uint8_t* row(int y) { return pixels.data() + y * row_bytes(); }
   const uint8_t* row(int y) const { return pixels.data() + y * row_bytes(); }
 };
+
+/// Copies a window of a picture that lies in memory as rows of `row_bytes`.
+void copy_window(const uint8_t* picture, size_t row_bytes, const Window& window, int channels, Image& to);
 
 }  // namespace striate

@@ -68,13 +68,22 @@ void decode_with_stb(std::span<const uint8_t> bytes, const std::string& name, Im
 
 }  // namespace
 
-void decode_image(std::span<const uint8_t> bytes, const std::string& name, Image& image) {
+Part decode_image_part(std::span<const uint8_t> bytes, const std::string& name, const ChoosePart& choose,
+                       Image& image) {
   require<IoError>(bytes.size() >= 4, "{}: expected a picture, found {} bytes", name, bytes.size());
-  if (bytes[0] == 0xFF && bytes[1] == 0xD8) {
-    decode_jpeg(bytes, name, image);
-  } else {
-    decode_with_stb(bytes, name, image);
-  }
+  if (bytes[0] == 0xFF && bytes[1] == 0xD8) return decode_jpeg(bytes, name, choose, image);
+  decode_with_stb(bytes, name, image);
+  choose(image.height, image.width);
+  return {{0, 0, image.height, image.width}};
+}
+
+void decode_image(std::span<const uint8_t> bytes, const std::string& name, Image& image) {
+  decode_image_part(
+      bytes, name,
+      [](int height, int width) {
+        return Part{{0, 0, height, width}};
+      },
+      image);
 }
 
 std::span<const uint8_t> read_picture_bytes(const std::filesystem::path& file, std::vector<uint8_t>& buffer) {

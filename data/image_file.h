@@ -18,6 +18,10 @@ inline constexpr int64_t kMostPixels = int64_t{1} << 27;
 /// `name` is what errors call it. Throws IoError if it is not a picture, or broken or cut short.
 void decode_image(std::span<const uint8_t> bytes, const std::string& name, Image& image);
 
+/// The same, of which only what `choose` names, given the size, must be decoded; a JPEG is decoded in part. Returns
+/// what `image` holds: the part that was asked for or more.
+Part decode_image_part(std::span<const uint8_t> bytes, const std::string& name, const ChoosePart& choose, Image& image);
+
 /// A file's bytes, in `buffer`, which keeps its capacity. Throws IoError that names the file.
 std::span<const uint8_t> read_picture_bytes(const std::filesystem::path& file, std::vector<uint8_t>& buffer);
 

@@ -7,6 +7,7 @@
 #include <jpeglib.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "data/image_file.h"
 #include "kernels/error.h"
@@ -32,35 +33,64 @@ void warn(j_common_ptr info, int level) {
   if (level == -1 && info->err->msg_code == JWRN_JPEG_EOF) fail(info);
 }
 
-enum class Step { header, pixels };
-
-/// Runs libjpeg's calls between setjmp and their possible longjmp: only trivially destructible locals live here.
-bool run_step(Step step, jpeg_decompress_struct& info, Failure& failure, uint8_t* pixels) {
+/// Runs libjpeg's calls between setjmp and their possible longjmp: only trivially destructible locals live in them.
+template <typename Calls>
+bool run(Failure& failure, const Calls& calls) {
   if (setjmp(failure.back) != 0) return false;
-  if (step == Step::header) {
-    jpeg_read_header(&info, TRUE);
-    switch (info.jpeg_color_space) {
-      case JCS_GRAYSCALE:
-        info.out_color_space = JCS_GRAYSCALE;
-        break;
-      case JCS_CMYK:
-      case JCS_YCCK:
-        info.out_color_space = JCS_CMYK;
-        break;
-      default:
-        info.out_color_space = JCS_RGB;
-    }
-    jpeg_calc_output_dimensions(&info);
-  } else {
-    jpeg_start_decompress(&info);
-    const size_t stride = static_cast<size_t>(info.output_width) * info.output_components;
-    while (info.output_scanline < info.output_height) {
-      JSAMPROW row = pixels + info.output_scanline * stride;
-      jpeg_read_scanlines(&info, &row, 1);
-    }
-    jpeg_finish_decompress(&info);
-  }
+  calls();
   return true;
+}
+
+void read_header(jpeg_decompress_struct& info) {
+  jpeg_read_header(&info, TRUE);
+  switch (info.jpeg_color_space) {
+    case JCS_GRAYSCALE:
+      info.out_color_space = JCS_GRAYSCALE;
+      break;
+    case JCS_CMYK:
+    case JCS_YCCK:
+      info.out_color_space = JCS_CMYK;
+      break;
+    default:
+      info.out_color_space = JCS_RGB;
+  }
+  jpeg_calc_output_dimensions(&info);
+}
+
+/// Smooth upsampling treats the first and last column that it computes as the picture's edge: they are not kept.
+constexpr int kEdge = 2;
+
+/// Begins to decode columns that hold those of `window`, whole blocks at the left. Returns which they are.
+Window start_columns(jpeg_decompress_struct& info, const Window& window) {
+  jpeg_start_decompress(&info);
+  const int left = std::max(window.left - kEdge, 0);
+  const int right = std::min(window.right() + kEdge, static_cast<int>(info.output_width));
+  if (left == 0 && right == static_cast<int>(info.output_width)) return {window.top, 0, window.height, right};
+  auto first = static_cast<JDIMENSION>(left), width = static_cast<JDIMENSION>(right - left);
+  jpeg_crop_scanline(&info, &first, &width);
+  return {window.top, static_cast<int>(first), window.height, static_cast<int>(width)};
+}
+
+void read_rows(jpeg_decompress_struct& info, const Window& window, uint8_t* pixels) {
+  const size_t stride = static_cast<size_t>(info.output_width) * info.output_components;
+  const auto top = static_cast<JDIMENSION>(window.top), bottom = static_cast<JDIMENSION>(window.bottom());
+  if (top > 0) jpeg_skip_scanlines(&info, top);
+  while (info.output_scanline < bottom) {
+    JSAMPROW row = pixels + (info.output_scanline - top) * stride;
+    jpeg_read_scanlines(&info, &row, 1);
+  }
+  if (bottom == info.output_height) {
+    jpeg_finish_decompress(&info);
+  } else {
+    jpeg_abort_decompress(&info);
+  }
+}
+
+/// Whether the end of the data stands where it belongs, so that nothing is missing even if not all of it is read.
+bool is_whole(std::span<const uint8_t> bytes) {
+  static constexpr uint8_t kEnd[] = {0xFF, JPEG_EOI};
+  const auto last = bytes.last(std::min<size_t>(bytes.size(), 64));  // some programs pad a file
+  return std::search(last.begin(), last.end(), std::begin(kEnd), std::end(kEnd)) != last.end();
 }
 
 struct Decompressor {
@@ -96,19 +126,26 @@ void cmyk_to_rgb(Image& image, bool inverted) {
 
 }  // namespace
 
-void decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, Image& image) {
+Part decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const ChoosePart& choose, Image& image) {
   Decompressor decompressor;
   auto& info = decompressor.info;
+  auto& failure = decompressor.failure;
   jpeg_mem_src(&info, bytes.data(), bytes.size());
-  require<IoError>(run_step(Step::header, info, decompressor.failure, nullptr), "{}: broken JPEG header: {}", name,
-                   decompressor.failure.message);
+  require<IoError>(run(failure, [&] { read_header(info); }), "{}: broken JPEG header: {}", name, failure.message);
   const int64_t height = info.output_height, width = info.output_width;
   require<IoError>(height * width <= kMostPixels, "{}: {}×{} pixels is more than the {} that are decoded at most", name,
                    height, width, kMostPixels);
-  image.reshape(static_cast<int>(height), static_cast<int>(width), info.out_color_components);
-  require<IoError>(run_step(Step::pixels, info, decompressor.failure, image.pixels.data()), "{}: broken JPEG: {}", name,
-                   decompressor.failure.message);
+  const Window whole{0, 0, static_cast<int>(height), static_cast<int>(width)};
+  Window window = choose(whole.height, whole.width).window;
+  if (!is_whole(bytes)) window = whole;  // what is missing must show
+  bool is_good = run(failure, [&] { window = start_columns(info, window); });
+  if (is_good) {
+    image.reshape(window.height, window.width, info.out_color_components);
+    is_good = run(failure, [&] { read_rows(info, window, image.pixels.data()); });
+  }
+  require<IoError>(is_good, "{}: broken JPEG: {}", name, failure.message);
   if (image.channels == 4) cmyk_to_rgb(image, info.saw_Adobe_marker != 0);
+  return {window};
 }
 
 }  // namespace striate

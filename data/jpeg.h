@@ -5,11 +5,14 @@
 #include <string>
 
 #include "data/image.h"
+#include "data/part.h"
 
 namespace striate {
 
 /// Decodes a baseline or progressive JPEG (grey, YCbCr, RGB, CMYK or YCCK) as libjpeg-turbo does by default: accurate
-/// DCT, smooth chroma upsampling, so that the pixels are Pillow's. Throws IoError that begins with `name`.
-void decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, Image& image);
+/// DCT, smooth chroma upsampling, so that the pixels are Pillow's. Of the picture only what `choose` names, told its
+/// size, is computed, rounded out to whole blocks; its pixels are those of the whole picture. Returns what `image`
+/// holds. Throws IoError that begins with `name`.
+Part decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const ChoosePart& choose, Image& image);
 
 }  // namespace striate

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "data/load_transformed.h"
 #include "data/sampler.h"
 #include "kernels/error.h"
 
@@ -142,12 +143,7 @@ Loader::Claim Loader::claim() {
 void Loader::fill_row(Slot& slot, int64_t row, Worker& worker) {
   const int64_t sample = order_[static_cast<size_t>(slot.batch * batch_size() + row)];
   Image& image = worker.image;
-  set_.dataset->load_in_epoch(sample, epoch_, image);
-  try {
-    set_.transforms.apply(image, options_.seed, epoch_, sample, worker.scratch);
-  } catch (const ShapeError& error) {
-    throw ShapeError(fmt::format("{}: {}", set_.dataset->describe(sample), error.what()));
-  }
+  load_transformed(*set_.dataset, sample, set_.transforms, options_.seed, epoch_, image, worker.scratch);
   require<ShapeError>(
       image.height == options_.height && image.width == options_.width && image.channels == options_.channels,
       "{}: its transforms make it {}×{}×{}, expected {}×{}×{}; end them with a crop or a resize: [H, W]",

@@ -15,6 +15,7 @@
 #include "data/datasets/memory_dataset.h"
 #include "data/datasets/mnist.h"
 #include "data/datasets/synthetic.h"
+#include "data/load_transformed.h"
 #include "data/sampler.h"
 #include "data/statistics_file.h"
 #include "data/test_view.h"
@@ -100,15 +101,10 @@ Size probe(const SampleSet& set, uint64_t seed, bool skip_broken) {
   for (size_t i = 0;; ++i) {
     const int64_t sample = set.indices[i];
     try {
-      set.dataset->load(sample, image);
+      load_transformed(*set.dataset, sample, set.transforms, seed, 0, image, scratch);
     } catch (const IoError&) {
       if (!skip_broken || i + 1 == set.indices.size()) throw;
       continue;
-    }
-    try {
-      set.transforms.apply(image, seed, 0, sample, scratch);
-    } catch (const ShapeError& error) {
-      throw ShapeError(fmt::format("{}: {}", set.dataset->describe(sample), error.what()));
     }
     return {image.height, image.width};
   }

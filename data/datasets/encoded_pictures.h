@@ -14,6 +14,7 @@ class EncodedPictures : public Dataset {
   int channels() const final { return 3; }
   using Dataset::load;
   void load(int64_t index, Image& image) const final;
+  Part load_part(int64_t index, int64_t epoch, const ChoosePart& choose, Image& image) const final;
 
  protected:
   /// The bytes of a picture as they lie, in `buffer` or wherever they stay while the dataset lives. Throws IoError that

@@ -12,6 +12,14 @@ void MemoryDataset::load(int64_t index, Image& image) const {
   std::copy_n(block_.pixels.data() + static_cast<size_t>(index) * bytes, bytes, image.pixels.data());
 }
 
+Part MemoryDataset::load_part(int64_t index, int64_t, const ChoosePart& choose, Image& image) const {
+  const Part part = choose(block_.height, block_.width);
+  const size_t row_bytes = static_cast<size_t>(block_.width) * block_.channels;
+  const uint8_t* picture = block_.pixels.data() + static_cast<size_t>(index) * block_.height * row_bytes;
+  copy_window(picture, row_bytes, part.window, block_.channels, image);
+  return part;
+}
+
 std::string MemoryDataset::describe(int64_t index) const { return fmt::format("{}, image {}", block_.source, index); }
 
 }  // namespace striate

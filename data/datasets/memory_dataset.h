@@ -28,6 +28,7 @@ class MemoryDataset final : public Dataset {
   int channels() const override { return block_.channels; }
   int label(int64_t index) const override { return block_.labels[index]; }
   void load(int64_t index, Image& image) const override;
+  Part load_part(int64_t index, int64_t epoch, const ChoosePart& choose, Image& image) const override;
   std::string describe(int64_t index) const override;
 
  private:

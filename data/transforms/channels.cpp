@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "data/transforms/framing.h"
+
 namespace striate {
 
 void convert_channels(const Image& from, int channels, Image& to) {
@@ -24,5 +26,7 @@ void ConvertChannels::apply(Image& image, Random&, TransformScratch& scratch) co
   convert_channels(image, channels_, scratch.image);
   std::swap(image, scratch.image);
 }
+
+bool ConvertChannels::frame(Framing& framing, Random&) const { return framing.convert(channels_); }
 
 }  // namespace striate

@@ -17,6 +17,7 @@ class ConvertChannels final : public Transform {
  public:
   explicit ConvertChannels(int channels) : channels_(channels) {}
   void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+  bool frame(Framing& framing, Random& random) const override;
 
  private:
   int channels_;

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "data/transforms/geometry.h"
-#include "data/transforms/resize.h"
 #include "kernels/error.h"
 
 namespace striate {
@@ -14,10 +13,6 @@ namespace {
 
 /// n/2 for n ≥ 0, a half rounded to even.
 int half(int n) { return n / 2 + (n % 2) * (n / 2 % 2); }
-
-struct Window {
-  int top, left, height, width;
-};
 
 Window draw_window(int height, int width, const RandomResizedCrop::Options& options, Random& random) {
   const double area = static_cast<double>(height) * width;
@@ -63,18 +58,16 @@ void crop(const Image& from, int top, int left, int height, int width, Image& to
   }
 }
 
-void Pad::apply(Image& image, Random&, TransformScratch& scratch) const {
-  crop(image, -padding_, -padding_, image.height + 2 * padding_, image.width + 2 * padding_, scratch.image);
-  std::swap(image, scratch.image);
+bool Pad::frame(Framing& framing, Random&) const {
+  return framing.crop({-padding_, -padding_, framing.height() + 2 * padding_, framing.width() + 2 * padding_});
 }
 
-void CenterCrop::apply(Image& image, Random&, TransformScratch& scratch) const {
-  if (image.height == height_ && image.width == width_) return;
-  require<ShapeError>(image.height >= height_ && image.width >= width_,
+bool CenterCrop::frame(Framing& framing, Random&) const {
+  const int below = framing.height() - height_, beside = framing.width() - width_;
+  require<ShapeError>(below >= 0 && beside >= 0,
                       "center_crop: a {}×{} image is smaller than the crop of {}×{}; resize or pad before it",
-                      image.height, image.width, height_, width_);
-  crop(image, half(image.height - height_), half(image.width - width_), height_, width_, scratch.image);
-  std::swap(image, scratch.image);
+                      framing.height(), framing.width(), height_, width_);
+  return framing.crop({half(below), half(beside), height_, width_});
 }
 
 void TenCrop::apply(Image& image, Random&, TransformScratch& scratch) const {
@@ -96,23 +89,24 @@ void TenCrop::apply(Image& image, Random&, TransformScratch& scratch) const {
   std::swap(image, stack);
 }
 
-void RandomCrop::apply(Image& image, Random& random, TransformScratch& scratch) const {
-  const int spare_height = image.height + 2 * padding_ - height_, spare_width = image.width + 2 * padding_ - width_;
+bool RandomCrop::frame(Framing& framing, Random& random) const {
+  const int spare_height = framing.height() + 2 * padding_ - height_;
+  const int spare_width = framing.width() + 2 * padding_ - width_;
   require<ShapeError>(
       spare_height >= 0 && spare_width >= 0,
       "random_crop: a {}×{} image with padding {} is smaller than the crop of {}×{}; resize before it or "
       "pad more",
-      image.height, image.width, padding_, height_, width_);
+      framing.height(), framing.width(), padding_, height_, width_);
   const int top = static_cast<int>(random.below(static_cast<uint64_t>(spare_height + 1))) - padding_;
   const int left = static_cast<int>(random.below(static_cast<uint64_t>(spare_width + 1))) - padding_;
-  crop(image, top, left, height_, width_, scratch.image);
-  std::swap(image, scratch.image);
+  return framing.crop({top, left, height_, width_});
 }
 
-void RandomResizedCrop::apply(Image& image, Random& random, TransformScratch& scratch) const {
-  const Window window = draw_window(image.height, image.width, options_, random);
-  crop(image, window.top, window.left, window.height, window.width, scratch.image);
-  resize_bilinear(scratch.image, options_.height, options_.width, image, scratch);
+bool RandomResizedCrop::frame(Framing& framing, Random& random) const {
+  if (!framing.resizable()) return false;
+  framing.crop(draw_window(framing.height(), framing.width(), options_, random));
+  framing.resize(options_.height, options_.width);
+  return true;
 }
 
 }  // namespace striate

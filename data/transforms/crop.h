@@ -1,6 +1,6 @@
 #pragma once
 
-#include "data/transforms/transform.h"
+#include "data/transforms/framing.h"
 
 namespace striate {
 
@@ -8,10 +8,10 @@ namespace striate {
 void crop(const Image& from, int top, int left, int height, int width, Image& to);
 
 /// Black pixels round the picture.
-class Pad final : public Transform {
+class Pad final : public GeometricTransform {
  public:
   explicit Pad(int padding) : padding_(padding) {}
-  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+  bool frame(Framing& framing, Random& random) const override;
 
  private:
   int padding_;
@@ -19,10 +19,10 @@ class Pad final : public Transform {
 
 /// The middle of the picture. Half a pixel rounds to even, as in torchvision. Throws ShapeError if the picture is
 /// smaller than the crop.
-class CenterCrop final : public Transform {
+class CenterCrop final : public GeometricTransform {
  public:
   CenterCrop(int height, int width) : height_(height), width_(width) {}
-  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+  bool frame(Framing& framing, Random& random) const override;
 
  private:
   int height_, width_;
@@ -43,10 +43,10 @@ class TenCrop final : public Transform {
 
 /// A window anywhere in the picture, after `padding` black pixels are added on every side. Throws ShapeError if the
 /// padded picture is smaller than the crop.
-class RandomCrop final : public Transform {
+class RandomCrop final : public GeometricTransform {
  public:
   RandomCrop(int height, int width, int padding) : height_(height), width_(width), padding_(padding) {}
-  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+  bool frame(Framing& framing, Random& random) const override;
 
  private:
   int height_, width_, padding_;
@@ -55,7 +55,7 @@ class RandomCrop final : public Transform {
 /// A window of random area (a share of the picture within `scale`) and aspect ratio (width/height within `ratio`,
 /// uniform in its logarithm), resized to [height, width]. Ten tries, then the largest central window whose ratio is
 /// allowed: torchvision's RandomResizedCrop.
-class RandomResizedCrop final : public Transform {
+class RandomResizedCrop final : public GeometricTransform {
  public:
   struct Options {
     int height = 0, width = 0;
@@ -63,7 +63,7 @@ class RandomResizedCrop final : public Transform {
     double ratio_min = 3.0 / 4.0, ratio_max = 4.0 / 3.0;
   };
   explicit RandomResizedCrop(const Options& options) : options_(options) {}
-  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+  bool frame(Framing& framing, Random& random) const override;
 
  private:
   Options options_;

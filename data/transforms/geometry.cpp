@@ -86,8 +86,9 @@ void rotate(const Image& from, double degrees, bool bilinear, Image& to) {
   }
 }
 
-void HorizontalFlip::apply(Image& image, Random& random, TransformScratch&) const {
-  if (random.uniform() < probability_) flip_horizontally(image);
+bool HorizontalFlip::frame(Framing& framing, Random& random) const {
+  if (random.uniform() < probability_) framing.mirror();
+  return true;
 }
 
 void Rotation::apply(Image& image, Random& random, TransformScratch& scratch) const {

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "data/transforms/transform.h"
+#include "data/transforms/framing.h"
 
 namespace striate {
 
@@ -18,10 +18,10 @@ void map_affinely(const Image& from, const std::array<double, 6>& m, Image& to);
 /// integers, as in Pillow's rotate. `from` and `to` must be different pictures.
 void rotate(const Image& from, double degrees, bool bilinear, Image& to);
 
-class HorizontalFlip final : public Transform {
+class HorizontalFlip final : public GeometricTransform {
  public:
   explicit HorizontalFlip(double probability = 0.5) : probability_(probability) {}
-  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+  bool frame(Framing& framing, Random& random) const override;
 
  private:
   double probability_;

@@ -12,19 +12,28 @@
 
 namespace striate {
 
+class Framing;
+
+/// Outputs [begin, end) of `in` pixels that are resampled to `out`.
+struct ResizeSpan {
+  int in = 0, out = 0, begin = 0, end = 0;
+  bool operator==(const ResizeSpan&) const = default;
+};
+
 /// Weights of a resize along one axis; made anew when the sizes change.
 struct ResizeAxis {
-  int in = 0, out = 0;
+  ResizeSpan span;
   int taps = 0;              // weights that each output has room for
-  std::vector<int> first;    // first input of each output
+  std::vector<int> first;    // first input of each output, from the first input of all of them on
   std::vector<int> count;    // inputs of each output
-  std::vector<int> weights;  // [out, taps], fixed point with 22 fractional bits
+  std::vector<int> weights;  // [end − begin, taps], fixed point with 22 fractional bits
 };
 
 /// What a worker needs to transform pictures without allocating.
 struct TransformScratch {
-  Image image;         // where a transform writes its result before it swaps it in
-  Image intermediate;  // between the two passes of a resize
+  Image image;              // where a transform writes its result before it swaps it in
+  Image intermediate;       // between the two passes of a resize
+  Image converted, inside;  // a framing's: the picture in the channels wanted, and what is not black
   std::vector<int> sums;
   ResizeAxis horizontal, vertical;
   std::array<std::vector<float>, 3> planes;  // of a local mean: the picture, its mean, and between the two passes
@@ -36,6 +45,9 @@ class Transform {
   virtual ~Transform() = default;
   /// Changes `image` in place. Every draw comes from `random`. Throws ShapeError if the picture does not fit.
   virtual void apply(Image& image, Random& random, TransformScratch& scratch) const = 0;
+  /// Does the same to a framing, with the same draws: true. False, and the framing is as it was, where it takes the
+  /// pixels, or more than one framing. Throws as apply() does.
+  virtual bool frame(Framing& /*framing*/, Random& /*random*/) const { return false; }
 };
 
 /// Transforms in order; copies share them. The draws of the transform at a position hang on (seed, epoch, sample index,
@@ -54,8 +66,11 @@ class Pipeline {
     transforms_.insert(transforms_.end(), more.transforms_.begin(), more.transforms_.end());
   }
   const std::vector<std::shared_ptr<const Transform>>& transforms() const { return transforms_; }
-  /// `sample` is the picture's index in its dataset; sample < 2⁴⁰, epoch < 2²⁴.
-  void apply(Image& image, uint64_t seed, int64_t epoch, int64_t sample, TransformScratch& scratch) const;
+  /// `sample` is the picture's index in its dataset; sample < 2⁴⁰, epoch < 2²⁴. Transforms before `first` are left out.
+  void apply(Image& image, uint64_t seed, int64_t epoch, int64_t sample, TransformScratch& scratch,
+             size_t first = 0) const;
+  /// Has the leading transforms do their work to a framing as far as they can. Returns how many could.
+  size_t frame(Framing& framing, uint64_t seed, int64_t epoch, int64_t sample) const;
 
  private:
   std::vector<std::shared_ptr<const Transform>> transforms_;

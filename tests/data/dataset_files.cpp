@@ -50,7 +50,7 @@ Bytes gzipped(const Bytes& bytes) {
   return out;
 }
 
-Bytes jpeg(const Image& image, int quality) {
+Bytes jpeg(const Image& image, int quality, const JpegForm& form) {
   jpeg_compress_struct info{};
   jpeg_error_mgr errors{};
   info.err = jpeg_std_error(&errors);
@@ -64,6 +64,12 @@ Bytes jpeg(const Image& image, int quality) {
   info.in_color_space = image.channels == 1 ? JCS_GRAYSCALE : image.channels == 3 ? JCS_RGB : JCS_CMYK;
   jpeg_set_defaults(&info);
   jpeg_set_quality(&info, quality, TRUE);
+  if (image.channels == 3) {
+    info.comp_info[0].h_samp_factor = form.luma_columns;
+    info.comp_info[0].v_samp_factor = form.luma_rows;
+  }
+  if (form.progressive) jpeg_simple_progression(&info);
+  info.restart_in_rows = form.restart_rows;
   jpeg_start_compress(&info, TRUE);
   while (info.next_scanline < info.image_height) {
     JSAMPROW row = const_cast<JSAMPROW>(image.row(static_cast<int>(info.next_scanline)));

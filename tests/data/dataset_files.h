@@ -14,7 +14,14 @@ using Bytes = std::vector<uint8_t>;
 void write_bytes(const std::filesystem::path& file, const Bytes& bytes);
 void write_text(const std::filesystem::path& file, const std::string& text);
 Bytes gzipped(const Bytes& bytes);
-Bytes jpeg(const Image& image, int quality = 90);
+
+/// How a JPEG of colours is written beside its quality.
+struct JpegForm {
+  int luma_columns = 2, luma_rows = 2;  ///< luma samples a chroma sample
+  bool progressive = false;
+  int restart_rows = 0;  ///< rows of blocks between restart markers; 0: no markers
+};
+Bytes jpeg(const Image& image, int quality = 90, const JpegForm& form = {});
 Bytes png(const Image& image);
 
 /// An IDX file of images [count, height, width]; pixel i is (7·i + 3) mod 256.

@@ -1,0 +1,89 @@
+#include "data/transforms/framing.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "data/transforms/channels.h"
+#include "data/transforms/crop.h"
+#include "data/transforms/geometry.h"
+#include "kernels/error.h"
+
+namespace striate {
+
+bool Framing::crop(const Window& window) {
+  Window& kept = resampling_.kept;
+  const int left = mirrored_ ? kept.width - window.right() : window.left;
+  const Window next{kept.top + window.top, kept.left + left, window.height, window.width};
+  if ((next.top < kept.top && kept.top > 0) || (next.left < kept.left && kept.left > 0) ||
+      (next.bottom() > kept.bottom() && kept.bottom() < resampling_.height) ||
+      (next.right() > kept.right() && kept.right() < resampling_.width)) {
+    return false;
+  }
+  kept = next;
+  return true;
+}
+
+bool Framing::resizable() const { return !resampled_ && !mirrored_ && inside() == resampling_.kept; }
+
+void Framing::resize(int height, int width) {
+  if (height == this->height() && width == this->width()) return;
+  require<Error>(resizable(), "framing: cannot be resized once it is resampled, mirrored or padded");
+  resampling_ = {resampling_.kept, height, width, {0, 0, height, width}};
+  resampled_ = true;
+}
+
+bool Framing::convert(int channels) {
+  if (resampled_ || (channels_ != 0 && channels_ != channels)) return false;
+  channels_ = channels;
+  return true;
+}
+
+Window Framing::inside() const {
+  const Window& kept = resampling_.kept;
+  // A crop may lie wholly in the black: then one pixel stands for none.
+  const int top = std::clamp(kept.top, 0, resampling_.height - 1);
+  const int left = std::clamp(kept.left, 0, resampling_.width - 1);
+  return {top, left, std::clamp(kept.bottom(), top + 1, resampling_.height) - top,
+          std::clamp(kept.right(), left + 1, resampling_.width) - left};
+}
+
+Part Framing::part() const {
+  Resampling of_inside = resampling_;
+  of_inside.kept = inside();
+  return {inputs_of(of_inside)};
+}
+
+bool Framing::changes_nothing() const {
+  return !resampled_ && !mirrored_ && resampling_.kept == whole_ && channels_ == 0;
+}
+
+void Framing::apply(const Image& from, const Part& have, Image& to, TransformScratch& scratch) const {
+  const Image* picture = &from;
+  if (channels_ != 0 && channels_ != from.channels) {
+    convert_channels(from, channels_, scratch.converted);
+    picture = &scratch.converted;
+  }
+  const Window& kept = resampling_.kept;
+  if (!resampled_) {
+    striate::crop(*picture, kept.top - have.window.top, kept.left - have.window.left, kept.height, kept.width, to);
+  } else if (inside() == kept) {
+    resample(*picture, have, resampling_, to, scratch);
+  } else {
+    Resampling of_inside = resampling_;
+    of_inside.kept = inside();
+    resample(*picture, have, of_inside, scratch.inside, scratch);
+    striate::crop(scratch.inside, kept.top - of_inside.kept.top, kept.left - of_inside.kept.left, kept.height,
+                  kept.width, to);
+  }
+  if (mirrored_) flip_horizontally(to);
+}
+
+void GeometricTransform::apply(Image& image, Random& random, TransformScratch& scratch) const {
+  Framing framing(image.height, image.width);
+  frame(framing, random);
+  if (framing.changes_nothing()) return;
+  framing.apply(image, {{0, 0, image.height, image.width}}, scratch.image, scratch);
+  std::swap(image, scratch.image);
+}
+
+}  // namespace striate

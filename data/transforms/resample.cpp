@@ -1,0 +1,161 @@
+#include "data/transforms/resample.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace striate {
+namespace {
+
+constexpr int kPrecisionBits = 22;  // 32 − 8 bits of the pixel − 2 of head room for a sum of weights above 1
+
+/// Inputs [first, first + count) of one output.
+struct Inputs {
+  int first, count;
+};
+
+/// The triangle filter of Pillow's precompute_coeffs.
+struct Triangle {
+  double scale, support;  // the triangle reaches 1 on either side, in units of the larger pixels
+  int in;
+
+  explicit Triangle(const ResizeSpan& span)
+      : scale(static_cast<double>(span.in) / span.out), support(std::max(scale, 1.0)), in(span.in) {}
+
+  double centre(int output) const { return (output + 0.5) * scale; }
+  Inputs inputs(int output) const {
+    const double middle = centre(output);
+    const int first = std::max(static_cast<int>(middle - support + 0.5), 0);
+    return {first, std::min(static_cast<int>(middle + support + 0.5), in) - first};
+  }
+};
+
+/// Inputs of all outputs [begin, end).
+Inputs inputs_of(const ResizeSpan& span) {
+  if (span.in == span.out) return {span.begin, span.end - span.begin};
+  const Triangle triangle(span);
+  const Inputs last = triangle.inputs(span.end - 1);
+  const int first = triangle.inputs(span.begin).first;
+  return {first, last.first + last.count - first};
+}
+
+/// The weights of Pillow's precompute_coeffs and normalize_coeffs_8bpc.
+void prepare_axis(const ResizeSpan& span, ResizeAxis& axis) {
+  if (axis.span == span) return;
+  axis.span = span;
+  const Triangle triangle(span);
+  const auto outputs = static_cast<size_t>(span.end - span.begin);
+  axis.taps = static_cast<int>(std::ceil(triangle.support)) * 2 + 1;
+  axis.first.resize(outputs);
+  axis.count.resize(outputs);
+  axis.weights.assign(outputs * axis.taps, 0);
+  std::vector<double> exact(axis.taps);
+  const int origin = inputs_of(span).first;
+  for (size_t o = 0; o < outputs; ++o) {
+    const int output = span.begin + static_cast<int>(o);
+    const double centre = triangle.centre(output);
+    const auto [first, count] = triangle.inputs(output);
+    double sum = 0.0;
+    for (int t = 0; t < count; ++t) {
+      exact[t] = std::max(1.0 - std::abs((t + first - centre + 0.5) * (1.0 / triangle.support)), 0.0);
+      sum += exact[t];
+    }
+    for (int t = 0; t < count; ++t) {
+      if (sum != 0.0) exact[t] /= sum;
+      axis.weights[o * axis.taps + t] = static_cast<int>(0.5 + exact[t] * (1 << kPrecisionBits));
+    }
+    axis.first[o] = first - origin;
+    axis.count[o] = count;
+  }
+}
+
+uint8_t rounded(int sum) { return static_cast<uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255)); }
+
+/// Some rows of a picture.
+struct Rows {
+  const uint8_t* pixels;
+  size_t stride;
+
+  const uint8_t* row(int y) const { return pixels + y * stride; }
+};
+
+template <int kChannels>
+void resize_rows(const Rows& from, const ResizeAxis& axis, Image& to) {
+  for (int y = 0; y < to.height; ++y) {
+    const uint8_t* in = from.row(y);
+    uint8_t* out = to.row(y);
+    for (int x = 0; x < to.width; ++x) {
+      const int* weight = axis.weights.data() + static_cast<size_t>(x) * axis.taps;
+      const uint8_t* pixel = in + static_cast<size_t>(axis.first[x]) * kChannels;
+      int sums[kChannels];
+      for (int c = 0; c < kChannels; ++c) sums[c] = 1 << (kPrecisionBits - 1);
+      for (int t = 0; t < axis.count[x]; ++t) {
+        for (int c = 0; c < kChannels; ++c) sums[c] += pixel[t * kChannels + c] * weight[t];
+      }
+      for (int c = 0; c < kChannels; ++c) out[x * kChannels + c] = rounded(sums[c]);
+    }
+  }
+}
+
+void resize_columns(const Rows& from, const ResizeAxis& axis, Image& to, std::vector<int>& sums) {
+  const size_t bytes = to.row_bytes();
+  sums.resize(bytes);
+  int* sum = sums.data();
+  for (int y = 0; y < to.height; ++y) {
+    std::fill_n(sum, bytes, 1 << (kPrecisionBits - 1));
+    for (int t = 0; t < axis.count[y]; ++t) {
+      const int weight = axis.weights[static_cast<size_t>(y) * axis.taps + t];
+      const uint8_t* in = from.row(axis.first[y] + t);
+      for (size_t i = 0; i < bytes; ++i) sum[i] += in[i] * weight;
+    }
+    uint8_t* out = to.row(y);
+    for (size_t i = 0; i < bytes; ++i) out[i] = rounded(sum[i]);
+  }
+}
+
+ResizeSpan rows_of(const Resampling& resampling) {
+  return {resampling.source.height, resampling.height, resampling.kept.top, resampling.kept.bottom()};
+}
+
+ResizeSpan columns_of(const Resampling& resampling) {
+  return {resampling.source.width, resampling.width, resampling.kept.left, resampling.kept.right()};
+}
+
+}  // namespace
+
+Window inputs_of(const Resampling& resampling) {
+  const Inputs rows = inputs_of(rows_of(resampling)), columns = inputs_of(columns_of(resampling));
+  return {resampling.source.top + rows.first, resampling.source.left + columns.first, rows.count, columns.count};
+}
+
+void resample(const Image& from, const Part& have, const Resampling& resampling, Image& to, TransformScratch& scratch) {
+  const ResizeSpan rows = rows_of(resampling), columns = columns_of(resampling);
+  const Window needed = inputs_of(resampling);
+  Rows in{from.row(needed.top - have.window.top) +
+              static_cast<size_t>(needed.left - have.window.left) * static_cast<size_t>(from.channels),
+          from.row_bytes()};
+  if (columns.in != columns.out) {
+    prepare_axis(columns, scratch.horizontal);
+    Image& out = rows.in == rows.out ? to : scratch.intermediate;
+    out.reshape(needed.height, resampling.kept.width, from.channels);
+    if (from.channels == 1) {
+      resize_rows<1>(in, scratch.horizontal, out);
+    } else {
+      resize_rows<3>(in, scratch.horizontal, out);
+    }
+    in = {out.pixels.data(), out.row_bytes()};
+  }
+  if (rows.in != rows.out) {
+    prepare_axis(rows, scratch.vertical);
+    to.reshape(resampling.kept.height, resampling.kept.width, from.channels);
+    resize_columns(in, scratch.vertical, to, scratch.sums);
+  } else if (columns.in == columns.out) {
+    copy_window(in.pixels, in.stride, {0, 0, needed.height, needed.width}, from.channels, to);
+  }
+}
+
+void resize_bilinear(const Image& from, int height, int width, Image& to, TransformScratch& scratch) {
+  const Window whole{0, 0, from.height, from.width};
+  resample(from, {whole}, {whole, height, width, {0, 0, height, width}}, to, scratch);
+}
+
+}  // namespace striate
