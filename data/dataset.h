@@ -13,6 +13,12 @@ namespace striate {
 /// The class of a picture whose class is not known.
 inline constexpr int kUnlabelled = -1;
 
+/// Consecutive pictures 0 … length − 1, length … 2·length − 1, … that are costly to reach one by one and cheap
+/// together. Whoever goes through all of them in random order should have at most `open` such runs on hand at a time.
+struct PictureRuns {
+  int64_t length = 1, open = 1;
+};
+
 /// Labelled pictures by index. Every const method may be called from several threads at once.
 class Dataset {
  public:
@@ -37,6 +43,7 @@ class Dataset {
     choose(image.height, image.width);
     return {{0, 0, image.height, image.width}};
   }
+  virtual PictureRuns runs() const { return {}; }
   /// Where a picture comes from, for messages: its file, or its number in a file of many.
   virtual std::string describe(int64_t index) const = 0;
 
@@ -48,9 +55,9 @@ class Dataset {
 };
 
 /// The parts that a dataset is published in. `test` is null where it has none, `unlabelled` but where it has pictures
-/// whose classes the publisher keeps to himself.
+/// whose classes the publisher keeps to himself, `validation` but where it has labelled ones besides `test`.
 struct DatasetParts {
-  std::shared_ptr<const Dataset> train, test, unlabelled{};
+  std::shared_ptr<const Dataset> train, test, unlabelled{}, validation{};
 };
 
 }  // namespace striate

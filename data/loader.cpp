@@ -87,11 +87,7 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
   std::unique_lock lock(mutex_);
   fill_batch_ = batches();  // nobody claims any more
   done_.wait(lock, [&] { return in_flight_ == 0; });
-  order_ = set_.indices;
-  if (options_.shuffle) {
-    const auto places = epoch_order(samples(), true, options_.seed, epoch);
-    for (size_t i = 0; i < places.size(); ++i) order_[i] = set_.indices[static_cast<size_t>(places[i])];
-  }
+  order_ = options_.shuffle ? shuffled_samples(set_.indices, set_.dataset->runs(), options_.seed, epoch) : set_.indices;
   const auto tensors = [&](int64_t rows, Tensor& images, Tensor& labels) {
     if (images.defined()) return;
     images = Tensor::empty({rows, options_.height, options_.width, options_.channels});

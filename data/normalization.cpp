@@ -45,6 +45,7 @@ Normalization published_normalization(const std::string& dataset) {
       {"cifar100", {{0.5071, 0.4867, 0.4408}, {0.2675, 0.2565, 0.2761}}},
       {"image_folder", imagenet},
       {"imagenet", imagenet},
+      {"hdf5", imagenet},
       {"crops", imagenet},
       {"synthetic", {{0.5, 0.5, 0.5}, {0.25, 0.25, 0.25}}},
   };

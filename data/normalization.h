@@ -17,8 +17,8 @@ struct Normalization {
   std::vector<float> table() const;
 };
 
-/// Mean and deviation as published for mnist, fashion_mnist, cifar10, cifar100; ImageNet's for image_folder and
-/// imagenet; 0.5 and 0.25 for synthetic. Empty for a dataset without published ones.
+/// Mean and deviation as published for mnist, fashion_mnist, cifar10, cifar100; ImageNet's for image_folder,
+/// imagenet and hdf5; 0.5 and 0.25 for synthetic. Empty for a dataset without published ones.
 Normalization published_normalization(const std::string& dataset);
 
 /// For other channels than it was measured on: grey's is used for each of three; three become one by the weights of

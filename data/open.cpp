@@ -11,6 +11,7 @@
 #include "data/datasets/cifar.h"
 #include "data/datasets/crops.h"
 #include "data/datasets/file_bytes.h"
+#include "data/datasets/hdf5.h"
 #include "data/datasets/image_folder.h"
 #include "data/datasets/memory_dataset.h"
 #include "data/datasets/mnist.h"
@@ -63,6 +64,7 @@ DatasetParts open_parts(const DataConfig& config, const OpenOptions& options) {
   if (config.dataset == "cifar10") return open_cifar10(config.path);
   if (config.dataset == "cifar100") return open_cifar100(config.path);
   if (config.dataset == "image_folder") return open_image_folder(config.path);
+  if (config.dataset == "hdf5") return open_hdf5(config.path, config.class_names);
   if (config.dataset == "crops") return open_crops(config, options);
   require<ConfigError>(config.dataset == "synthetic", "data.dataset: nothing can open '{}'", config.dataset);
   SyntheticOptions synthetic;
@@ -169,6 +171,9 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
   SampleSet train{parts.train, std::move(split.train), train_pipeline};
   std::optional<SampleSet> held_out, test, unlabelled;
   if (!split.validation.empty()) held_out = SampleSet{parts.train, std::move(split.validation), test_pipeline};
+  if (!held_out && parts.validation != nullptr) {
+    held_out = SampleSet{parts.validation, all_indices(*parts.validation), test_pipeline};
+  }
   if (parts.test != nullptr) test = SampleSet{parts.test, all_indices(*parts.test), test_pipeline};
   if (parts.unlabelled != nullptr) {
     unlabelled = SampleSet{parts.unlabelled, all_indices(*parts.unlabelled), test_pipeline};

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <numeric>
+#include <set>
 #include <vector>
 
 #include "kernels/error.h"
@@ -30,6 +32,66 @@ TEST(Sampler, PermutationsAreUniform) {
     ++counts[order[0] * 3 + order[1]];
   }
   for (int i = 0; i < 9; ++i) EXPECT_NEAR(counts[i], i / 3 == i % 3 ? 0 : 1000, 150);
+}
+
+std::vector<int64_t> every_third(int64_t n) {
+  std::vector<int64_t> samples;
+  for (int64_t i = 0; i < n; ++i) {
+    if (i % 3 != 0) samples.push_back(i);
+  }
+  return samples;
+}
+
+TEST(Sampler, WithoutRunsSamplesFollowTheEpochOrder) {
+  const auto samples = every_third(100);
+  std::vector<int64_t> expected;
+  for (const int64_t place : epoch_order(static_cast<int64_t>(samples.size()), true, 5, 2))
+    expected.push_back(samples[place]);
+  EXPECT_EQ(shuffled_samples(samples, {}, 5, 2), expected);
+  EXPECT_EQ(shuffled_samples(samples, {.length = 10, .open = 9}, 5, 2), expected) << "all ten runs are on hand";
+  EXPECT_NE(shuffled_samples(samples, {.length = 10, .open = 8}, 5, 2), expected);
+}
+
+TEST(Sampler, FewRunsAreOnHandAtATime) {
+  constexpr int64_t kLength = 50, kOpen = 6, kCount = 40;
+  const auto samples = every_third(kLength * kCount - 20);
+  const auto order = shuffled_samples(samples, {.length = kLength, .open = kOpen}, 1, 0);
+  auto sorted = order;
+  std::sort(sorted.begin(), sorted.end());
+  EXPECT_EQ(sorted, samples);
+  EXPECT_EQ(order, shuffled_samples(samples, {.length = kLength, .open = kOpen}, 1, 0));
+  EXPECT_NE(order, shuffled_samples(samples, {.length = kLength, .open = kOpen}, 1, 1));
+  // On hand: last seen here or before, seen again later. A run that wraps round the epoch's ends comes twice.
+  constexpr size_t kGap = kLength * kCount / 3;
+  std::map<int64_t, std::vector<size_t>> places;
+  for (size_t i = 0; i < order.size(); ++i) places[order[i] / kLength].push_back(i);
+  std::vector<int> on_hand(order.size() + 1, 0);
+  int wrapped = 0;
+  std::set<size_t> begins;
+  for (const auto& [run, at] : places) {
+    size_t begin = at.front();
+    for (size_t i = 0; i < at.size(); ++i) {
+      if (i + 1 < at.size() && at[i + 1] - at[i] < kGap) continue;
+      ++on_hand[begin];
+      --on_hand[at[i] + 1];
+      if (i + 1 < at.size()) {
+        ++wrapped;
+        begin = at[i + 1];
+      }
+    }
+    begins.insert(at.front());
+  }
+  EXPECT_LT(wrapped, kOpen);
+  int now = 0;
+  for (const int change : on_hand) {
+    now += change;
+    EXPECT_LE(now, kOpen + 1);
+  }
+  EXPECT_EQ(begins.size(), static_cast<size_t>(kCount));
+  // The first hundred are of as many runs as may be on hand, not of one.
+  std::set<int64_t> first;
+  for (int i = 0; i < 100; ++i) first.insert(order[i] / kLength);
+  EXPECT_GE(first.size(), static_cast<size_t>(kOpen));
 }
 
 TEST(Sampler, SplitPartsTheSamples) {

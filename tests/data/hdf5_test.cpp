@@ -1,0 +1,473 @@
+#include "data/datasets/hdf5.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "data/datasets/file_bytes.h"
+#include "data/loader.h"
+#include "data/open.h"
+#include "kernels/error.h"
+#include "tests/data/dataset_files.h"
+#include "tests/data/hdf5_files.h"
+#include "tests/support/error.h"
+#include "tests/support/temp_dir.h"
+
+namespace striate {
+namespace {
+
+using test::Hdf5Storage;
+using test::Hdf5Type;
+using test::Hdf5Writer;
+using test::TempDir;
+using test::throws_with;
+
+using Extents = std::vector<uint64_t>;
+
+constexpr int kImages = 23, kHeight = 10, kWidth = 14;
+
+uint8_t pixel(int64_t image, int y, int x, int c) {
+  return static_cast<uint8_t>(image * 31 + y * 7 + x * 3 + c * 50 + (x * y + image) % 11);
+}
+
+enum class Order { planes, pixels, grey, grey_first, grey_last };
+
+Extents extents_of(Order order, uint64_t images = kImages) {
+  switch (order) {
+    case Order::planes:
+      return {images, 3, kHeight, kWidth};
+    case Order::pixels:
+      return {images, kHeight, kWidth, 3};
+    case Order::grey:
+      return {images, kHeight, kWidth};
+    case Order::grey_first:
+      return {images, 1, kHeight, kWidth};
+    case Order::grey_last:
+      return {images, kHeight, kWidth, 1};
+  }
+  return {};
+}
+
+int channels_of(Order order) { return order == Order::planes || order == Order::pixels ? 3 : 1; }
+
+std::vector<uint8_t> values_of(Order order, int images = kImages) {
+  std::vector<uint8_t> values;
+  for (int i = 0; i < images; ++i) {
+    if (order == Order::planes) {
+      for (int c = 0; c < 3; ++c)
+        for (int y = 0; y < kHeight; ++y)
+          for (int x = 0; x < kWidth; ++x) values.push_back(pixel(i, y, x, c));
+    } else {
+      for (int y = 0; y < kHeight; ++y)
+        for (int x = 0; x < kWidth; ++x)
+          for (int c = 0; c < channels_of(order); ++c) values.push_back(pixel(i, y, x, c));
+    }
+  }
+  return values;
+}
+
+std::vector<int64_t> labels_of(int images = kImages, int classes = 5) {
+  std::vector<int64_t> labels(images);
+  for (int i = 0; i < images; ++i) labels[i] = i % classes;
+  return labels;
+}
+
+void write_part(Hdf5Writer& file, const std::string& part, int images = kImages, Order order = Order::pixels) {
+  file.bytes("images-" + part, extents_of(order, images), values_of(order, images));
+  file.integers("labels-" + part, {static_cast<uint64_t>(images)}, labels_of(images));
+}
+
+/// Image `index` is the formula's, and where `written` images were, the rest is the fill value.
+bool is_right(const Image& image, int64_t index, int channels, int64_t written = kImages) {
+  if (image.height != kHeight || image.width != kWidth || image.channels != channels) return false;
+  for (int y = 0; y < kHeight; ++y) {
+    for (int x = 0; x < kWidth; ++x) {
+      for (int c = 0; c < channels; ++c) {
+        const uint8_t expected = index < written ? pixel(index, y, x, c) : 77;
+        if (image.row(y)[x * channels + c] != expected) return false;
+      }
+    }
+  }
+  return true;
+}
+
+struct Stored {
+  const char* name;
+  Hdf5Storage storage;  // of three or four extents, for planes; the last are cut off or turned for other orders
+  bool newest_format = false;
+};
+
+/// The chunk of a storage that is given for N×3×H×W.
+Extents turned(const Extents& chunk, Order order) {
+  if (chunk.empty() || order == Order::planes) return chunk;
+  if (order == Order::grey) return {chunk[0], chunk[2], chunk[3]};
+  if (order == Order::grey_first) return {chunk[0], 1, chunk[2], chunk[3]};
+  return {chunk[0], chunk[2], chunk[3], order == Order::grey_last ? 1 : chunk[1]};
+}
+
+std::string stored_name(const testing::TestParamInfo<std::tuple<Stored, Order>>& tested) {
+  constexpr const char* kOrders[] = {"planes", "pixels", "grey", "grey_first", "grey_last"};
+  return std::string(std::get<0>(tested.param).name) + "_" + kOrders[static_cast<int>(std::get<1>(tested.param))];
+}
+
+class Hdf5Stored : public ::testing::TestWithParam<std::tuple<Stored, Order>> {};
+
+TEST_P(Hdf5Stored, GivesEveryPixelToSeveralThreads) {
+  const auto& [stored, order] = GetParam();
+  TempDir dir;
+  Hdf5Storage storage = stored.storage;
+  storage.chunk = turned(storage.chunk, order);
+  {
+    Hdf5Writer file(dir / "a.h5", stored.newest_format);
+    file.bytes("images-train", extents_of(order), values_of(order), storage);
+    file.integers("labels-train", {kImages}, labels_of());
+  }
+  const auto train = open_hdf5(dir / "a.h5", "").train;
+  ASSERT_EQ(train->size(), kImages);
+  EXPECT_EQ(train->channels(), channels_of(order));
+  const auto written = std::min<uint64_t>(storage.written, kImages);
+  std::atomic<int> right{0};
+  const auto read = [&, channels = channels_of(order)](int step) {
+    Image image;
+    for (int i = 0; i < kImages; ++i) {
+      const int64_t index = int64_t{i} * step % kImages;
+      train->load(index, image);
+      right += is_right(image, index, channels, static_cast<int64_t>(written)) ? 1 : 0;
+    }
+  };
+  std::thread one(read, 1), two(read, 5), three(read, 22);
+  one.join();
+  two.join();
+  three.join();
+  EXPECT_EQ(right, 3 * kImages);
+  for (int i = 0; i < kImages; ++i) EXPECT_EQ(train->label(i), i % 5);
+  const bool is_packed = storage.deflate > 0 || storage.fletcher32;
+  EXPECT_EQ(train->runs().length, is_packed ? static_cast<int64_t>(storage.chunk[0]) : 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Storages, Hdf5Stored,
+    ::testing::Combine(
+        ::testing::Values(
+            Stored{"contiguous", {}}, Stored{"compact", {.compact = true}}, Stored{"never_written", {.written = 0}},
+            Stored{"image_a_chunk", {.chunk = {1, 3, kHeight, kWidth}}},
+            Stored{"six_a_chunk", {.chunk = {6, 3, kHeight, kWidth}}}, Stored{"split", {.chunk = {4, 1, 3, 5}}},
+            Stored{"half_written", {.chunk = {4, 1, 3, 5}, .written = 10}},
+            Stored{"newest_split", {.chunk = {4, 1, 3, 5}}, true},
+            Stored{"newest_image_a_chunk", {.chunk = {1, 3, kHeight, kWidth}}, true},
+            Stored{"deflated_image_a_chunk", {.chunk = {1, 3, kHeight, kWidth}, .deflate = 1}},
+            Stored{"deflated_six_a_chunk", {.chunk = {6, 3, kHeight, kWidth}, .deflate = 4}},
+            Stored{"deflated_split", {.chunk = {4, 1, 3, 5}, .deflate = 9}},
+            Stored{"deflated_half", {.chunk = {4, 2, 10, 7}, .deflate = 4, .written = 10}},
+            Stored{"shuffled", {.chunk = {6, 3, kHeight, kWidth}, .deflate = 4, .shuffle = true}},
+            Stored{"shuffled_newest", {.chunk = {6, 2, 4, 14}, .deflate = 4, .shuffle = true}, true},
+            Stored{"checksummed", {.chunk = {6, 2, kHeight, 9}, .deflate = 4, .shuffle = true, .fletcher32 = true}}),
+        ::testing::Values(Order::planes, Order::pixels, Order::grey, Order::grey_first, Order::grey_last)),
+    stored_name);
+
+TEST(Hdf5, ChunksThatDeflateMakesNoSmallerAreReadAsTheyAre) {
+  TempDir dir;
+  const Extents extents{4, 16, 16, 3};
+  std::vector<uint8_t> noise(4 * 16 * 16 * 3);
+  uint32_t state = 1;
+  for (auto& value : noise) value = static_cast<uint8_t>((state = state * 1664525 + 1013904223) >> 24);
+  {
+    Hdf5Writer file(dir / "a.h5");
+    file.bytes("images-train", extents, noise, {.chunk = {2, 16, 16, 3}, .deflate = 6});
+    file.integers("labels-train", {4}, labels_of(4));
+  }
+  const auto train = open_hdf5(dir / "a.h5", "").train;
+  std::vector<uint8_t> read;
+  for (int i = 0; i < 4; ++i) {
+    const Image image = train->load(i);
+    read.insert(read.end(), image.pixels.begin(), image.pixels.end());
+  }
+  EXPECT_EQ(read, noise);
+}
+
+TEST(Hdf5, ImagesMayLieInOtherFiles) {
+  TempDir dir;
+  const auto values = values_of(Order::pixels);
+  test::write_bytes(dir / "raw.bin", values);
+  { write_part(*std::make_unique<Hdf5Writer>(dir / "source.h5"), "train"); }
+  {
+    Hdf5Writer file(dir / "a.h5", true);
+    file.virtual_bytes("images-train", extents_of(Order::pixels), dir / "source.h5", "images-train");
+    file.integers("labels-train", {kImages}, labels_of());
+    file.external_bytes("images-val", extents_of(Order::pixels), dir / "raw.bin");
+    file.integers("labels-val", {kImages}, labels_of());
+  }
+  const auto parts = open_hdf5(dir / "a.h5", "");
+  for (int i = 0; i < kImages; ++i) {
+    EXPECT_TRUE(is_right(parts.train->load(i), i, 3)) << i;
+    EXPECT_TRUE(is_right(parts.test->load(i), i, 3)) << i;
+  }
+}
+
+class Hdf5File : public ::testing::Test {
+ protected:
+  std::string path() const { return (dir_ / "a.h5").string(); }
+  DatasetParts open(const std::string& names = "") const { return open_hdf5(path(), names); }
+  testing::AssertionResult refuses(std::initializer_list<std::string> parts) const {
+    return throws_with<IoError>([&] { open(); }, parts);
+  }
+  TempDir dir_;
+};
+
+TEST_F(Hdf5File, PartsAndTheirMeaning) {
+  {
+    Hdf5Writer file(path());
+    write_part(file, "train");
+    write_part(file, "val", 7, Order::planes);
+    file.bytes("images-test", extents_of(Order::pixels, 9), values_of(Order::pixels, 9));
+  }
+  const auto parts = open();
+  EXPECT_EQ(parts.train->size(), kImages);
+  EXPECT_EQ(parts.test->size(), 7);
+  EXPECT_EQ(parts.validation, nullptr);
+  ASSERT_NE(parts.unlabelled, nullptr);
+  EXPECT_EQ(parts.unlabelled->size(), 9);
+  EXPECT_EQ(parts.unlabelled->label(3), kUnlabelled);
+  EXPECT_EQ(parts.unlabelled->class_names(), (std::vector<std::string>{"0", "1", "2", "3", "4"}));
+  EXPECT_EQ(parts.test->describe(3), path() + ": images-val, image 3");
+  EXPECT_TRUE(is_right(parts.test->load(3), 3, 3));
+}
+
+TEST_F(Hdf5File, LabelledTestImagesAreMeasuredBesideValidationImages) {
+  {
+    Hdf5Writer file(path());
+    write_part(file, "train");
+    write_part(file, "val", 7);
+    write_part(file, "test", 9);
+  }
+  const auto data = [&](const std::string& more) {
+    return open_data(read_data_config(ConfigReader::parse("{dataset: hdf5, path: " + path() + more + "}")),
+                     {.batch_size = 4});
+  };
+  const Data whole = data("");
+  EXPECT_EQ(whole.val->samples(), 7);
+  EXPECT_EQ(whole.test->samples(), 9);
+  EXPECT_EQ(whole.evaluation_loader("val", 4)->samples(), 7);
+  EXPECT_EQ(whole.evaluation_loader("test", 4)->samples(), 9);
+  EXPECT_EQ(whole.normalization.mean[0], 0.485);
+  const Data split = data(", validation_fraction: 0.2");
+  EXPECT_EQ(split.val->samples(), 5);
+  EXPECT_EQ(split.test->samples(), 9);
+}
+
+TEST_F(Hdf5File, TheTrainingPartAloneIsEnough) {
+  { write_part(*std::make_unique<Hdf5Writer>(path()), "train"); }
+  const auto parts = open();
+  EXPECT_EQ(parts.test, nullptr);
+  EXPECT_EQ(parts.unlabelled, nullptr);
+}
+
+TEST_F(Hdf5File, ClassNamesComeFromAFile) {
+  { write_part(*std::make_unique<Hdf5Writer>(path()), "train"); }
+  test::write_text(dir_ / "names.txt", "a\nb\nc\nd\ne\nf\n");
+  EXPECT_EQ(open(dir_ / "names.txt").train->class_names(), (std::vector<std::string>{"a", "b", "c", "d", "e", "f"}))
+      << "no image need have the last class";
+  const std::string config =
+      "{dataset: hdf5, path: " + path() + ", class_names: " + (dir_ / "names.txt").string() + "}";
+  EXPECT_EQ(open_data(read_data_config(ConfigReader::parse(config)), {.batch_size = 4}).class_names.size(), 6u);
+  test::write_text(dir_ / "names.txt", "a\nb\nc\n");
+  EXPECT_TRUE(throws_with<IoError>([&] { open(dir_ / "names.txt"); },
+                                   {"labels-train", "image 3", "0 to 2", "names.txt", "found 3"}));
+}
+
+TEST_F(Hdf5File, LabelsOfAnyIntegersInARowOrAColumn) {
+  for (const Hdf5Type type : {Hdf5Type::uint8, Hdf5Type::int8, Hdf5Type::int32, Hdf5Type::int64_big_endian}) {
+    for (const Extents& extents : {Extents{kImages}, Extents{kImages, 1}}) {
+      {
+        Hdf5Writer file(path());
+        file.bytes("images-train", extents_of(Order::pixels), values_of(Order::pixels));
+        file.integers("labels-train", extents, labels_of(), type,
+                      {.chunk = extents.size() == 1 ? Extents{4} : Extents{4, 1}, .deflate = 1, .shuffle = true});
+      }
+      const auto train = open().train;
+      for (int i = 0; i < kImages; ++i) EXPECT_EQ(train->label(i), i % 5);
+    }
+  }
+}
+
+TEST_F(Hdf5File, ShuffledEpochsUnpackARunOnce) {
+  constexpr int kMany = 4000;
+  std::vector<uint8_t> values(size_t{kMany} * 12 * 12);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint8_t>(i / (12 * 12));
+  {
+    Hdf5Writer file(path());
+    file.bytes("images-train", {kMany, 12, 12}, values, {.chunk = {100, 12, 12}, .deflate = 1});
+    file.integers("labels-train", {kMany}, labels_of(kMany));
+  }
+  const auto train = open().train;
+  EXPECT_EQ(train->runs().length, 100);
+  EXPECT_GT(train->runs().open, kMany / 100) << "all of it is kept: a plain shuffle";
+  SampleSet set{train, std::vector<int64_t>(kMany), {}};
+  std::iota(set.indices.begin(), set.indices.end(), int64_t{0});
+  Loader loader(set, {{0.0}, {1.0 / 255.0}},
+                {.batch_size = 64, .height = 12, .width = 12, .channels = 1, .workers = 2, .shuffle = true, .seed = 1});
+  loader.start(3);
+  Batch batch;
+  for (int64_t place = 0; loader.next(batch);) {
+    const auto images = batch.images.to_vector<float>();
+    for (int64_t row = 0; row < batch.images.dim(0); ++row, ++place) {
+      EXPECT_EQ(images[row * 144 + 143], static_cast<float>(loader.order()[place] % 256));
+    }
+  }
+}
+
+TEST_F(Hdf5File, RefusesWhatIsNoHdf5File) {
+  EXPECT_TRUE(throws_with<ConfigError>([] { open_hdf5("", ""); }, {"data.path", "images-train"}));
+  EXPECT_TRUE(refuses({"a.h5", "cannot open", "No such file"}));
+  EXPECT_TRUE(throws_with<IoError>([&] { open_hdf5(dir_.path(), ""); }, {"found a folder"}));
+  test::write_text(path(), "");
+  EXPECT_TRUE(refuses({"a.h5", "not an HDF5 file"}));
+  test::write_text(path(), std::string(5000, 'x'));
+  EXPECT_TRUE(refuses({"a.h5", "not an HDF5 file", "signature"}));
+}
+
+TEST_F(Hdf5File, RefusesATruncatedFile) {
+  { write_part(*std::make_unique<Hdf5Writer>(path()), "train"); }
+  const auto size = std::filesystem::file_size(path());
+  for (const uint64_t kept : {size - 1, size / 2, uint64_t{100}}) {
+    std::filesystem::resize_file(path(), kept);
+    EXPECT_TRUE(refuses({"a.h5", "cut short", "fetch it again"})) << kept;
+  }
+}
+
+TEST_F(Hdf5File, RefusesWithoutTheExpectedNames) {
+  { Hdf5Writer(path()).integers("other", {1}, {1}); }
+  EXPECT_TRUE(refuses({"a.h5", "expected images-train and labels-train", "found other"}));
+  { Hdf5Writer file(path()); }
+  EXPECT_TRUE(refuses({"found nothing"}));
+  { Hdf5Writer(path()).bytes("images-train", extents_of(Order::pixels), values_of(Order::pixels)); }
+  EXPECT_TRUE(refuses({"has images-train but no labels-train", "found images-train"}));
+  { Hdf5Writer(path()).group("images-train"); }
+  EXPECT_TRUE(refuses({"images-train", "expected a dataset, found a group"}));
+}
+
+struct Wrong {
+  const char* name;
+  Extents extents;
+  Hdf5Type type;
+  std::vector<std::string> expected;
+};
+
+class Hdf5RefusesImages : public ::testing::TestWithParam<Wrong> {};
+
+TEST_P(Hdf5RefusesImages, AndSaysWhy) {
+  TempDir dir;
+  {
+    Hdf5Writer file(dir / "a.h5");
+    if (GetParam().type == Hdf5Type::text) {
+      file.bytes("images-train", GetParam().extents, {}, {.written = 0}, GetParam().type);
+    } else {
+      file.integers("images-train", GetParam().extents, {}, GetParam().type, {.written = 0});
+    }
+    file.integers("labels-train", {4}, labels_of(4));
+  }
+  for (const auto& part : GetParam().expected) {
+    EXPECT_TRUE(throws_with<IoError>([&] { open_hdf5(dir / "a.h5", ""); }, {"a.h5: images-train", part}));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Arrays, Hdf5RefusesImages,
+    ::testing::Values(
+        Wrong{"rank_2", {4, 12}, Hdf5Type::uint8, {"N×3×H×W", "found 4×12"}},
+        Wrong{"rank_5", {4, 1, 3, 8, 8}, Hdf5Type::uint8, {"found 4×1×3×8×8"}},
+        Wrong{"four_channels", {4, 8, 8, 4}, Hdf5Type::uint8, {"found 4×8×8×4", "neither the second nor the last"}},
+        Wrong{"ambiguous", {4, 3, 8, 3}, Hdf5Type::uint8, {"4×3×8×3", "N×C×H×W", "N×H×W×C"}},
+        Wrong{"ambiguous_grey", {4, 1, 8, 3}, Hdf5Type::uint8, {"cannot be told apart"}},
+        Wrong{"no_images", {0, 8, 8, 3}, Hdf5Type::uint8, {"holds none"}},
+        Wrong{"no_height", {4, 3, 0, 8}, Hdf5Type::uint8, {"holds none"}},
+        Wrong{"absurd_count", {uint64_t{1} << 60, 3, 8, 8}, Hdf5Type::uint8, {"declares 1152921504606846976 images"}},
+        Wrong{"absurd_side", {4, 3, uint64_t{1} << 40, 8}, Hdf5Type::uint8, {"at most 32768"}},
+        Wrong{"absurd_image", {4, 32768, 32768, 3}, Hdf5Type::uint8, {"more than 1024 MiB"}},
+        Wrong{"floats", {4, 8, 8, 3}, Hdf5Type::float32, {"32-bit floating-point", "astype('uint8')"}},
+        Wrong{"big_endian", {4, 8, 8, 3}, Hdf5Type::int64_big_endian, {"64-bit signed integers, big-endian"}},
+        Wrong{"signed_bytes", {4, 8, 8, 3}, Hdf5Type::int8, {"8-bit signed integers"}},
+        Wrong{"text", {4, 8, 8, 3}, Hdf5Type::text, {"texts"}}),
+    [](const auto& tested) { return tested.param.name; });
+
+TEST_F(Hdf5File, RefusesLabelsThatDoNotFit) {
+  const auto write = [&](const Extents& extents, const std::vector<int64_t>& values, Hdf5Type type = Hdf5Type::int32,
+                         const Hdf5Storage& storage = {}) {
+    Hdf5Writer file(path());
+    file.bytes("images-train", extents_of(Order::pixels), values_of(Order::pixels));
+    file.integers("labels-train", extents, values, type, storage);
+  };
+  auto labels = labels_of();
+  write({kImages - 1}, labels);
+  EXPECT_TRUE(refuses({"labels-train", "expected 23 labels", "found 22"}));
+  write({kImages, 2}, std::vector<int64_t>(2 * kImages));
+  EXPECT_TRUE(refuses({"labels-train", "N or N×1", "found 23×2"}));
+  write({kImages}, labels, Hdf5Type::float32);
+  EXPECT_TRUE(refuses({"labels-train", "integers", "32-bit floating-point"}));
+  labels[7] = -1;
+  write({kImages}, labels);
+  EXPECT_TRUE(refuses({"labels-train", "image 7", "found -1"}));
+  labels[7] = 1 << 30;
+  write({kImages}, labels);
+  EXPECT_TRUE(refuses({"labels-train", "image 7", "found 1073741824"}));
+}
+
+TEST_F(Hdf5File, RefusesManyLabelsThatWereNeverWritten) {
+  constexpr uint64_t kMany = 1 << 20;
+  {
+    Hdf5Writer file(path());
+    file.bytes("images-train", {kMany, 8, 8, 3}, {}, {.chunk = {1024, 8, 8, 3}, .written = 0});
+    file.integers("labels-train", {kMany}, {}, Hdf5Type::int32, {.chunk = {1024}, .written = 0});
+  }
+  EXPECT_TRUE(refuses({"labels-train", "declares 1048576 labels", "only 0 bytes"}));
+}
+
+TEST_F(Hdf5File, RefusesPartsThatDiffer) {
+  {
+    Hdf5Writer file(path());
+    write_part(file, "train");
+    write_part(file, "val", 7, Order::grey);
+  }
+  EXPECT_TRUE(refuses({"images-val", "expected 3 channels", "found 1", "7×10×14"}));
+}
+
+TEST_F(Hdf5File, RefusesRunsThatFitNoMemory) {
+  {
+    Hdf5Writer file(path());
+    file.bytes("images-train", {60000, 3, 128, 256}, {}, {.chunk = {60000, 1, 1, 16}, .deflate = 1, .written = 0});
+    file.integers("labels-train", {60000}, std::vector<int64_t>(60000));
+  }
+  EXPECT_TRUE(refuses({"images-train", "60000 images", "5625 MiB", "h5repack -l images-train:CHUNK=1x3x128x256"}));
+}
+
+TEST_F(Hdf5File, ADamagedChunkIsTheFaultOfItsImages) {
+  const Extents extents{kImages, kHeight, kWidth, 3};
+  {
+    Hdf5Writer file(path());
+    file.bytes("images-train", extents, values_of(Order::pixels), {.chunk = {6, kHeight, kWidth, 3}, .deflate = 6});
+    file.integers("labels-train", {kImages}, labels_of());
+  }
+  auto bytes = read_file(path());
+  // A deflated stream at this level begins like this; the second one is that of images 6 to 11.
+  const uint8_t begin[] = {0x78, 0x9c};
+  const auto first = std::search(bytes.begin(), bytes.end(), begin, begin + 2);
+  const auto second = std::search(first + 2, bytes.end(), begin, begin + 2);
+  ASSERT_GT(bytes.end() - second, 30);
+  std::fill(second + 2, second + 30, uint8_t{0xff});
+  test::write_bytes(path(), bytes);
+  const auto train = open().train;
+  EXPECT_TRUE(is_right(train->load(0), 0, 3));
+  EXPECT_TRUE(is_right(train->load(12), 12, 3));
+  for (const int64_t index : {6, 11}) {
+    EXPECT_TRUE(throws_with<IoError>([&] { train->load(index); },
+                                     {"a.h5: images-train", "damaged", "image " + std::to_string(index)}));
+  }
+}
+
+}  // namespace
+}  // namespace striate
