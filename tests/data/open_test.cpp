@@ -209,7 +209,7 @@ TEST(DataConfig, UnknownKeysAndDatasetsNameTheNearest) {
   EXPECT_TRUE(test::throws_with<ConfigError>([] { config("path: /x"); }, {"dataset", "must be given"}));
   EXPECT_TRUE(
       test::throws_with<ConfigError>([] { config("dataset: fashion_mnits"); }, {"fashion_mnits", "'fashion_mnist'"}));
-  EXPECT_TRUE(test::throws_with<ConfigError>([] { config("dataset: hdf5"); },
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { config("dataset: lmdb"); },
                                              {"hdf5", "cifar10", "image_folder", "synthetic"}));
   EXPECT_TRUE(test::throws_with<ConfigError>([] { config("dataset: mnist, worker: 3"); }, {"worker", "'workers'"}));
   EXPECT_TRUE(test::throws_with<ConfigError>([] { config("dataset: mnist, workers: many"); }, {"workers", "many"}));
