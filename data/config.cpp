@@ -59,6 +59,14 @@ void read_normalize(ConfigReader& data, DataConfig& config) {
   }
 }
 
+double read_alpha(ConfigReader& data, const char* key) {
+  const double alpha = data.get(key, 0.0);
+  require<ConfigError>(alpha >= 0 && alpha <= 1000,
+                       "{}: expected the α of a Beta(α, α) from 0 (off) to 1000, 0.2 or 1 mostly, found {}",
+                       data.where(key), alpha);
+  return alpha;
+}
+
 void read_synthetic(ConfigReader& data, DataConfig& config) {
   ConfigReader synthetic = data.section("synthetic");
   config.synthetic_train_images = whole(synthetic, "train_images", 10000, 1, 1 << 30);
@@ -112,6 +120,7 @@ DataConfig read_data_config(ConfigReader data) {
   config.skip_broken = data.get("skip_broken", false);
   config.train_transforms = parse_transforms(data, "train_transforms");
   config.test_transforms = parse_transforms(data, "test_transforms");
+  config.mix = {read_alpha(data, "mixup"), read_alpha(data, "cutmix")};
   read_normalize(data, config);
   if (config.dataset == "synthetic") read_synthetic(data, config);
   if (config.dataset == "crops") read_crops(data, config);

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/batch_mixer.h"
 #include "data/normalization.h"
 #include "data/transforms/transform.h"
 #include "engine/config.h"
@@ -25,6 +26,7 @@ struct DataConfig {
   int workers = 2;
   bool skip_broken = false;
   Pipeline train_transforms, test_transforms;  ///< empty: a resize to the image size where it is needed
+  MixOptions mix;                              ///< of training batches: `mixup: 0.2`, `cutmix: 1.0`
   NormalizeBy normalize_by = NormalizeBy::dataset;
   Normalization given;  ///< where NormalizeBy::given
   /// `synthetic: {train_images: 10000, test_images: 2000, seed: 0}`

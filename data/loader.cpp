@@ -46,12 +46,14 @@ struct Loader::Slot {
 struct Loader::Worker {
   Image image;
   TransformScratch scratch;
+  std::vector<float> first_partner;
 };
 
 Loader::Loader(SampleSet samples, const Normalization& normalization, LoaderOptions options)
     : set_(std::move(samples)),
       options_(std::move(options)),
       table_(normalization.table()),
+      mixer_(options_.mix, options_.batch_size, options_.seed, options_.height, options_.width, options_.channels),
       own_worker_(std::make_unique<Worker>()) {
   require<ConfigError>(options_.batch_size > 0, "batch size: expected at least 1, found {}", options_.batch_size);
   require<ConfigError>(options_.workers >= 0 && options_.workers <= 1024, "data.workers: expected 0 to 1024, found {}",
@@ -175,10 +177,18 @@ void Loader::fill(const Claim& claim, Worker& worker) {
   }
 }
 
-void Loader::finish(const Claim& claim) {
-  claim.slot->finished += claim.end - claim.begin;
+void Loader::finish(const Claim& claim, Worker& worker, std::unique_lock<std::mutex>& lock) {
+  Slot& slot = *claim.slot;
+  const bool is_last = slot.finished + claim.end - claim.begin == slot.rows;
+  // Where rows are broken next() mixes what is left.
+  if (is_last && mixer_.is_on() && slot.messages.empty() && slot.error == nullptr) {
+    lock.unlock();
+    mixer_.mix(slot.pixels, slot.rows, epoch_, slot.batch, worker.first_partner);
+    lock.lock();
+  }
+  slot.finished += claim.end - claim.begin;
   --in_flight_;
-  if (in_flight_ == 0 || claim.slot->finished == claim.slot->rows) done_.notify_all();
+  if (in_flight_ == 0 || slot.finished == slot.rows) done_.notify_all();
 }
 
 void Loader::work() {
@@ -191,7 +201,7 @@ void Loader::work() {
     lock.unlock();
     fill(mine, worker);
     lock.lock();
-    finish(mine);
+    finish(mine, worker, lock);
   }
 }
 
@@ -203,7 +213,7 @@ void Loader::wait_for_front(std::unique_lock<std::mutex>& lock) {
     lock.unlock();
     fill(mine, *own_worker_);
     lock.lock();
-    finish(mine);
+    finish(mine, *own_worker_, lock);
   }
   done_.wait(lock, is_ready);
 }
@@ -243,6 +253,7 @@ bool Loader::next(Batch& batch) {
     work_.notify_all();
     lock.unlock();
     const int64_t kept = slot.messages.empty() ? slot.rows : drop_broken(slot);
+    if (kept < slot.rows) mixer_.mix(slot.pixels, kept, epoch_, slot.batch, own_worker_->first_partner);
     lock.lock();
     delivered_ += kept;
     if (kept == 0) continue;
@@ -259,6 +270,7 @@ bool Loader::next(Batch& batch) {
       std::memcpy(batch.images.data<float>(), slot.pixels, batch.images.bytes());
       std::memcpy(batch.labels.data<int32_t>(), slot.classes, batch.labels.bytes());
     }
+    mixer_.pair_labels(batch, epoch_);
     return true;
   }
 }

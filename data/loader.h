@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "data/batch_mixer.h"
 #include "data/dataset.h"
 #include "data/normalization.h"
 #include "data/transforms/transform.h"
@@ -32,6 +33,7 @@ struct LoaderOptions {
   bool shuffle = false;
   bool skip_broken = false;
   uint64_t seed = 0;
+  MixOptions mix{};  ///< of each picture with its neighbour in the batch; a batch left with one picture stays as it is
   /// Called by next() once for each broken picture that was left out, with what is wrong with it.
   std::function<void(const std::string&)> on_broken{};
 };
@@ -75,7 +77,7 @@ class Loader final : public BatchSource {
   Claim claim();
   void fill(const Claim& claim, Worker& worker);
   void fill_row(Slot& slot, int64_t row, Worker& worker);
-  void finish(const Claim& claim);
+  void finish(const Claim& claim, Worker& worker, std::unique_lock<std::mutex>& lock);
   void work();
   void wait_for_front(std::unique_lock<std::mutex>& lock);
   int64_t drop_broken(Slot& slot);
@@ -84,6 +86,7 @@ class Loader final : public BatchSource {
   SampleSet set_;
   LoaderOptions options_;
   std::vector<float> table_;
+  BatchMixer mixer_;
   std::vector<std::unique_ptr<Slot>> slots_;
   Tensor last_images_, last_labels_;  // of the epoch's smaller last batch
   std::vector<int64_t> order_;

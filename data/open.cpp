@@ -212,16 +212,17 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
                          .skip_broken = config.skip_broken,
                          .seed = options.seed,
                          .on_broken = options.on_broken};
-  const auto loader = [&](SampleSet set, bool shuffle) {
+  const auto loader = [&](SampleSet set, bool shuffle, const MixOptions& mix) {
     LoaderOptions loader_options = data.loader_options;
     loader_options.shuffle = shuffle;
+    loader_options.mix = mix;
     return std::make_unique<Loader>(std::move(set), data.normalization, std::move(loader_options));
   };
-  data.train = loader(std::move(train), config.shuffle);
+  data.train = loader(std::move(train), config.shuffle, config.mix);
   if (!held_out) std::swap(held_out, test);
-  if (held_out) data.val = loader(std::move(*held_out), false);
-  if (test) data.test = loader(std::move(*test), false);
-  if (unlabelled) data.unlabelled = loader(std::move(*unlabelled), false);
+  if (held_out) data.val = loader(std::move(*held_out), false, {});
+  if (test) data.test = loader(std::move(*test), false, {});
+  if (unlabelled) data.unlabelled = loader(std::move(*unlabelled), false, {});
   return data;
 }
 

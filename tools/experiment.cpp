@@ -90,6 +90,11 @@ std::vector<std::string> Experiment::settled() const {
     settled.push_back(fmt::format("data.normalize={{mean: [{}], std: [{}]}}", fmt::join(data_.normalization.mean, ", "),
                                   fmt::join(data_.normalization.std, ", ")));
   }
+  if (data_.color_components) {
+    for (const std::string& measured : config_.with_color_components(*data_.color_components)) {
+      settled.push_back(measured);
+    }
+  }
   return settled;
 }
 

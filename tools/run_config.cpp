@@ -30,6 +30,16 @@ void require_off(ConfigReader distributed) {
   distributed.finish();
 }
 
+std::string in_one_line(const YAML::Node& node) {
+  YAML::Emitter value;
+  value.SetMapFormat(YAML::Flow);
+  value.SetSeqFormat(YAML::Flow);
+  value << node;
+  std::string line = value.c_str();
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  return line;
+}
+
 }  // namespace
 
 RunConfig RunConfig::load(const std::string& file, const std::vector<std::string>& overrides) {
@@ -87,6 +97,29 @@ RunConfig RunConfig::with(const std::vector<std::string>& more) const {
   return load(file, all);
 }
 
+std::vector<std::string> RunConfig::with_color_components(const ColorComponents& components) const {
+  YAML::Node values, vectors;
+  for (const double value : components.values) values.push_back(fmt::format("{}", value));
+  for (const auto& row : components.vectors) {
+    for (const double entry : row) vectors.push_back(fmt::format("{}", entry));
+  }
+  std::vector<std::string> more;
+  ConfigReader section = ConfigReader::parse(text).section("data");
+  for (const char* key : {"train_transforms", "test_transforms"}) {
+    YAML::Node transforms = YAML::Clone(section.node(key));
+    bool is_measured = false;
+    for (YAML::Node item : transforms) {
+      YAML::Node pca = item.IsMap() ? item["pca_color"] : YAML::Node();
+      if (!pca.IsMap() || !pca["eigenvalues"].IsScalar()) continue;
+      pca["eigenvalues"] = values;
+      pca["eigenvectors"] = vectors;
+      is_measured = true;
+    }
+    if (is_measured) more.push_back(fmt::format("data.{}={}", key, in_one_line(transforms)));
+  }
+  return more;
+}
+
 std::string RunConfig::fixed_by_resume() const {
   ConfigReader reader = ConfigReader::parse(text);
   const std::set<std::string> free = {"data.path",        "data.class_names", "data.workers",
@@ -98,13 +131,7 @@ std::string RunConfig::fixed_by_resume() const {
       const std::string dotted = fmt::format("{}.{}", name, key);
       const YAML::Node node = section.node(key);
       if (!node.IsDefined() || free.count(dotted) > 0) continue;
-      YAML::Emitter value;
-      value.SetMapFormat(YAML::Flow);
-      value.SetSeqFormat(YAML::Flow);
-      value << node;
-      std::string line = value.c_str();
-      std::replace(line.begin(), line.end(), '\n', ' ');
-      lines += fmt::format("{}={}\n", dotted, line);
+      lines += fmt::format("{}={}\n", dotted, in_one_line(node));
     }
   }
   return lines;

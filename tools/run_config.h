@@ -39,6 +39,8 @@ struct RunConfig {
   OpenOptions open_options() const;
   /// Itself with `more` overrides on top.
   RunConfig with(const std::vector<std::string>& more) const;
+  /// Overrides that put measured numbers in the place of every `pca_color: {eigenvalues: computed}`.
+  std::vector<std::string> with_color_components(const ColorComponents& components) const;
   /// "key=value" lines of the sections model and data: what a resumed run must have in common with the one it
   /// continues. Where the data lies, who reads it and whose kernels compute may change.
   std::string fixed_by_resume() const;

@@ -15,6 +15,9 @@ struct Batch {
   /// Each image's place in the epoch's order, those counted that were left out; a source that leaves none out may keep
   /// it empty.
   std::vector<int64_t> places{};
+  /// Where each image is mixed from two: the class of the other one, [N] int32; undefined where none is.
+  Tensor partner_labels{};
+  float share = 1.0f;  ///< of `labels` in the mixture, the rest being partner_labels'
 };
 
 /// Where the trainer gets its batches from; deterministic: batch i of epoch e is the same whatever came before.

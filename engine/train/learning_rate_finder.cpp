@@ -6,6 +6,7 @@
 
 #include "engine/ops/ops.h"
 #include "engine/random.h"
+#include "engine/train/batch_loss.h"
 #include "engine/train/interrupt.h"
 #include "kernels/error.h"
 
@@ -41,8 +42,8 @@ double step(nn::Module& model, Optimizer& optimizer, EndlessBatches& batches, co
   for (int64_t part = 0; part < options.accumulate; ++part) {
     batches.next(batch);
     const int64_t n = batch.labels.size();
-    const ops::CrossEntropy result = ops::softmax_cross_entropy(model(batch.images.to(device)), batch.labels,
-                                                                static_cast<float>(options.label_smoothing));
+    const BatchLoss result =
+        batch_loss(model(batch.images.to(device)), batch, static_cast<float>(options.label_smoothing));
     loss += static_cast<double>(result.loss.item()) * static_cast<double>(n);
     images += n;
     ops::scale(result.loss, static_cast<float>(n)).backward();

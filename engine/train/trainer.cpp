@@ -10,6 +10,7 @@
 #include "engine/allocator.h"
 #include "engine/ops/ops.h"
 #include "engine/random.h"
+#include "engine/train/batch_loss.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/interrupt.h"
 #include "engine/train/weights.h"
@@ -188,8 +189,8 @@ bool Trainer::Run::train_step() {
     record.data_seconds += clock.seconds() - before;
     if (!more) break;
     const int64_t images = batch_.labels.size();
-    const ops::CrossEntropy result = ops::softmax_cross_entropy(model_(batch_.images.to(device_)), batch_.labels,
-                                                                static_cast<float>(options_.label_smoothing));
+    const BatchLoss result =
+        batch_loss(model_(batch_.images.to(device_)), batch_, static_cast<float>(options_.label_smoothing));
     const double loss = result.loss.item();
     require_finite(loss, "the loss", state_.step + 1, learning_rate);
     // Batches of an accumulated step weigh as their images do; the nominal size is divided out with the sum below.

@@ -12,6 +12,7 @@
 #include "engine/ops/ops.h"
 #include "engine/optim/optimizer.h"
 #include "engine/storage.h"
+#include "engine/train/batch_loss.h"
 #include "kernels/error.h"
 #include "tests/engine/devices.h"
 #include "tests/engine/train_toy.h"
@@ -46,8 +47,16 @@ struct Network {
 
   Tensor loss(const Tensor& x) {
     const Tensor hidden = ops::linear(x, w1, b1, Activation::relu);
-    const Tensor labels = Tensor::from<int32_t>(std::vector<int32_t>(static_cast<size_t>(x.dim(0)), 2), {x.dim(0)});
-    return ops::softmax_cross_entropy(ops::linear(hidden, w2, Tensor()), labels.to(x.device())).loss;
+    const auto all = [&](int32_t label) {
+      return Tensor::from<int32_t>(std::vector<int32_t>(static_cast<size_t>(x.dim(0)), label), {x.dim(0)});
+    };
+    Batch batch;
+    batch.labels = all(2).to(x.device());
+    if (mixes_labels) {
+      batch.partner_labels = all(4).to(x.device());
+      batch.share = 0.7f;
+    }
+    return batch_loss(ops::linear(hidden, w2, Tensor()), batch, 0.0f).loss;
   }
   void step(int t, bool on_arrival, int64_t rows = 3) {
     optimizer->clear_grad();
@@ -61,6 +70,7 @@ struct Network {
   Tensor w1, b1, w2;
   std::unique_ptr<Optimizer> optimizer;
   bool was_updated_early = false;
+  bool mixes_labels = false;
 };
 
 testing::AssertionResult same(const Network& a, const Network& b) {
@@ -117,6 +127,19 @@ INSTANTIATE_TEST_SUITE_P(, ArrivingUpdateOf,
                                          method<Rmsprop>("rmsprop", RmspropOptions{}, 0.01),
                                          method<Rmsprop>("rmsprop_momentum", RmspropOptions{0.9f, 1e-8f, 0.9f}, 0.0)),
                          [](const auto& c) { return std::string(c.param.name); });
+
+TEST(ArrivingUpdate, SeesTheSumOfTwoLossesOnTheSameLogits) {
+  Network early(kMomentum.make), late(kMomentum.make), unmixed(kMomentum.make);
+  early.mixes_labels = late.mixes_labels = true;
+  for (int t = 0; t < 4; ++t) {
+    early.step(t, true);
+    late.step(t, false);
+    unmixed.step(t, true);
+    ASSERT_TRUE(early.was_updated_early);
+    ASSERT_TRUE(same(early, late)) << "step " << t;
+    ASSERT_FALSE(same(early, unmixed));
+  }
+}
 
 TEST(ArrivingUpdate, MixesWithStepsThatStoreTheirGradients) {
   Network mixed(kMomentum.make), late(kMomentum.make);

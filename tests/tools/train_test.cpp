@@ -94,7 +94,7 @@ TEST(Train, WritesEveryKeyAndTrainsTheSameFromIt) {
        {"name", "num_classes", "in_channels", "dropout", "dropout_place", "activation", "init", "conv", "linear"}},
       {"data",
        {"dataset", "path", "class_names", "image_size", "channels", "validation_fraction", "shuffle", "workers",
-        "skip_broken", "train_transforms", "test_transforms", "normalize"}},
+        "skip_broken", "train_transforms", "test_transforms", "mixup", "cutmix", "normalize"}},
       {"train",
        {"epochs", "max_steps", "batch_size", "accumulate", "precision", "learning_rate", "optimizer", "schedule",
         "label_smoothing", "clip_grad_norm", "best_by", "early_stop_patience", "print_every", "save_every",

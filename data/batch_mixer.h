@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/random.h"
+#include "engine/train/batch_source.h"
+
+namespace striate {
+
+/// α of the Beta(α, α) that the share of a picture is drawn from; 0: off. With both on each batch draws which it gets.
+struct MixOptions {
+  double mixup = 0.0;   ///< Zhang et al. 2018, arXiv:1710.09412
+  double cutmix = 0.0;  ///< Yun et al. 2019, arXiv:1905.04899
+  bool any() const { return mixup > 0 || cutmix > 0; }
+};
+
+/// What mixing does to one batch, as torchvision.transforms.v2 has it: one share for all its pictures.
+struct BatchMix {
+  float share = 1.0f;   ///< of each picture itself; the rest is its partner's
+  bool is_cut = false;  ///< a rectangle is the partner's; else every pixel is a weighted mean
+  int top = 0, left = 0, bottom = 0, right = 0;
+};
+
+/// From Beta(α, α), by two Gammas (Marsaglia & Tsang 2000, "A simple method for generating gamma variables").
+double draw_beta(Random& random, double alpha);
+
+/// Hangs on (seed, epoch, batch) alone. A cut is a rectangle with the picture's proportions and √(1 − λ) of its sides
+/// about a point anywhere; what lies outside the picture is clipped, and the share is that of the pixels that stay.
+BatchMix draw_batch_mix(const MixOptions& options, uint64_t seed, int64_t epoch, int64_t batch, int height, int width);
+
+/// Mixes images [rows, height, width, channels] in place; the partner of each is the one before it, the first's is the
+/// last: a batch rolled by one. `first_partner` is memory for a picture, kept for the next call.
+void mix_images(float* images, int64_t rows, int height, int width, int channels, const BatchMix& mix,
+                std::vector<float>& first_partner);
+
+/// A loader's mixing of its batches.
+class BatchMixer {
+ public:
+  /// Of images [height, width, channels]. Throws ConfigError where mixing is on and no batch holds two pictures.
+  BatchMixer(const MixOptions& options, int64_t batch_size, uint64_t seed, int height, int width, int channels);
+
+  bool is_on() const { return options_.any(); }
+  /// Mixes the first `rows` pictures of a batch; one alone stays as it is. Any thread may call it.
+  void mix(float* images, int64_t rows, int64_t epoch, int64_t batch, std::vector<float>& first_partner) const;
+  /// Gives a batch that mix() saw its partners' labels and its share; they stay as they are until the next call.
+  void pair_labels(Batch& batch, int64_t epoch);
+
+ private:
+  BatchMix draw(int64_t epoch, int64_t batch) const {
+    return draw_batch_mix(options_, seed_, epoch, batch, height_, width_);
+  }
+
+  MixOptions options_;
+  uint64_t seed_;
+  int height_, width_, channels_;
+  Tensor partner_labels_;
+};
+
+}  // namespace striate

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "engine/tensor.h"
+#include "engine/train/batch_source.h"
+
+namespace striate {
+
+struct BatchLoss {
+  Tensor loss;  ///< [1]: mean over the batch
+  Tensor rank;  ///< [N] int32: place of the class with the larger share among the sorted logits, 0 = top-1
+};
+
+/// The cross-entropy that a batch is trained on. Where its images are mixed from two, the label is as soft as they are:
+/// −Σ (λ·y + (1 − λ)·y')·log p = λ·CE(y) + (1 − λ)·CE(y'), two losses on the same logits [N, classes].
+BatchLoss batch_loss(const Tensor& logits, const Batch& batch, float label_smoothing);
+
+}  // namespace striate
