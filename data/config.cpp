@@ -97,8 +97,8 @@ void read_crops(ConfigReader& data, DataConfig& config) {
 }  // namespace
 
 const std::vector<std::string>& known_datasets() {
-  static const std::vector<std::string> names = {"mnist",        "fashion_mnist", "cifar10", "cifar100",
-                                                 "image_folder", "hdf5",          "crops",   "synthetic"};
+  static const std::vector<std::string> names = {"mnist",    "fashion_mnist", "cifar10", "cifar100", "image_folder",
+                                                 "imagenet", "hdf5",          "crops",   "synthetic"};
   return names;
 }
 

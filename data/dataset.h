@@ -54,8 +54,9 @@ class Dataset {
   }
 };
 
-/// The parts that a dataset is published in. `test` is null where it has none, `unlabelled` but where it has pictures
-/// whose classes the publisher keeps to himself, `validation` but where it has labelled ones besides `test`.
+/// The parts that a dataset is published in. `test` is null where it has none, `train` where only a test part was
+/// fetched, `unlabelled` but where it has pictures whose classes the publisher keeps to himself, `validation` but where
+/// it has labelled ones besides `test`.
 struct DatasetParts {
   std::shared_ptr<const Dataset> train, test, unlabelled{}, validation{};
 };

@@ -13,6 +13,7 @@
 #include "data/datasets/file_bytes.h"
 #include "data/datasets/hdf5.h"
 #include "data/datasets/image_folder.h"
+#include "data/datasets/imagenet.h"
 #include "data/datasets/memory_dataset.h"
 #include "data/datasets/mnist.h"
 #include "data/datasets/synthetic.h"
@@ -65,6 +66,11 @@ DatasetParts open_parts(const DataConfig& config, const OpenOptions& options) {
   if (config.dataset == "cifar100") return open_cifar100(config.path);
   if (config.dataset == "image_folder") return open_image_folder(config.path);
   if (config.dataset == "hdf5") return open_hdf5(config.path, config.class_names);
+  if (config.dataset == "imagenet") {
+    return open_imagenet(config.path, [&](const std::string& text) {
+      if (options.on_notice) options.on_notice(text);
+    });
+  }
   if (config.dataset == "crops") return open_crops(config, options);
   require<ConfigError>(config.dataset == "synthetic", "data.dataset: nothing can open '{}'", config.dataset);
   SyntheticOptions synthetic;
@@ -226,10 +232,27 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
   return data;
 }
 
+/// The parts as open_data() gives them. Where there is no training part, sizes and classes are those of the test part.
+Data fit(DatasetParts parts, DataConfig config, const OpenOptions& options) {
+  const bool trains = parts.train != nullptr;
+  if (!trains) {
+    require<ConfigError>(config.normalize_by != NormalizeBy::computed,
+                         "data.normalize: computed needs the training part, which is not in {}; give {{mean: [...], "
+                         "std: [...]}}",
+                         config.path);
+    parts.train = parts.test;
+    config.train_transforms = config.test_transforms;
+    config.validation_fraction = 0.0;
+  }
+  Data data = split_and_fit(parts, config, options);
+  if (!trains) data.train.reset();
+  return data;
+}
+
 }  // namespace
 
 Data open_data(const DataConfig& config, const OpenOptions& options) {
-  return split_and_fit(open_parts(config, options), config, options);
+  return fit(open_parts(config, options), config, options);
 }
 
 std::optional<DataSizes> data_sizes(DataConfig config, const OpenOptions& options) {
@@ -246,7 +269,7 @@ std::optional<DataSizes> data_sizes(DataConfig config, const OpenOptions& option
     config.class_names.clear();
     config.validation_fraction = 0.0;
   }
-  const Data data = split_and_fit(parts, config, options);
+  const Data data = fit(std::move(parts), config, options);
   return DataSizes{data.height, data.width, data.channels, static_cast<int64_t>(data.class_names.size())};
 }
 
@@ -255,8 +278,10 @@ const Loader& Data::split_loader(const std::string& split) const {
                        "split: expected train, val, test or unlabelled, found '{}'", split);
   const Loader* source = split == "train" ? train.get() : split == "val" ? val.get() : unlabelled.get();
   if (split == "test") source = test ? test.get() : unlabelled ? unlabelled.get() : val.get();
-  require<ConfigError>(source != nullptr, "split: the dataset has no {} part; it has train{}", split,
-                       val ? " and val" : " only (data.validation_fraction makes a val part)");
+  const char* others = train == nullptr ? "val only"
+                       : val != nullptr ? "train and val"
+                                        : "train only (data.validation_fraction makes a val part)";
+  require<ConfigError>(source != nullptr, "split: the dataset has no {} part; it has {}", split, others);
   return *source;
 }
 

@@ -24,11 +24,14 @@ struct OpenOptions {
   std::string statistics_file{};
   /// Told about each broken picture that `skip_broken` leaves out.
   std::function<void(const std::string&)> on_broken{};
+  /// Told what the user should know of how the dataset is opened: that it takes its time, or that a part is left out.
+  std::function<void(const std::string&)> on_notice{};
 };
 
 /// An opened dataset. `train` is shuffled and augmented. With a validation fraction, `val` is that part of the training
 /// images and `test` the dataset's test part, without one `val` is the test part and `test` is null. Each is null
-/// where the dataset has none, as `unlabelled` nearly always is: its labels are all kUnlabelled.
+/// where the dataset has none, as `train` is where only ImageNet's validation pictures are there, as `unlabelled`
+/// nearly always is: its labels are all kUnlabelled.
 struct Data {
   std::vector<std::string> class_names;
   int height = 0, width = 0, channels = 0;  ///< of what the network sees

@@ -46,6 +46,14 @@ Experiment::Experiment(const RunConfig& config)
   set_precision(config.device, config.train.precision);
 }
 
+TrainData Experiment::train_data() {
+  require<ConfigError>(data_.train != nullptr,
+                       "{}: there is no training part in {}, so nothing can be trained; evaluate measures a network on "
+                       "the validation part",
+                       config_.data.dataset, config_.data.path);
+  return {data_.train.get(), data_.val.get(), data_.test.get()};
+}
+
 Loader& Experiment::part(const std::string& split) {
   part_ = data_.evaluation_loader(split, config_.train.batch_size);
   return *part_;

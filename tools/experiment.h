@@ -22,7 +22,8 @@ class Experiment {
   nn::Module& model() { return *model_; }
   /// The network in ten crops: for evaluation, of ten_crops().
   nn::Module& ten_crop_model();
-  TrainData train_data() { return {data_.train.get(), data_.val.get(), data_.test.get()}; }
+  /// Throws ConfigError where the dataset has no training part.
+  TrainData train_data();
   /// A part in order and as the network is tested: train, val, test or unlabelled.
   Loader& part(const std::string& split);
   /// The same in ten crops a picture, for a TenCropNetwork. Throws ConfigError unless the test transforms end with a

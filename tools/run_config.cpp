@@ -4,6 +4,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <set>
 #include <utility>
 
@@ -83,6 +84,7 @@ OpenOptions RunConfig::open_options() const {
   OpenOptions options;
   options.seed = seed;
   options.batch_size = train.batch_size;
+  options.on_notice = [](const std::string& line) { std::fputs((line + "\n").c_str(), stderr); };
   if (!model.name.empty()) {
     const Shape& input = models::model_info(model.name).input;
     options.model_height = static_cast<int>(input[0]);

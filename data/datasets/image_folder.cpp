@@ -8,6 +8,7 @@
 #include "data/datasets/encoded_pictures.h"
 #include "data/datasets/picture_files.h"
 #include "data/image_file.h"
+#include "data/imagenet_classes.h"
 #include "kernels/error.h"
 
 namespace striate {
@@ -17,12 +18,7 @@ namespace fs = std::filesystem;
 
 class ImageFolder final : public EncodedPictures {
  public:
-  struct File {
-    std::string path;
-    int label;
-  };
-
-  ImageFolder(std::vector<File> files, std::vector<std::string> class_names)
+  ImageFolder(std::vector<LabelledFile> files, std::vector<std::string> class_names)
       : files_(std::move(files)), class_names_(std::move(class_names)) {}
 
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
@@ -36,9 +32,25 @@ class ImageFolder final : public EncodedPictures {
   }
 
  private:
-  std::vector<File> files_;
+  std::vector<LabelledFile> files_;
   std::vector<std::string> class_names_;
 };
+
+/// Null where the folder holds no picture.
+std::shared_ptr<const Dataset> open_unlabelled(const fs::path& folder, std::vector<std::string> class_names) {
+  std::vector<LabelledFile> files;
+  for (auto& path : picture_files(folder)) files.push_back({std::move(path), kUnlabelled});
+  if (files.empty()) return nullptr;
+  return labelled_files(std::move(files), readable_class_names(std::move(class_names)));
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < 10; ++i) text += (i == 0 ? "" : ", ") + names[i];
+  return names.size() > 10 ? text + ", …" : text;
+}
+
+}  // namespace
 
 std::vector<std::string> class_folders(const fs::path& folder) {
   std::vector<std::string> names;
@@ -52,33 +64,22 @@ std::vector<std::string> class_folders(const fs::path& folder) {
   return names;
 }
 
-std::shared_ptr<const Dataset> open_part(const fs::path& folder, std::vector<std::string> class_names) {
-  std::vector<ImageFolder::File> files;
-  for (size_t c = 0; c < class_names.size(); ++c) {
-    const fs::path class_folder = folder / class_names[c];
+std::shared_ptr<const Dataset> labelled_files(std::vector<LabelledFile> files, std::vector<std::string> class_names) {
+  return std::make_shared<ImageFolder>(std::move(files), std::move(class_names));
+}
+
+std::shared_ptr<const Dataset> open_class_folders(const fs::path& folder, const std::vector<std::string>& classes,
+                                                  std::vector<std::string> class_names) {
+  std::vector<LabelledFile> files;
+  for (size_t c = 0; c < classes.size(); ++c) {
+    const fs::path class_folder = folder / classes[c];
     std::vector<std::string> paths = picture_files(class_folder);
     require<IoError>(!paths.empty(), "{}: a class folder without a picture (jpg, png, bmp, ppm) in it",
                      class_folder.string());
     for (auto& path : paths) files.push_back({std::move(path), static_cast<int>(c)});
   }
-  return std::make_shared<ImageFolder>(std::move(files), std::move(class_names));
+  return labelled_files(std::move(files), std::move(class_names));
 }
-
-/// Null where the folder holds no picture.
-std::shared_ptr<const Dataset> open_unlabelled(const fs::path& folder, std::vector<std::string> class_names) {
-  std::vector<ImageFolder::File> files;
-  for (auto& path : picture_files(folder)) files.push_back({std::move(path), kUnlabelled});
-  if (files.empty()) return nullptr;
-  return std::make_shared<ImageFolder>(std::move(files), std::move(class_names));
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (size_t i = 0; i < names.size() && i < 10; ++i) text += (i == 0 ? "" : ", ") + names[i];
-  return names.size() > 10 ? text + ", …" : text;
-}
-
-}  // namespace
 
 DatasetParts open_image_folder(const fs::path& folder) {
   require<ConfigError>(
@@ -92,7 +93,7 @@ DatasetParts open_image_folder(const fs::path& folder) {
   require<IoError>(!classes.empty(), "{}: no class folders in it; expected {}/CLASS/* with pictures", train.string(),
                    train.string());
   DatasetParts parts;
-  parts.train = open_part(train, classes);
+  parts.train = open_class_folders(train, classes, readable_class_names(classes));
   if (!has_parts) return parts;
   for (const char* name : {"val", "test"}) {
     const fs::path test = folder / name;
@@ -107,7 +108,7 @@ DatasetParts open_image_folder(const fs::path& folder) {
     require<IoError>(test_classes == classes,
                      "{}: its class folders differ from those of {}: expected {} ({}), found {} ({})", test.string(),
                      train.string(), classes.size(), joined(classes), test_classes.size(), joined(test_classes));
-    parts.test = open_part(test, classes);
+    parts.test = open_class_folders(test, classes, readable_class_names(classes));
   }
   return parts;
 }
