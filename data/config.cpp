@@ -98,7 +98,7 @@ void read_crops(ConfigReader& data, DataConfig& config) {
 
 const std::vector<std::string>& known_datasets() {
   static const std::vector<std::string> names = {"mnist",    "fashion_mnist", "cifar10", "cifar100", "image_folder",
-                                                 "imagenet", "hdf5",          "crops",   "synthetic"};
+                                                 "imagenet", "hdf5",          "packed",  "crops",    "synthetic"};
   return names;
 }
 

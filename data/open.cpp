@@ -16,6 +16,7 @@
 #include "data/datasets/imagenet.h"
 #include "data/datasets/memory_dataset.h"
 #include "data/datasets/mnist.h"
+#include "data/datasets/packed.h"
 #include "data/datasets/synthetic.h"
 #include "data/load_transformed.h"
 #include "data/sampler.h"
@@ -57,31 +58,6 @@ DatasetParts open_crops(const DataConfig& config, const OpenOptions& options) {
   crops.skip_broken = config.skip_broken;
   crops.on_broken = options.on_broken;
   return open_crops(config.path, crops);
-}
-
-DatasetParts open_parts(const DataConfig& config, const OpenOptions& options) {
-  if (config.dataset == "mnist") return open_mnist(config.path);
-  if (config.dataset == "fashion_mnist") return open_fashion_mnist(config.path);
-  if (config.dataset == "cifar10") return open_cifar10(config.path);
-  if (config.dataset == "cifar100") return open_cifar100(config.path);
-  if (config.dataset == "image_folder") return open_image_folder(config.path);
-  if (config.dataset == "hdf5") return open_hdf5(config.path, config.class_names);
-  if (config.dataset == "imagenet") {
-    return open_imagenet(config.path, [&](const std::string& text) {
-      if (options.on_notice) options.on_notice(text);
-    });
-  }
-  if (config.dataset == "crops") return open_crops(config, options);
-  require<ConfigError>(config.dataset == "synthetic", "data.dataset: nothing can open '{}'", config.dataset);
-  SyntheticOptions synthetic;
-  const Size size = wanted_size(config, options, {synthetic.height, synthetic.width});
-  synthetic.height = size.height;
-  synthetic.width = size.width;
-  synthetic.channels = config.channels > 0 ? config.channels : 3;
-  synthetic.train_images = config.synthetic_train_images;
-  synthetic.test_images = config.synthetic_test_images;
-  synthetic.seed = config.synthetic_seed;
-  return open_synthetic(synthetic);
 }
 
 /// One black picture of a dataset whose sizes are known without its files; nothing for the others.
@@ -232,8 +208,35 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
   return data;
 }
 
-/// The parts as open_data() gives them. Where there is no training part, sizes and classes are those of the test part.
-Data fit(DatasetParts parts, DataConfig config, const OpenOptions& options) {
+}  // namespace
+
+DatasetParts open_parts(const DataConfig& config, const OpenOptions& options) {
+  if (config.dataset == "mnist") return open_mnist(config.path);
+  if (config.dataset == "fashion_mnist") return open_fashion_mnist(config.path);
+  if (config.dataset == "cifar10") return open_cifar10(config.path);
+  if (config.dataset == "cifar100") return open_cifar100(config.path);
+  if (config.dataset == "image_folder") return open_image_folder(config.path);
+  if (config.dataset == "hdf5") return open_hdf5(config.path, config.class_names);
+  if (config.dataset == "imagenet") {
+    return open_imagenet(config.path, [&](const std::string& text) {
+      if (options.on_notice) options.on_notice(text);
+    });
+  }
+  if (config.dataset == "packed") return open_packed(config.path);
+  if (config.dataset == "crops") return open_crops(config, options);
+  require<ConfigError>(config.dataset == "synthetic", "data.dataset: nothing can open '{}'", config.dataset);
+  SyntheticOptions synthetic;
+  const Size size = wanted_size(config, options, {synthetic.height, synthetic.width});
+  synthetic.height = size.height;
+  synthetic.width = size.width;
+  synthetic.channels = config.channels > 0 ? config.channels : 3;
+  synthetic.train_images = config.synthetic_train_images;
+  synthetic.test_images = config.synthetic_test_images;
+  synthetic.seed = config.synthetic_seed;
+  return open_synthetic(synthetic);
+}
+
+Data open_data(DatasetParts parts, DataConfig config, const OpenOptions& options) {
   const bool trains = parts.train != nullptr;
   if (!trains) {
     require<ConfigError>(config.normalize_by != NormalizeBy::computed,
@@ -249,10 +252,8 @@ Data fit(DatasetParts parts, DataConfig config, const OpenOptions& options) {
   return data;
 }
 
-}  // namespace
-
 Data open_data(const DataConfig& config, const OpenOptions& options) {
-  return fit(open_parts(config, options), config, options);
+  return open_data(open_parts(config, options), config, options);
 }
 
 std::optional<DataSizes> data_sizes(DataConfig config, const OpenOptions& options) {
@@ -269,7 +270,7 @@ std::optional<DataSizes> data_sizes(DataConfig config, const OpenOptions& option
     config.class_names.clear();
     config.validation_fraction = 0.0;
   }
-  const Data data = fit(std::move(parts), config, options);
+  const Data data = open_data(std::move(parts), config, options);
   return DataSizes{data.height, data.width, data.channels, static_cast<int64_t>(data.class_names.size())};
 }
 

@@ -62,6 +62,11 @@ struct Data {
 /// (transforms that give another size, class names that do not fit).
 Data open_data(const DataConfig& config, const OpenOptions& options);
 
+/// The two steps of it: the parts as the dataset has them, and what a configuration makes of them. Where there is no
+/// training part, sizes and classes are those of the test part.
+DatasetParts open_parts(const DataConfig& config, const OpenOptions& options);
+Data open_data(DatasetParts parts, DataConfig config, const OpenOptions& options);
+
 /// What open_data() settles for the network.
 struct DataSizes {
   int height = 0, width = 0, channels = 0;

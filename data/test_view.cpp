@@ -3,12 +3,17 @@
 #include <memory>
 #include <vector>
 
+#include "data/datasets/packed.h"
 #include "data/transforms/channels.h"
 #include "data/transforms/resize.h"
 #include "data/transforms/settle.h"
 #include "kernels/error.h"
 
 namespace striate {
+
+Normalization dataset_normalization(const DataConfig& config) {
+  return config.dataset == "packed" ? packed_normalization(config.path) : published_normalization(config.dataset);
+}
 
 std::optional<Normalization> known_normalization(const DataConfig& config, int channels) {
   switch (config.normalize_by) {
@@ -18,8 +23,14 @@ std::optional<Normalization> known_normalization(const DataConfig& config, int c
       return with_channels(config.given, channels);
     case NormalizeBy::imagenet:
       return with_channels(published_normalization("imagenet"), channels);
-    case NormalizeBy::dataset:
-      return with_channels(published_normalization(config.dataset), channels);
+    case NormalizeBy::dataset: {
+      const Normalization published = dataset_normalization(config);
+      require<ConfigError>(!published.mean.empty(),
+                           "data.normalize: {} has no published mean and deviation; use computed, imagenet or none, or "
+                           "give them",
+                           config.path.empty() ? config.dataset : config.path);
+      return with_channels(published, channels);
+    }
     case NormalizeBy::computed:
       break;
   }

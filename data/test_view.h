@@ -11,6 +11,10 @@ namespace striate {
 /// The normalization that a configuration states; nothing where it must be measured (`computed`).
 std::optional<Normalization> known_normalization(const DataConfig& config, int channels);
 
+/// What `normalize: dataset` is: the published mean and deviation of the dataset, or, of a packed file, of what it was
+/// made from. Empty where there are none.
+Normalization dataset_normalization(const DataConfig& config);
+
 /// How a network sees a picture when it is tested, for pictures that are of no dataset.
 struct TestView {
   Pipeline transforms;  ///< from a picture as it was read to [height, width, channels]
@@ -18,8 +22,9 @@ struct TestView {
   int height = 0, width = 0, channels = 0;
 };
 
-/// That of a configuration for a network of this input, no dataset's file being opened: its test transforms, or a
-/// resize of both sides where it lists none. Throws ConfigError where the normalization must be measured.
+/// That of a configuration for a network of this input, no dataset's file being opened but the head of a packed one for
+/// its normalization: its test transforms, or a resize of both sides where it lists none. Throws ConfigError where the
+/// normalization must be measured.
 TestView test_view(const DataConfig& config, int height, int width, int channels);
 
 }  // namespace striate

@@ -94,7 +94,9 @@ std::vector<std::string> Experiment::settled() const {
     if (path.empty()) continue;
     settled.push_back(fmt::format("{}='{}'", key, quoted(std::filesystem::absolute(path).lexically_normal().string())));
   }
-  if (config_.data.normalize_by == NormalizeBy::computed) {
+  // A network is used where the images that its numbers were measured on, or the packed file that holds them, are not.
+  if (config_.data.normalize_by == NormalizeBy::computed ||
+      (config_.data.normalize_by == NormalizeBy::dataset && config_.data.dataset == "packed")) {
     settled.push_back(fmt::format("data.normalize={{mean: [{}], std: [{}]}}", fmt::join(data_.normalization.mean, ", "),
                                   fmt::join(data_.normalization.std, ", ")));
   }

@@ -26,4 +26,8 @@ bool Resize::frame(Framing& framing, Random&) const {
   return true;
 }
 
+std::string Resize::text() const {
+  return shorter_side_ > 0 ? fmt::format("{}", shorter_side_) : fmt::format("[{}, {}]", height_, width_);
+}
+
 }  // namespace striate

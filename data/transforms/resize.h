@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "data/transforms/framing.h"
 #include "data/transforms/resample.h"
 
@@ -12,6 +14,7 @@ class Resize final : public GeometricTransform {
   explicit Resize(int shorter_side) : shorter_side_(shorter_side) {}
   Resize(int height, int width) : height_(height), width_(width) {}
   bool frame(Framing& framing, Random& random) const override;
+  std::string text() const;  ///< the sides as a configuration has them: "256", "[224, 224]"
 
  private:
   int shorter_side_ = 0, height_ = 0, width_ = 0;

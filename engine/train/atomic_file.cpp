@@ -11,6 +11,24 @@
 #include "kernels/error.h"
 
 namespace striate {
+namespace {
+
+/// A folder that cannot be synced (some network file systems) still holds the renamed file.
+void sync_folder_of(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  const int directory = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return;
+  ::fsync(directory);
+  ::close(directory);
+}
+
+}  // namespace
+
+void put_in_place(const std::string& from, const std::string& to) {
+  require<IoError>(std::rename(from.c_str(), to.c_str()) == 0, "{}: cannot be put in place: {}; it stays as {}", to,
+                   std::strerror(errno), from);
+  sync_folder_of(to);
+}
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), partial_(path_ + ".partial") {
   descriptor_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -65,14 +83,7 @@ void AtomicFile::commit(Sync sync) {
     errno = error;
     fail("cannot be put in place");
   }
-  if (sync == Sync::no) return;
-  const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
-  const int directory = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  // A folder that cannot be synced (some network file systems) still holds the renamed file.
-  if (directory >= 0) {
-    ::fsync(directory);
-    ::close(directory);
-  }
+  if (sync == Sync::yes) sync_folder_of(path_);
 }
 
 void write_file_atomically(const std::string& path, std::string_view bytes, Sync sync) {

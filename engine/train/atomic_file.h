@@ -10,6 +10,9 @@ namespace striate {
 /// files by the hundred that can be made again.
 enum class Sync { yes, no };
 
+/// Renames a file that is whole and on disk, and waits until the new name is on disk too. Throws IoError.
+void put_in_place(const std::string& from, const std::string& to);
+
 /// A file that appears under its name whole or not at all: written beside as `NAME.partial`, synced, renamed. Whatever
 /// stood there stays until commit(). Errors are IoError with file and reason; the partial file is then removed.
 class AtomicFile {

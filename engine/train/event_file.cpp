@@ -1,11 +1,11 @@
 #include "engine/train/event_file.h"
 
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <string_view>
 
+#include "engine/crc32c.h"
 #include "engine/train/append_file.h"
 #include "kernels/error.h"
 #include "tensorboard.pb.h"
@@ -13,24 +13,6 @@
 namespace striate {
 
 namespace {
-constexpr std::array<uint32_t, 256> crc32c_table() {
-  constexpr uint32_t kPolynomial = 0x82f63b78;  // Castagnoli's, bits reversed
-  std::array<uint32_t, 256> table{};
-  for (uint32_t i = 0; i < 256; ++i) {
-    uint32_t value = i;
-    for (int bit = 0; bit < 8; ++bit) value = (value >> 1) ^ ((value & 1) != 0 ? kPolynomial : 0);
-    table[i] = value;
-  }
-  return table;
-}
-
-uint32_t crc32c(std::string_view bytes) {
-  static constexpr std::array<uint32_t, 256> kTable = crc32c_table();
-  uint32_t crc = ~0u;
-  for (const char c : bytes) crc = (crc >> 8) ^ kTable[(crc ^ static_cast<uint8_t>(c)) & 0xff];
-  return ~crc;
-}
-
 // TFRecord masks its checksums, so that a checksum of data that holds checksums stays a good one.
 uint32_t masked_crc32c(std::string_view bytes) {
   const uint32_t crc = crc32c(bytes);
