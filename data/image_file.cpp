@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "data/jpeg.h"
+#include "data/least_bytes.h"
 #include "kernels/error.h"
 
 // stb_image keeps to its own translation unit's names. Left out: formats without a magic number (TGA), with floats, and
@@ -36,16 +37,6 @@ struct FileClose {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
 
-/// Bytes that the file has at least when whole. stb_image fills what a BMP or PNM lacks with zeros and says nothing.
-uint64_t least_bytes(std::span<const uint8_t> bytes, int width, int height, int channels) {
-  if (bytes[0] == 'B' && bytes[1] == 'M' && bytes.size() >= 6) {
-    return bytes[2] | uint64_t{bytes[3]} << 8 | uint64_t{bytes[4]} << 16 | uint64_t{bytes[5]} << 24;
-  }
-  if (bytes[0] == 'P')
-    return static_cast<uint64_t>(width) * static_cast<uint64_t>(height) * static_cast<uint64_t>(channels);
-  return 0;
-}
-
 void decode_with_stb(std::span<const uint8_t> bytes, const std::string& name, Image& image) {
   require<IoError>(bytes.size() <= INT_MAX, "{}: {} bytes is too large for a picture", name, bytes.size());
   const int length = static_cast<int>(bytes.size());
@@ -53,9 +44,10 @@ void decode_with_stb(std::span<const uint8_t> bytes, const std::string& name, Im
   require<IoError>(stbi_info_from_memory(bytes.data(), length, &width, &height, &channels) != 0,
                    "{}: not a picture in a known format (JPEG, PNG, BMP, PNM): it begins with {:02x} {:02x}", name,
                    bytes[0], bytes[1]);
+  if (height > INT_MIN && height < 0) height = -height;  // a BMP whose first row is the top one
   require<IoError>(width > 0 && height > 0 && int64_t{width} * height <= kMostPixels,
                    "{}: {}×{} pixels; expected 1 to {} pixels", name, height, width, kMostPixels);
-  const uint64_t least = least_bytes(bytes, width, height, channels);
+  const uint64_t least = least_bytes(bytes, height, width, channels);
   require<IoError>(bytes.size() >= least, "{}: broken picture: expected {} bytes at least, found {}; it is cut short",
                    name, least, bytes.size());
   const int wanted = channels <= 2 ? 1 : 3;

@@ -135,6 +135,11 @@ Part decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const 
   const int64_t height = info.output_height, width = info.output_width;
   require<IoError>(height * width <= kMostPixels, "{}: {}×{} pixels is more than the {} that are decoded at most", name,
                    height, width, kMostPixels);
+  // A block of 8×8 values takes at least a bit, and no three channels can be sampled so coarsely that a byte stands for
+  // more; arithmetic coding alone knows no such bound.
+  constexpr int64_t kMostPixelsInAByte = 1024;
+  require<IoError>(info.arith_code || height * width <= kMostPixelsInAByte * static_cast<int64_t>(bytes.size()),
+                   "{}: broken JPEG: its header claims {}×{} pixels of {} bytes", name, height, width, bytes.size());
   const Window whole{0, 0, static_cast<int>(height), static_cast<int>(width)};
   Window window = choose(whole.height, whole.width).window;
   if (!is_whole(bytes)) window = whole;  // what is missing must show

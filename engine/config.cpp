@@ -117,13 +117,13 @@ void apply_override(ConfigTree& root, const std::string& text) {
       } else if (place != nullptr) {
         *place = std::move(value);
       } else {
-        map->entries.emplace_back(key, std::move(value));
+        map->entries.push_back({key, std::move(value)});
       }
       return;
     }
     if (map->find(key) == nullptr) {
-      map->entries.emplace_back(key, ConfigTree{});
-      map->entries.back().second.source = "--set";
+      map->entries.push_back({key, ConfigTree{}});
+      map->entries.back().value.source = "--set";
     }
     map = map->find(key);
     if (map->kind == Kind::null) map->kind = Kind::map;
@@ -329,7 +329,7 @@ ConfigReader ConfigReader::short_form(const std::string& key, const std::string&
   map.kind = Kind::map;
   map.source = state_->tree.source;
   map.line = state_->tree.line;
-  if (const ConfigTree* found = state_->value(key)) map.entries.emplace_back(option, *found);
+  if (const ConfigTree* found = state_->value(key)) map.entries.push_back({option, *found});
   return ConfigReader(state_->below(std::move(map), state_->dotted(key)));
 }
 
@@ -355,7 +355,7 @@ std::vector<ConfigReader> ConfigReader::list(const std::string& key) {
       ConfigTree nothing;
       nothing.source = item.source;
       nothing.line = item.line;
-      map.entries.emplace_back(item.scalar, std::move(nothing));
+      map.entries.push_back({item.scalar, std::move(nothing)});
     } else if (item.kind != Kind::map) {
       state_->wrong(item_key, item, "a name or a map");
     }

@@ -28,7 +28,7 @@ ConfigTree* place_of(ConfigTree& root, const std::string& dotted) {
     const std::string key = dotted.substr(begin, dot - begin);
     if (tree->kind == ConfigTree::Kind::null) tree->kind = ConfigTree::Kind::map;
     if (tree->kind != ConfigTree::Kind::map) return nullptr;
-    if (tree->find(key) == nullptr) tree->entries.emplace_back(key, ConfigTree{});
+    if (tree->find(key) == nullptr) tree->entries.push_back({key, ConfigTree{}});
     tree = tree->find(key);
     begin = dot + 1;
   }
@@ -64,7 +64,7 @@ void ConfigCompletion::sort(ConfigTree& map, const std::string& path) const {
     return found == order_.end() ? std::numeric_limits<size_t>::max() : found->second;
   };
   std::stable_sort(map.entries.begin(), map.entries.end(),
-                   [&](const auto& a, const auto& b) { return place(a.first) < place(b.first); });
+                   [&](const auto& a, const auto& b) { return place(a.key) < place(b.key); });
   for (auto& [key, value] : map.entries) {
     if (value.kind == ConfigTree::Kind::map) sort(value, dotted(key));
   }

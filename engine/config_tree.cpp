@@ -131,7 +131,7 @@ class TreeBuilder : public YAML::EventHandler {
       take_key(parent, tree);
     } else {
       tree.line = parent.key_line;
-      parent.tree.entries.emplace_back(parent.key, std::move(tree));
+      parent.tree.entries.push_back({parent.key, std::move(tree)});
       parent.has_key = false;
     }
   }
@@ -197,9 +197,8 @@ const ConfigTree* ConfigTree::find(const std::string& key) const {
 ConfigTree* ConfigTree::find(const std::string& key) { return const_cast<ConfigTree*>(std::as_const(*this).find(key)); }
 
 void ConfigTree::erase(const std::string& key) {
-  entries.erase(
-      std::remove_if(entries.begin(), entries.end(), [&key](const auto& entry) { return entry.first == key; }),
-      entries.end());
+  entries.erase(std::remove_if(entries.begin(), entries.end(), [&key](const Entry& entry) { return entry.key == key; }),
+                entries.end());
 }
 
 std::string ConfigTree::origin() const { return line > 0 ? fmt::format("{}:{}", source, line) : source; }
@@ -243,7 +242,7 @@ void merge(ConfigTree& under, ConfigTree over) {
   for (auto& [key, value] : over.entries) {
     ConfigTree* below = under.find(key);
     if (below == nullptr) {
-      under.entries.emplace_back(key, std::move(value));
+      under.entries.push_back({key, std::move(value)});
     } else if (value.kind == ConfigTree::Kind::null) {
       under.erase(key);
     } else {

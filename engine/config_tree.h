@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace YAML {
@@ -14,20 +13,26 @@ namespace striate {
 /// is a value: a copy shares nothing, aliases are expanded.
 struct ConfigTree {
   enum class Kind { null, scalar, list, map };
+  struct Entry;  ///< of a map
 
   Kind kind = Kind::null;
   std::string scalar;
   bool quoted = false;  ///< '10' or "10": text, never a number
   std::vector<ConfigTree> items;
-  std::vector<std::pair<std::string, ConfigTree>> entries;  ///< in order of writing
-  std::string source;                                       ///< file, or "--set"
-  int line = 0;                                             ///< from 1; 0: unknown
+  std::vector<Entry> entries;  ///< in order of writing
+  std::string source;          ///< file, or "--set"
+  int line = 0;                ///< from 1; 0: unknown
 
   const ConfigTree* find(const std::string& key) const;
   ConfigTree* find(const std::string& key);
   void erase(const std::string& key);
   std::string origin() const;      ///< "file.yaml:12"
   std::string what_it_is() const;  ///< "the text 'ten'", "a list", for messages
+};
+
+struct ConfigTree::Entry {
+  std::string key;
+  ConfigTree value;
 };
 
 /// The one document of a YAML text; `source` names it in errors. Throws ConfigError for broken YAML, duplicate keys,

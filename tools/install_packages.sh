@@ -11,7 +11,7 @@ packages="
   libprotobuf-dev protobuf-compiler zlib1g-dev libarchive-dev libhdf5-dev libjpeg-dev libstb-dev libeigen3-dev
   gnuplot-nox fonts-dejavu-core dataset-fashion-mnist"
 test_packages="libgtest-dev libbenchmark-dev"
-ci_packages="clang-format ccache chromium"
+ci_packages="clang clang-format libclang-rt-dev ccache chromium"
 
 for argument in "$@"; do
   case "$argument" in

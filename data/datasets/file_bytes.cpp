@@ -2,6 +2,7 @@
 
 #include <zlib.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -11,7 +12,7 @@
 namespace striate {
 namespace {
 
-constexpr size_t kChunk = size_t{1} << 20;
+constexpr size_t kSmallestChunk = size_t{1} << 12, kLargestChunk = size_t{1} << 20;
 
 struct GzClose {
   void operator()(gzFile_s* file) const { gzclose_r(file); }
@@ -27,12 +28,15 @@ std::vector<uint8_t> read_file(const std::filesystem::path& file, uint64_t limit
   std::unique_ptr<gzFile_s, GzClose> in(gzopen(file.c_str(), "rb"));
   require<IoError>(in != nullptr, "{}: cannot open: {}", file.string(),
                    errno != 0 ? std::strerror(errno) : "out of memory");
-  gzbuffer(in.get(), 256 * 1024);
+  // Nothing is taken for a small file that a large one needs.
+  const auto on_disk = std::filesystem::file_size(file, code);
+  const size_t chunk = code ? kLargestChunk : std::clamp<size_t>(on_disk + 1, kSmallestChunk, kLargestChunk);
+  gzbuffer(in.get(), static_cast<unsigned>(std::min(chunk, kLargestChunk / 4)));
   std::vector<uint8_t> bytes;
   for (;;) {
     const size_t have = bytes.size();
-    bytes.resize(have + kChunk);
-    const int got = gzread(in.get(), bytes.data() + have, kChunk);
+    bytes.resize(have + chunk);
+    const int got = gzread(in.get(), bytes.data() + have, static_cast<unsigned>(chunk));
     int status = Z_OK;
     const char* message = gzerror(in.get(), &status);
     bytes.resize(have + (got > 0 ? static_cast<size_t>(got) : 0));

@@ -1,122 +1,20 @@
 #include <gtest/gtest.h>
 
-#include <bit>
-#include <cmath>
-#include <cstring>
-#include <map>
+#include <fstream>
 
 #include "engine/train/event_file.h"
+#include "kernels/error.h"
 #include "tests/engine/train_toy.h"
+#include "tests/support/error.h"
+#include "tests/support/event_reader.h"
 #include "tests/support/temp_dir.h"
 
-// Event files are read back by a reader of its own that shares nothing with the writer: bitwise CRC, and protobuf's
-// wire format by hand, with the field numbers of TensorFlow's event.proto and summary.proto.
 namespace striate {
 namespace {
 
-uint32_t bitwise_crc32c(const std::string& bytes) {
-  uint32_t crc = 0xffffffffu;
-  for (const char c : bytes) {
-    crc ^= static_cast<uint8_t>(c);
-    for (int i = 0; i < 8; ++i) crc = (crc & 1u) != 0 ? (crc >> 1) ^ 0x82f63b78u : crc >> 1;
-  }
-  return crc ^ 0xffffffffu;
-}
-
-uint32_t masked(uint32_t crc) { return std::rotr(crc, 15) + 0xa282ead8u; }
-
-struct Field {
-  uint64_t number = 0;
-  uint64_t varint = 0;  // or the bits of a fixed one
-  std::string bytes;
-};
-
-std::vector<Field> decode(const std::string& message) {
-  std::vector<Field> fields;
-  size_t at = 0;
-  const auto varint = [&] {
-    uint64_t value = 0;
-    for (int shift = 0;; shift += 7) {
-      const auto byte = static_cast<uint8_t>(message.at(at++));
-      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-      if (byte < 0x80) return value;
-    }
-  };
-  const auto fixed = [&](size_t size) {
-    uint64_t value = 0;
-    std::memcpy(&value, message.substr(at, size).c_str(), size);
-    at += size;
-    return value;
-  };
-  while (at < message.size()) {
-    const uint64_t key = varint();
-    Field field;
-    field.number = key >> 3;
-    switch (key & 7) {
-      case 0:
-        field.varint = varint();
-        break;
-      case 1:
-        field.varint = fixed(8);
-        break;
-      case 5:
-        field.varint = fixed(4);
-        break;
-      default: {
-        const uint64_t length = varint();
-        field.bytes = message.substr(at, length);
-        at += length;
-      }
-    }
-    fields.push_back(field);
-  }
-  return fields;
-}
-
-struct Event {
-  double wall_time = 0.0;
-  int64_t step = 0;
-  std::string version;
-  std::map<std::string, float> scalars;
-  bool session_start = false;
-};
-
-std::vector<Event> read_events(const std::string& path) {
-  const std::string file = test::content(path);
-  std::vector<Event> events;
-  for (size_t at = 0; at < file.size();) {
-    uint64_t length = 0;
-    uint32_t length_crc = 0, data_crc = 0;
-    std::memcpy(&length, &file[at], 8);
-    std::memcpy(&length_crc, &file[at + 8], 4);
-    EXPECT_EQ(length_crc, masked(bitwise_crc32c(file.substr(at, 8))));
-    const std::string data = file.substr(at + 12, length);
-    std::memcpy(&data_crc, &file[at + 12 + length], 4);
-    EXPECT_EQ(data_crc, masked(bitwise_crc32c(data)));
-    at += 16 + length;
-
-    Event event;
-    for (const Field& field : decode(data)) {
-      if (field.number == 1) event.wall_time = std::bit_cast<double>(field.varint);
-      if (field.number == 2) event.step = static_cast<int64_t>(field.varint);
-      if (field.number == 3) event.version = field.bytes;
-      if (field.number == 7) event.session_start = decode(field.bytes).at(0).varint == 1;
-      if (field.number != 5) continue;
-      for (const Field& value : decode(field.bytes)) {
-        EXPECT_EQ(value.number, 1u);
-        std::string tag;
-        float scalar = NAN;
-        for (const Field& part : decode(value.bytes)) {
-          if (part.number == 1) tag = part.bytes;
-          if (part.number == 2) scalar = std::bit_cast<float>(static_cast<uint32_t>(part.varint));
-        }
-        event.scalars[tag] = scalar;
-      }
-    }
-    events.push_back(event);
-  }
-  return events;
-}
+using test::bitwise_crc32c;
+using test::Event;
+using test::read_events;
 
 TEST(TensorBoard, ChecksumIsCrc32c) {
   EXPECT_EQ(bitwise_crc32c("123456789"), 0xe3069283u);  // the check value of the standard (RFC 3720)
@@ -170,6 +68,29 @@ TEST(TensorBoard, AResumedRunTellsWhereItGoesOn) {
   EXPECT_EQ(events[1].step, 42);
   EXPECT_EQ(events[2].step, 300);
   EXPECT_EQ(events[2].scalars.at("x"), -1.5f);
+}
+
+TEST(TensorBoard, DamagedFilesAreErrorsOfTheReader) {
+  const test::TempDir dir;
+  const std::string whole = test::event_record(std::string("\x10\x05", 2));
+  const auto read = [&](const std::string& bytes) {
+    std::ofstream(dir / "events", std::ios::binary) << bytes;
+    return read_events(dir / "events");
+  };
+  ASSERT_EQ(read(whole).size(), 1u);
+  EXPECT_EQ(read(whole)[0].step, 5);
+  for (size_t length = 1; length < whole.size(); ++length) {
+    EXPECT_TRUE(test::throws_with<IoError>([&] { read(whole.substr(0, length)); }, {"events, record 0", "claims"}));
+  }
+  for (size_t at = 0; at < whole.size(); ++at) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ 1);
+    EXPECT_TRUE(test::throws_with<IoError>([&] { read(damaged); }, {"wrong checksum"}));
+  }
+  EXPECT_TRUE(test::throws_with<IoError>([&] { read(test::event_record("\x2a\x7f")); }, {"127 bytes where 0 are"}));
+  EXPECT_TRUE(test::throws_with<IoError>([&] { read(test::event_record("\x13")); }, {"wire type 3"}));
+  EXPECT_TRUE(test::throws_with<IoError>([&] { read(test::event_record(std::string("\x10").append(10, '\xff'))); },
+                                         {"more than ten bytes"}));
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ class Fiber {
   void* argument_ = nullptr;
   const void* bottom_ = nullptr;
   size_t size_ = 0;
-  void* fake_ = nullptr;  // the address sanitizer's
+  [[maybe_unused]] void* fake_ = nullptr;  // the address sanitizer's
 };
 
 }  // namespace striate::gpu::host

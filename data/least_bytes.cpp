@@ -1,0 +1,60 @@
+#include "data/least_bytes.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace striate {
+namespace {
+
+// Deflate stores at best 258 bytes in 2 bits: 1032 to 1.
+constexpr uint64_t kLargestDeflateRatio = 1032;
+
+/// 0 where the file has ended.
+template <typename T>
+T read(std::span<const uint8_t> bytes, uint64_t at, std::endian order) {
+  T value = 0;
+  if (at > bytes.size() || bytes.size() - at < sizeof(T)) return 0;
+  for (size_t i = 0; i < sizeof(T); ++i) {
+    value = static_cast<T>(value << 8 | bytes[at + (order == std::endian::big ? i : sizeof(T) - 1 - i)]);
+  }
+  return value;
+}
+
+/// Where the last chunk ends, by the chunks' own lengths; a chunk that is cut short is the last.
+uint64_t end_of_chunks(std::span<const uint8_t> png) {
+  constexpr uint64_t kSignature = 8, kAroundData = 12;
+  constexpr uint32_t kEnd = 0x49454e44;  // "IEND"
+  uint64_t at = kSignature;
+  for (uint32_t type = 0; at < png.size() && type != kEnd;) {
+    type = read<uint32_t>(png, at + 4, std::endian::big);
+    at += kAroundData + read<uint32_t>(png, at, std::endian::big);
+  }
+  return at;
+}
+
+uint64_t least_of_png(std::span<const uint8_t> png, uint64_t height, uint64_t width) {
+  const auto depth = read<uint8_t>(png, 24, std::endian::big), color = read<uint8_t>(png, 25, std::endian::big);
+  const uint64_t samples = color == 2 ? 3 : color == 4 ? 2 : color == 6 ? 4 : 1;
+  return std::max(end_of_chunks(png), height * (width * samples * depth / 8) / kLargestDeflateRatio);
+}
+
+uint64_t least_of_bmp(std::span<const uint8_t> bmp, uint64_t height, uint64_t width) {
+  const auto header = read<uint32_t>(bmp, 14, std::endian::little);
+  // Memory is taken before a pixel of no bits is refused.
+  const auto bits = std::max<uint16_t>(read<uint16_t>(bmp, header == 12 ? 24 : 28, std::endian::little), 1);
+  return std::max<uint64_t>(read<uint32_t>(bmp, 2, std::endian::little), height * (width * bits / 8));
+}
+
+}  // namespace
+
+uint64_t least_bytes(std::span<const uint8_t> picture, int height, int width, int channels) {
+  constexpr uint8_t kPng[] = {0x89, 'P', 'N', 'G'};
+  const auto rows = static_cast<uint64_t>(height), columns = static_cast<uint64_t>(width);
+  if (picture.size() < sizeof kPng) return 0;
+  if (std::memcmp(picture.data(), kPng, sizeof kPng) == 0) return least_of_png(picture, rows, columns);
+  if (picture[0] == 'B' && picture[1] == 'M') return least_of_bmp(picture, rows, columns);
+  return picture[0] == 'P' ? rows * columns * static_cast<uint64_t>(channels) : 0;
+}
+
+}  // namespace striate
