@@ -14,19 +14,9 @@ namespace {
 /// Pictures that a worker takes at a time: enough to make the lock cheap, few enough to share a small batch.
 constexpr int64_t kClaim = 8;
 
-void normalize_row(const Image& image, const float* table, float* out) {
-  const uint8_t* in = image.pixels.data();
-  const size_t count = image.pixels.size();
-  if (image.channels == 1) {
-    for (size_t i = 0; i < count; ++i) out[i] = table[in[i]];
-  } else {
-    for (size_t i = 0; i < count; i += 3) {
-      out[i] = table[in[i]];
-      out[i + 1] = table[256 + in[i + 1]];
-      out[i + 2] = table[512 + in[i + 2]];
-    }
-  }
-}
+/// Batches as large are written past the caches, where they would not stay until the network reads them (as in
+/// kernels/simd.h).
+constexpr int64_t kPastTheCaches = int64_t{16} << 20;
 
 }  // namespace
 
@@ -52,7 +42,7 @@ struct Loader::Worker {
 Loader::Loader(SampleSet samples, const Normalization& normalization, LoaderOptions options)
     : set_(std::move(samples)),
       options_(std::move(options)),
-      table_(normalization.table()),
+      normalizer_(normalization),
       mixer_(options_.mix, options_.batch_size, options_.seed, options_.height, options_.width, options_.channels),
       own_worker_(std::make_unique<Worker>()) {
   require<ConfigError>(options_.batch_size > 0, "batch size: expected at least 1, found {}", options_.batch_size);
@@ -148,7 +138,8 @@ void Loader::fill_row(Slot& slot, int64_t row, Worker& worker) {
       set_.dataset->describe(sample), image.height, image.width, image.channels, options_.height, options_.width,
       options_.channels);
   const int64_t values = static_cast<int64_t>(image.pixels.size());
-  normalize_row(image, table_.data(), slot.pixels + row * values);
+  const bool streamed = batch_size() * values * int64_t{sizeof(float)} >= kPastTheCaches;
+  normalizer_.apply(image, streamed, slot.pixels + row * values);
   slot.classes[row] = set_.dataset->label(sample);
 }
 

@@ -14,6 +14,7 @@
 #include "data/batch_mixer.h"
 #include "data/dataset.h"
 #include "data/normalization.h"
+#include "data/pixel_normalizer.h"
 #include "data/transforms/transform.h"
 #include "engine/train/batch_source.h"
 
@@ -85,7 +86,7 @@ class Loader final : public BatchSource {
 
   SampleSet set_;
   LoaderOptions options_;
-  std::vector<float> table_;
+  PixelNormalizer normalizer_;
   BatchMixer mixer_;
   std::vector<std::unique_ptr<Slot>> slots_;
   Tensor last_images_, last_labels_;  // of the epoch's smaller last batch

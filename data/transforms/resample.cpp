@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "data/transforms/pixel_passes.h"
+
 namespace striate {
 namespace {
-
-constexpr int kPrecisionBits = 22;  // 32 − 8 bits of the pixel − 2 of head room for a sum of weights above 1
 
 /// Inputs [first, first + count) of one output.
 struct Inputs {
@@ -61,54 +61,10 @@ void prepare_axis(const ResizeSpan& span, ResizeAxis& axis) {
     }
     for (int t = 0; t < count; ++t) {
       if (sum != 0.0) exact[t] /= sum;
-      axis.weights[o * axis.taps + t] = static_cast<int>(0.5 + exact[t] * (1 << kPrecisionBits));
+      axis.weights[o * axis.taps + t] = static_cast<int>(0.5 + exact[t] * (1 << kWeightBits));
     }
     axis.first[o] = first - origin;
     axis.count[o] = count;
-  }
-}
-
-uint8_t rounded(int sum) { return static_cast<uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255)); }
-
-/// Some rows of a picture.
-struct Rows {
-  const uint8_t* pixels;
-  size_t stride;
-
-  const uint8_t* row(int y) const { return pixels + y * stride; }
-};
-
-template <int kChannels>
-void resize_rows(const Rows& from, const ResizeAxis& axis, Image& to) {
-  for (int y = 0; y < to.height; ++y) {
-    const uint8_t* in = from.row(y);
-    uint8_t* out = to.row(y);
-    for (int x = 0; x < to.width; ++x) {
-      const int* weight = axis.weights.data() + static_cast<size_t>(x) * axis.taps;
-      const uint8_t* pixel = in + static_cast<size_t>(axis.first[x]) * kChannels;
-      int sums[kChannels];
-      for (int c = 0; c < kChannels; ++c) sums[c] = 1 << (kPrecisionBits - 1);
-      for (int t = 0; t < axis.count[x]; ++t) {
-        for (int c = 0; c < kChannels; ++c) sums[c] += pixel[t * kChannels + c] * weight[t];
-      }
-      for (int c = 0; c < kChannels; ++c) out[x * kChannels + c] = rounded(sums[c]);
-    }
-  }
-}
-
-void resize_columns(const Rows& from, const ResizeAxis& axis, Image& to, std::vector<int>& sums) {
-  const size_t bytes = to.row_bytes();
-  sums.resize(bytes);
-  int* sum = sums.data();
-  for (int y = 0; y < to.height; ++y) {
-    std::fill_n(sum, bytes, 1 << (kPrecisionBits - 1));
-    for (int t = 0; t < axis.count[y]; ++t) {
-      const int weight = axis.weights[static_cast<size_t>(y) * axis.taps + t];
-      const uint8_t* in = from.row(axis.first[y] + t);
-      for (size_t i = 0; i < bytes; ++i) sum[i] += in[i] * weight;
-    }
-    uint8_t* out = to.row(y);
-    for (size_t i = 0; i < bytes; ++i) out[i] = rounded(sum[i]);
   }
 }
 
@@ -130,26 +86,23 @@ Window inputs_of(const Resampling& resampling) {
 void resample(const Image& from, const Part& have, const Resampling& resampling, Image& to, TransformScratch& scratch) {
   const ResizeSpan rows = rows_of(resampling), columns = columns_of(resampling);
   const Window needed = inputs_of(resampling);
-  Rows in{from.row(needed.top - have.window.top) +
-              static_cast<size_t>(needed.left - have.window.left) * static_cast<size_t>(from.channels),
-          from.row_bytes()};
+  const uint8_t* in = from.row(needed.top - have.window.top) +
+                      static_cast<size_t>(needed.left - have.window.left) * static_cast<size_t>(from.channels);
+  size_t stride = from.row_bytes();
   if (columns.in != columns.out) {
     prepare_axis(columns, scratch.horizontal);
     Image& out = rows.in == rows.out ? to : scratch.intermediate;
     out.reshape(needed.height, resampling.kept.width, from.channels);
-    if (from.channels == 1) {
-      resize_rows<1>(in, scratch.horizontal, out);
-    } else {
-      resize_rows<3>(in, scratch.horizontal, out);
-    }
-    in = {out.pixels.data(), out.row_bytes()};
+    resize_rows(in, stride, scratch.horizontal, out);
+    in = out.pixels.data();
+    stride = out.row_bytes();
   }
   if (rows.in != rows.out) {
     prepare_axis(rows, scratch.vertical);
     to.reshape(resampling.kept.height, resampling.kept.width, from.channels);
-    resize_columns(in, scratch.vertical, to, scratch.sums);
+    resize_columns(in, stride, scratch.vertical, to);
   } else if (columns.in == columns.out) {
-    copy_window(in.pixels, in.stride, {0, 0, needed.height, needed.width}, from.channels, to);
+    copy_window(in, stride, {0, 0, needed.height, needed.width}, from.channels, to);
   }
 }
 

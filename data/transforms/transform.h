@@ -34,7 +34,6 @@ struct TransformScratch {
   Image image;              // where a transform writes its result before it swaps it in
   Image intermediate;       // between the two passes of a resize
   Image converted, inside;  // a framing's: the picture in the channels wanted, and what is not black
-  std::vector<int> sums;
   ResizeAxis horizontal, vertical;
   std::array<std::vector<float>, 3> planes;  // of a local mean: the picture, its mean, and between the two passes
 };

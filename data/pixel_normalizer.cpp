@@ -1,0 +1,33 @@
+#include "data/pixel_normalizer.h"
+
+#include <cstring>
+
+#include "data/transforms/pixel_passes.h"
+
+namespace striate {
+
+PixelNormalizer::PixelNormalizer(const Normalization& normalization) : table_(normalization.table()) {
+  const size_t channels = normalization.mean.size();
+  for (size_t c = 0; c < channels; ++c) {
+    scale_.push_back(1.0 / (255.0 * normalization.std[c]));
+    shift_.push_back(-normalization.mean[c] / normalization.std[c]);
+  }
+  if (channels != 1 && channels != 3) return;
+  Image levels;
+  levels.reshape(1, 256, static_cast<int>(channels));
+  for (size_t i = 0; i < levels.pixels.size(); ++i) levels.pixels[i] = static_cast<uint8_t>(i / channels);
+  std::vector<float> scaled(levels.pixels.size()), looked_up(scaled.size());
+  apply(levels, false, looked_up.data());
+  scales_ = true;
+  apply(levels, false, scaled.data());
+  scales_ = std::memcmp(scaled.data(), looked_up.data(), scaled.size() * sizeof(float)) == 0;
+}
+
+void PixelNormalizer::apply(const Image& image, bool streamed, float* out) const {
+  const uint8_t* in = image.pixels.data();
+  const size_t count = image.pixels.size(), channels = scale_.size();
+  if (scales_) return scale_pixels(in, count, image.channels, scale_.data(), shift_.data(), streamed, out);
+  for (size_t i = 0; i < count; ++i) out[i] = table_[i % channels * 256 + in[i]];
+}
+
+}  // namespace striate

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <vector>
+
+#include "data/image.h"
+#include "data/normalization.h"
+
+namespace striate {
+
+/// Turns 8-bit pixels into what the network sees: the values of Normalization::table(), bit for bit.
+class PixelNormalizer {
+ public:
+  explicit PixelNormalizer(const Normalization& normalization);
+  /// The image has as many channels as the normalization. `streamed`: written past the caches, for outputs too large
+  /// to stay in them.
+  void apply(const Image& image, bool streamed, float* out) const;
+
+ private:
+  std::vector<float> table_;
+  // level·scale + shift in double precision gives the table; it is used where it does so for all levels.
+  std::vector<double> scale_, shift_;
+  bool scales_ = false;
+};
+
+}  // namespace striate
