@@ -86,16 +86,17 @@ class Hdf5Dataset final : public Dataset {
 
   using Dataset::load;
   void load(int64_t index, Image& image) const override {
-    image.reshape(view_.height, view_.width, view_.channels);
-    const uint64_t bytes = images_.image_bytes();
+    load_part(
+        index, 0,
+        [](int height, int width) {
+          return Part{{0, 0, height, width}};
+        },
+        image);
+  }
+  Part load_part(int64_t index, int64_t, const ChoosePart& choose, Image& image) const override {
+    const Part part = choose(view_.height, view_.width);
     try {
-      if (images_.run_length() == 1) {
-        read(index, 1, image.pixels.data());
-      } else {
-        const auto run = unpacked_run(index / images_.run_length());
-        std::memcpy(image.pixels.data(), run->data() + static_cast<uint64_t>(index % images_.run_length()) * bytes,
-                    bytes);
-      }
+      return load_window(index, part.window, image);
     } catch (const IoError& error) {
       throw IoError(fmt::format("{} (image {})", error.what(), index));
     }
@@ -115,21 +116,56 @@ class Hdf5Dataset final : public Dataset {
                      [&](RunCache::Bytes& out) { read(first, count, out.data()); });
   }
 
+  /// The window, or what must be read for it.
+  Part load_window(int64_t index, const Window& window, Image& image) const {
+    const size_t row_bytes = static_cast<size_t>(view_.width) * view_.channels;
+    if (const int64_t length = images_.run_length(); length > 1) {
+      const auto run = unpacked_run(index / length);
+      const uint8_t* picture = run->data() + static_cast<uint64_t>(index % length) * images_.image_bytes();
+      copy_window(picture, row_bytes, window, view_.channels, image);
+      return {window};
+    }
+    const auto place = window.height < view_.height ? images_.place(index) : std::nullopt;
+    if (!place) {
+      image.reshape(view_.height, view_.width, view_.channels);
+      read(index, 1, image.pixels.data());
+      return {{0, 0, view_.height, view_.width}};
+    }
+    image.reshape(window.height, view_.width, view_.channels);
+    const auto read_rows = [&](uint64_t begin, size_t bytes_a_row, uint8_t* out) {
+      array().file().read(begin + window.top * bytes_a_row, window.height * bytes_a_row, out, array().where());
+    };
+    if (view_.has_planes) {
+      const size_t width = static_cast<size_t>(view_.width), count = width * window.height;
+      uint8_t* rows = planes(3 * count);
+      for (size_t c = 0; c < 3; ++c) read_rows(*place + c * width * view_.height, width, rows + c * count);
+      interleave_planes(rows, static_cast<int64_t>(count), image.pixels.data());
+    } else {
+      read_rows(*place, row_bytes, image.pixels.data());
+    }
+    return {{window.top, 0, window.height, view_.width}};
+  }
+
+  /// A thread's buffer for channels that are not side by side yet.
+  static uint8_t* planes(size_t bytes) {
+    thread_local std::vector<uint8_t> buffer;
+    if (buffer.size() < bytes) buffer.resize(bytes);
+    return buffer.data();
+  }
+
   /// Pixels with their channels side by side.
   void read(int64_t first, int64_t count, uint8_t* out) const {
     if (!view_.has_planes) return images_.read(first, count, out);
     const uint64_t bytes = images_.image_bytes();
-    thread_local std::vector<uint8_t> planes;
+    uint8_t* buffer = planes(bytes);
     if (count == 1) {
-      planes.resize(bytes);
-      images_.read(first, 1, planes.data());
-      return interleave_planes(planes.data(), static_cast<int64_t>(bytes) / 3, out);
+      images_.read(first, 1, buffer);
+      return interleave_planes(buffer, static_cast<int64_t>(bytes) / 3, out);
     }
     images_.read(first, count, out);
-    planes.resize(bytes);
     for (int64_t i = 0; i < count; ++i, out += bytes) {
-      std::memcpy(planes.data(), out, bytes);
-      interleave_planes(planes.data(), static_cast<int64_t>(bytes) / 3, out);
+      std::memcpy(buffer, out, bytes);
+      interleave_planes(buffer, static_cast<int64_t>(bytes) / 3, out);
     }
   }
 

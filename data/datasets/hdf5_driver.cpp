@@ -114,6 +114,17 @@ hid_t driver() {
   return id;
 }
 
+/// The index of a million chunks is read once, and takes five times its size when it is unpacked.
+void limit_metadata(hid_t access) {
+  H5AC_cache_config_t config{};
+  config.version = H5AC__CURR_CACHE_CONFIG_VERSION;
+  if (H5Pget_mdc_config(access, &config) < 0) return;
+  config.set_initial_size = true;
+  config.initial_size = config.min_size = size_t{1} << 20;
+  config.max_size = size_t{4} << 20;
+  H5Pset_mdc_config(access, &config);
+}
+
 }  // namespace
 
 Library::Library() : lock_(mutex) {
@@ -138,6 +149,7 @@ std::string last_error() {
 Id open_file(const std::string& path) {
   const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
   hid_t file = -1;
+  limit_metadata(access);
   if (access >= 0 && H5Pset_driver(access, driver(), nullptr) >= 0)
     file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
   if (file < 0) {

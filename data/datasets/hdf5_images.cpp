@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <mutex>
 #include <utility>
 
 #include "kernels/error.h"
@@ -22,6 +21,7 @@ constexpr uint64_t kMostElsewhere = uint64_t{1} << 24;
 constexpr uint64_t kMostImageBytes = uint64_t{1} << 30;
 /// Chunks whose places are remembered, at 16 bytes each.
 constexpr uint64_t kMostChunks = uint64_t{1} << 26;
+constexpr uint64_t kLearnedTogether = 64;
 constexpr uint64_t kNeverWritten = std::numeric_limits<uint64_t>::max();
 
 uint64_t divide_up(uint64_t a, uint64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
@@ -111,32 +111,49 @@ bool Images::use_chunks() {
   if (chunks > std::min(kMostChunks, array_->file().bytes() / 8)) return false;
   if (chunk_images_ > std::numeric_limits<uint32_t>::max() / piece_bytes_) return false;  // the format's limit
   chunks_ = std::make_unique<Chunk[]>(chunks);
+  chunk_count_ = chunks;
   return true;
 }
 
-bool Images::find_chunk(uint64_t first_image, const uint64_t* inner, Extent& extent) const {
-  const uint64_t row = first_image / chunk_images_;
-  Chunk& chunk = chunks_[((row * grid_[0] + inner[0]) * grid_[1] + inner[1]) * grid_[2] + inner[2]];
-  uint64_t offset = chunk.offset.load(std::memory_order_acquire);
-  if (offset == 0) {
-    const uint64_t place[4] = {row * chunk_images_, inner[0] * chunk_[0], inner[1] * chunk_[1], inner[2] * chunk_[2]};
+/// Asks where the chunks round one lie, which costs little more than to ask for one: the library has read that part of
+/// the index then.
+void Images::learn_chunks(uint64_t one) const {
+  const uint64_t begin = one / kLearnedTogether * kLearnedTogether;
+  const std::lock_guard lock(learning_);
+  for (uint64_t index = begin; index < std::min(begin + kLearnedTogether, chunk_count_); ++index) {
+    Chunk& chunk = chunks_[index];
+    if (chunk.offset.load(std::memory_order_relaxed) != 0) continue;
+    uint64_t place[4], rest = index;
+    for (int i = 2; i >= 0; rest /= grid_[i--]) place[i + 1] = rest % grid_[i] * chunk_[i];
+    place[0] = rest * chunk_images_;
     const auto found = array_->chunk_extent({place, array_->extents().size()}, array_->file().bytes());
-    // Two threads may ask for the same chunk, and are told the same.
-    static std::mutex writing;
-    const std::lock_guard lock(writing);
-    offset = chunk.offset.load(std::memory_order_relaxed);
-    if (offset == 0) {
-      if (found) {
-        chunk.bytes = static_cast<uint32_t>(found->bytes);
-        chunk.skipped_filters = found->skipped_filters;
-      }
-      offset = found && found->bytes <= std::numeric_limits<uint32_t>::max() ? found->offset : kNeverWritten;
-      chunk.offset.store(offset, std::memory_order_release);
+    if (found) {
+      chunk.bytes = static_cast<uint32_t>(found->bytes);
+      chunk.skipped_filters = found->skipped_filters;
     }
+    const bool is_known = found && found->bytes <= std::numeric_limits<uint32_t>::max();
+    chunk.offset.store(is_known ? found->offset : kNeverWritten, std::memory_order_release);
   }
-  if (offset == kNeverWritten) return false;
-  extent = {offset, chunk.bytes, chunk.skipped_filters};
-  return true;
+}
+
+std::optional<Extent> Images::find_chunk(uint64_t image, const uint64_t* inner) const {
+  const uint64_t row = image / chunk_images_;
+  const uint64_t index = ((row * grid_[0] + inner[0]) * grid_[1] + inner[1]) * grid_[2] + inner[2];
+  const Chunk& chunk = chunks_[index];
+  if (chunk.offset.load(std::memory_order_acquire) == 0) learn_chunks(index);
+  const uint64_t offset = chunk.offset.load(std::memory_order_acquire);
+  if (offset == kNeverWritten) return std::nullopt;
+  return Extent{offset, chunk.bytes, chunk.skipped_filters};
+}
+
+std::optional<uint64_t> Images::place(int64_t index) const {
+  const auto image = static_cast<uint64_t>(index);
+  if (how_ == How::contiguous) return offset_ + image * image_bytes_;
+  if (how_ != How::plain_chunks || !is_whole()) return std::nullopt;
+  const uint64_t inner[3] = {};
+  const auto extent = find_chunk(image, inner);
+  if (!extent || extent->bytes < chunk_images_ * image_bytes_) return std::nullopt;
+  return extent->offset + image % chunk_images_ * image_bytes_;
 }
 
 void Images::unpack(const Extent& extent, uint8_t* chunk) const {
@@ -159,23 +176,22 @@ void Images::unpack(const Extent& extent, uint8_t* chunk) const {
 
 void Images::read_chunk(const Extent& extent, uint64_t first, uint64_t count, const uint64_t* inner,
                         uint8_t* out) const {
-  const bool is_whole = piece_bytes_ == image_bytes_ && grid_[0] == 1 && grid_[1] == 1 && grid_[2] == 1;
   const uint64_t skipped = first % chunk_images_ * piece_bytes_, wanted = count * piece_bytes_;
   const uint8_t* pieces = nullptr;
   if (how_ == How::plain_chunks) {
     require<IoError>(extent.bytes >= skipped + wanted, "{}: the chunk at byte {} has {} bytes, expected {}",
                      array_->where(), extent.offset, extent.bytes, chunk_images_ * piece_bytes_);
-    uint8_t* to = is_whole ? out : scratch(1, wanted);
+    uint8_t* to = is_whole() ? out : scratch(1, wanted);
     array_->file().read(extent.offset + skipped, wanted, to, array_->where());
     pieces = to;
   } else {
-    const bool is_direct = is_whole && count == chunk_images_;
+    const bool is_direct = is_whole() && count == chunk_images_;
     uint8_t* chunk = is_direct ? out : scratch(1, chunk_images_ * piece_bytes_);
     unpack(extent, chunk);
-    if (is_whole && !is_direct) std::memcpy(out, chunk + skipped, wanted);
+    if (is_whole() && !is_direct) std::memcpy(out, chunk + skipped, wanted);
     pieces = chunk + skipped;
   }
-  if (is_whole) return;
+  if (is_whole()) return;
   uint64_t begin[3], sides[3];
   for (int i = 0; i < 3; ++i) {
     begin[i] = inner[i] * chunk_[i];
@@ -197,9 +213,9 @@ bool Images::read_chunks(uint64_t first, uint64_t count, uint8_t* out) const {
   for (inner[0] = 0; inner[0] < grid_[0]; ++inner[0]) {
     for (inner[1] = 0; inner[1] < grid_[1]; ++inner[1]) {
       for (inner[2] = 0; inner[2] < grid_[2]; ++inner[2]) {
-        Extent extent;
-        if (!find_chunk(first, inner, extent)) return false;
-        read_chunk(extent, first, count, inner, out);
+        const auto extent = find_chunk(first, inner);
+        if (!extent) return false;
+        read_chunk(*extent, first, count, inner, out);
       }
     }
   }

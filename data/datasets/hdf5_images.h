@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <vector>
 
 #include "data/datasets/hdf5_file.h"
@@ -24,11 +27,13 @@ class Images {
   int64_t run_length() const { return run_length_; }
   /// Reads images [first, first + count): one, or a run (the last may be shorter). Throws IoError.
   void read(int64_t first, int64_t count, uint8_t* out) const;
+  /// Where an image lies in the file in one piece, if it does.
+  std::optional<uint64_t> place(int64_t index) const;
 
  private:
   enum class How { contiguous, plain_chunks, deflated_chunks, library };
 
-  /// What is known of a chunk: 0 bytes in, nothing was asked yet.
+  /// Where a chunk lies; nothing was asked yet while the offset is 0.
   struct Chunk {
     std::atomic<uint64_t> offset{0};
     uint32_t bytes = 0, skipped_filters = 0;
@@ -37,7 +42,10 @@ class Images {
   void check_extents() const;
   void choose_how();
   bool use_chunks();
-  bool find_chunk(uint64_t first_image, const uint64_t* inner, Extent& extent) const;
+  /// Whether a chunk has whole images, and nothing else.
+  bool is_whole() const { return std::equal(chunk_, chunk_ + 3, extents_); }
+  void learn_chunks(uint64_t one) const;
+  std::optional<Extent> find_chunk(uint64_t image, const uint64_t* inner) const;
   bool read_chunks(uint64_t first, uint64_t count, uint8_t* out) const;
   void read_chunk(const Extent& extent, uint64_t first, uint64_t count, const uint64_t* inner, uint8_t* out) const;
   void unpack(const Extent& extent, uint8_t* chunk) const;
@@ -49,9 +57,11 @@ class Images {
   uint64_t offset_ = 0;                       // of contiguous images
   uint64_t extents_[3] = {}, chunk_[3] = {};  // of an image, and of what a chunk has of it
   uint64_t chunk_images_ = 1, piece_bytes_ = 0;
+  uint64_t chunk_count_ = 0;
   uint64_t grid_[3] = {};  // chunks that an image lies in
   int deflate_bit_ = -1;
   std::unique_ptr<Chunk[]> chunks_;
+  mutable std::mutex learning_;  // guards what is written to chunks_
 };
 
 }  // namespace striate::hdf5

@@ -96,6 +96,18 @@ bool is_right(const Image& image, int64_t index, int channels, int64_t written =
   return true;
 }
 
+/// `part_image` is the part of `image` that `part` says, and that has all of `wanted`.
+bool holds(const Image& image, const Part& part, const Image& part_image, const Window& wanted) {
+  const Window& have = part.window;
+  if (have.top > wanted.top || have.left > wanted.left || have.bottom() < wanted.bottom() ||
+      have.right() < wanted.right()) {
+    return false;
+  }
+  Image expected;
+  copy_window(image.pixels.data(), image.row_bytes(), have, image.channels, expected);
+  return part_image.height == have.height && part_image.width == have.width && part_image.pixels == expected.pixels;
+}
+
 struct Stored {
   const char* name;
   Hdf5Storage storage;  // of three or four extents, for planes; the last are cut off or turned for other orders
@@ -132,12 +144,17 @@ TEST_P(Hdf5Stored, GivesEveryPixelToSeveralThreads) {
   EXPECT_EQ(train->channels(), channels_of(order));
   const auto written = std::min<uint64_t>(storage.written, kImages);
   std::atomic<int> right{0};
+  std::atomic<int> right_parts{0};
   const auto read = [&, channels = channels_of(order)](int step) {
-    Image image;
+    Image image, part_image;
     for (int i = 0; i < kImages; ++i) {
       const int64_t index = int64_t{i} * step % kImages;
       train->load(index, image);
       right += is_right(image, index, channels, static_cast<int64_t>(written)) ? 1 : 0;
+      const Window wanted{i % 4, i % 3, 1 + i % 6, 2 + i % 9};
+      const Part part = train->load_part(
+          index, 0, [&](int, int) { return Part{wanted}; }, part_image);
+      right_parts += holds(image, part, part_image, wanted) ? 1 : 0;
     }
   };
   std::thread one(read, 1), two(read, 5), three(read, 22);
@@ -145,6 +162,7 @@ TEST_P(Hdf5Stored, GivesEveryPixelToSeveralThreads) {
   two.join();
   three.join();
   EXPECT_EQ(right, 3 * kImages);
+  EXPECT_EQ(right_parts, 3 * kImages);
   for (int i = 0; i < kImages; ++i) EXPECT_EQ(train->label(i), i % 5);
   const bool is_packed = storage.deflate > 0 || storage.fletcher32;
   EXPECT_EQ(train->runs().length, is_packed ? static_cast<int64_t>(storage.chunk[0]) : 1);

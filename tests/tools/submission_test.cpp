@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "engine/nn/layers.h"
+#include "tests/data/hdf5_files.h"
 #include "tests/support/temp_dir.h"
 #include "tests/tools/tiny_run.h"
 #include "tests/tools/tool.h"
@@ -120,6 +121,43 @@ TEST(Submission, TakesAPartWithoutLabels) {
   const Outcome numbers = run_tool("evaluate", {"--run", run.string(), "--json", (folder / "x.json").string()});
   EXPECT_EQ(numbers.code, 2) << numbers.out;
   EXPECT_TRUE(has(numbers.err, "no labels")) << numbers.err;
+}
+
+TEST(Submission, TakesTheTestPartOfAnHdf5File) {
+  TempDir folder;
+  const auto images = [](uint64_t count) { return std::vector<uint64_t>{count, 3, 32, 32}; };
+  const auto pixels = [](int count, int seed) {
+    std::vector<uint8_t> values(static_cast<size_t>(count) * 3 * 32 * 32);
+    for (size_t v = 0; v < values.size(); ++v) values[v] = static_cast<uint8_t>(seed * v + v * v / 7);
+    return values;
+  };
+  const std::string file = (folder / "a.h5").string();
+  {
+    Hdf5Writer writer(file);
+    writer.bytes("images-train", images(20), pixels(20, 1), {.chunk = {7, 3, 32, 32}, .deflate = 1});
+    writer.integers("labels-train", {20}, std::vector<int64_t>(20, 2), Hdf5Type::int64_big_endian);
+    writer.bytes("images-val", images(8), pixels(8, 2), {.chunk = {1, 3, 32, 32}});
+    writer.integers("labels-val", {8, 1}, std::vector<int64_t>(8, 0));
+    writer.bytes("images-test", images(11), pixels(11, 3));
+  }
+  write_text(folder / "names.txt", "ant\nbee\ncat\n");
+  const fs::path run = folder / "run", csv = folder / "s.csv";
+  const Outcome trained =
+      run_tool("train", {"--config", std::string(STRIATE_CONFIGS_DIR) + "/e2_resnet18_medium_imagenet.yaml", "--set",
+                         "model.name=lenet", "--set", "data.path=" + file, "--set",
+                         "data.class_names=" + (folder / "names.txt").string(), "--set", "train.max_steps=1", "--set",
+                         "train.batch_size=8", "--set", "train.submission=" + csv.string(), "--output", run.string()});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const auto lines = read_lines(csv);
+  ASSERT_EQ(lines.size(), 12u);
+  EXPECT_EQ(lines[0], "Id,Category");
+  EXPECT_EQ(lines[11].substr(0, 3), "11,");
+  const Outcome evaluated = run_tool("evaluate", {"--run", run.string(), "--submission", (folder / "e.csv").string()});
+  ASSERT_EQ(evaluated.code, 0) << evaluated.err;
+  EXPECT_EQ(read_text(folder / "e.csv"), read_text(csv));
+  const Outcome val = run_tool("evaluate", {"--run", run.string(), "--split", "val"});
+  EXPECT_TRUE(has(val.out, "images     8")) << val.out << val.err;
+  EXPECT_TRUE(has(val.out, "ant")) << val.out;
 }
 
 /// Logits are the mean of the image, once positive and once negative.
