@@ -106,7 +106,8 @@ ColorComponents principal_components(Matrix3 a) {
 ColorComponents compute_color_components(const Dataset& dataset, std::span<const int64_t> indices, int threads,
                                          bool skip_broken) {
   std::vector<ColorSums> sums(static_cast<size_t>(walk_parts(threads)));
-  walk_pictures(dataset, indices, threads, skip_broken, [&](int64_t part, int64_t, Image& image) {
+  walk_pictures(indices, threads, skip_broken, [&](int64_t part, int64_t index, Image& image) {
+    dataset.load(index, image);
     if (image.channels != 3) {
       Image converted;
       convert_channels(image, 3, converted);

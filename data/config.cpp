@@ -34,14 +34,22 @@ void read_image_size(ConfigReader& data, DataConfig& config) {
 
 void read_normalize(ConfigReader& data, DataConfig& config) {
   if (data.has("normalize") && data.node("normalize").IsMap()) {
-    config.normalize_by = NormalizeBy::given;
     ConfigReader given = data.section("normalize");
     config.given = {given.get_numbers("mean"), given.get_numbers("std")};
+    config.mean_image = given.get("mean_image", "");
     given.finish();
-    const size_t count = config.given.mean.size();
-    require<ConfigError>((count == 1 || count == 3) && config.given.std.size() == count,
-                         "{}: expected mean and std with 1 or 3 numbers each, found {} and {}", data.where("normalize"),
-                         count, config.given.std.size());
+    const size_t count = config.given.mean.size(), deviations = config.given.std.size();
+    if (config.mean_image.empty()) {
+      config.normalize_by = NormalizeBy::given;
+      require<ConfigError>((count == 1 || count == 3) && deviations == count,
+                           "{}: expected mean and std with 1 or 3 numbers each, found {} and {}",
+                           data.where("normalize"), count, deviations);
+    } else {
+      config.normalize_by = NormalizeBy::mean_image;
+      require<ConfigError>(count == 0 && (deviations == 1 || deviations == 3),
+                           "{}: expected mean_image and std with 1 or 3 numbers, and no mean beside them",
+                           data.where("normalize"));
+    }
     for (const double deviation : config.given.std) {
       require<ConfigError>(deviation > 0, "{}: expected deviations above 0, found {}", given.where("std"), deviation);
     }

@@ -12,7 +12,7 @@
 
 namespace striate {
 
-enum class NormalizeBy { dataset, computed, imagenet, given, none };
+enum class NormalizeBy { dataset, computed, imagenet, given, mean_image, none };
 
 /// The section `data` of a configuration.
 struct DataConfig {
@@ -28,7 +28,8 @@ struct DataConfig {
   Pipeline train_transforms, test_transforms;  ///< empty: a resize to the image size where it is needed
   MixOptions mix;                              ///< of training batches: `mixup: 0.2`, `cutmix: 1.0`
   NormalizeBy normalize_by = NormalizeBy::dataset;
-  Normalization given;  ///< where NormalizeBy::given
+  Normalization given;     ///< where NormalizeBy::given; of NormalizeBy::mean_image the deviations
+  std::string mean_image;  ///< `computed`, or a file that save_mean_image() wrote
   /// `synthetic: {train_images: 10000, test_images: 2000, seed: 0}`
   int64_t synthetic_train_images = 10000, synthetic_test_images = 2000;
   uint64_t synthetic_seed = 0;

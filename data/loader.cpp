@@ -51,10 +51,9 @@ Loader::Loader(SampleSet samples, const Normalization& normalization, LoaderOpti
   require<ConfigError>(set_.dataset != nullptr && !set_.indices.empty(), "loader: no samples to load");
   require<ConfigError>(options_.height > 0 && options_.width > 0 && (options_.channels == 1 || options_.channels == 3),
                        "loader: impossible image size {}×{}×{}", options_.height, options_.width, options_.channels);
-  require<ConfigError>(normalization.mean.size() == static_cast<size_t>(options_.channels) &&
-                           normalization.std.size() == normalization.mean.size(),
-                       "normalize: expected {} means and deviations, found {} and {}", options_.channels,
-                       normalization.mean.size(), normalization.std.size());
+  const MeanImage* mean = normalization.mean_image.get();
+  const bool is_stack = mean != nullptr && options_.height % mean->height == 0;  // of crops, one below the other
+  check_fits(normalization, is_stack ? mean->height : options_.height, options_.width, options_.channels);
   // One batch in the consumer's hands, two ahead; small batches more, so that every worker finds something to do.
   const int64_t ahead = std::max<int64_t>(2, (2 * options_.workers * kClaim + batch_size() - 1) / batch_size());
   slots_.resize(static_cast<size_t>(1 + std::min(ahead, std::max<int64_t>(batches(), 1))));

@@ -36,6 +36,23 @@ std::vector<float> Normalization::table() const {
   return table;
 }
 
+std::vector<double> Normalization::subtracted() const {
+  return mean_image == nullptr ? mean : std::vector<double>(mean_image->values.begin(), mean_image->values.end());
+}
+
+void check_fits(const Normalization& normalization, int height, int width, int channels) {
+  if (const MeanImage* image = normalization.mean_image.get()) {
+    require<ConfigError>(image->height == height && image->width == width && image->channels == channels,
+                         "normalize: the mean image is {}×{}×{}, but the network sees {}×{}×{}; mean_image: computed "
+                         "makes one that fits",
+                         image->height, image->width, image->channels, height, width, channels);
+  }
+  require<ConfigError>(normalization.mean.size() == static_cast<size_t>(channels) &&
+                           normalization.std.size() == normalization.mean.size(),
+                       "normalize: expected {} means and deviations, found {} and {}", channels,
+                       normalization.mean.size(), normalization.std.size());
+}
+
 Normalization published_normalization(const std::string& dataset) {
   static const Normalization imagenet{{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}};
   static const std::map<std::string, Normalization> published = {
@@ -68,7 +85,8 @@ Normalization with_channels(const Normalization& normalization, int channels) {
 Normalization compute_normalization(const Dataset& dataset, std::span<const int64_t> indices, int channels, int threads,
                                     bool skip_broken) {
   std::vector<Histogram> histograms(walk_parts(threads));
-  walk_pictures(dataset, indices, threads, skip_broken, [&](int64_t part, int64_t, Image& image) {
+  walk_pictures(indices, threads, skip_broken, [&](int64_t part, int64_t index, Image& image) {
+    dataset.load(index, image);
     if (image.channels != channels) {
       Image converted;
       convert_channels(image, channels, converted);

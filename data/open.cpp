@@ -123,8 +123,14 @@ void fit_size(SampleSet& set, const Pipeline& listed, const char* key, Size want
 }
 
 Normalization choose_normalization(const DataConfig& config, const OpenOptions& options, const SampleSet& train,
-                                   int channels) {
+                                   const SampleSet& plain, const MeanImage& size) {
+  const int channels = size.channels;
   if (const auto known = known_normalization(config, channels)) return *known;
+  if (config.normalize_by == NormalizeBy::mean_image) {
+    return with_mean_image(config, channels,
+                           compute_mean_image(*plain.dataset, plain.indices, plain.transforms, size, options.seed,
+                                              config.workers, config.skip_broken));
+  }
   const auto measure = [&] {
     return compute_normalization(*train.dataset, train.indices, channels, config.workers, config.skip_broken);
   };
@@ -173,7 +179,9 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
   fit_size(plain, config.test_transforms, "test_transforms", size, config, options.seed);
   data.test_transforms = plain.transforms;
 
-  data.normalization = choose_normalization(config, options, train, data.channels);
+  data.normalization =
+      choose_normalization(config, options, train, plain, {data.height, data.width, data.channels, {}});
+  check_fits(data.normalization, data.height, data.width, data.channels);
   if (wants_color_components(train.transforms) || wants_color_components(data.test_transforms)) {
     data.color_components = compute_color_components(*train.dataset, train.indices, config.workers, config.skip_broken);
   }

@@ -9,8 +9,8 @@ namespace striate {
 
 int walk_parts(int threads) { return std::max(threads, 1); }
 
-void walk_pictures(const Dataset& dataset, std::span<const int64_t> indices, int threads, bool skip_broken,
-                   const std::function<void(int64_t part, int64_t index, Image& image)>& visit) {
+void walk_pictures(std::span<const int64_t> indices, int threads, bool skip_broken,
+                   const std::function<void(int64_t part, int64_t index, Image& memory)>& visit) {
   const int parts = walk_parts(threads);
   ThreadPool pool(parts);
   pool.run(parts, [&](int64_t part) {
@@ -18,12 +18,10 @@ void walk_pictures(const Dataset& dataset, std::span<const int64_t> indices, int
     const size_t begin = indices.size() * part / parts, end = indices.size() * (part + 1) / parts;
     for (const int64_t index : indices.subspan(begin, end - begin)) {
       try {
-        dataset.load(index, image);
+        visit(part, index, image);
       } catch (const IoError&) {
         if (!skip_broken) throw;
-        continue;
       }
-      visit(part, index, image);
     }
   });
 }

@@ -7,12 +7,13 @@
 namespace striate {
 
 PixelNormalizer::PixelNormalizer(const Normalization& normalization) : table_(normalization.table()) {
+  if (normalization.mean_image != nullptr) mean_image_.emplace(*normalization.mean_image, normalization.std);
   const size_t channels = normalization.mean.size();
   for (size_t c = 0; c < channels; ++c) {
     scale_.push_back(1.0 / (255.0 * normalization.std[c]));
     shift_.push_back(-normalization.mean[c] / normalization.std[c]);
   }
-  if (channels != 1 && channels != 3) return;
+  if (mean_image_ || (channels != 1 && channels != 3)) return;
   Image levels;
   levels.reshape(1, 256, static_cast<int>(channels));
   for (size_t i = 0; i < levels.pixels.size(); ++i) levels.pixels[i] = static_cast<uint8_t>(i / channels);
@@ -24,6 +25,7 @@ PixelNormalizer::PixelNormalizer(const Normalization& normalization) : table_(no
 }
 
 void PixelNormalizer::apply(const Image& image, bool streamed, float* out) const {
+  if (mean_image_) return mean_image_->apply(image, out);
   const uint8_t* in = image.pixels.data();
   const size_t count = image.pixels.size(), channels = scale_.size();
   if (scales_) return scale_pixels(in, count, image.channels, scale_.data(), shift_.data(), streamed, out);

@@ -1,13 +1,16 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "data/image.h"
+#include "data/mean_image.h"
 #include "data/normalization.h"
 
 namespace striate {
 
-/// Turns 8-bit pixels into what the network sees: the values of Normalization::table(), bit for bit.
+/// Turns 8-bit pixels into what the network sees: the values of Normalization::table(), bit for bit, or what its
+/// mean image leaves.
 class PixelNormalizer {
  public:
   explicit PixelNormalizer(const Normalization& normalization);
@@ -16,6 +19,7 @@ class PixelNormalizer {
   void apply(const Image& image, bool streamed, float* out) const;
 
  private:
+  std::optional<MeanImageSubtraction> mean_image_;
   std::vector<float> table_;
   // level·scale + shift in double precision gives the table; it is used where it does so for all levels.
   std::vector<double> scale_, shift_;

@@ -1,6 +1,7 @@
 #include "data/test_view.h"
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "data/datasets/packed.h"
@@ -13,6 +14,13 @@ namespace striate {
 
 Normalization dataset_normalization(const DataConfig& config) {
   return config.dataset == "packed" ? packed_normalization(config.path) : published_normalization(config.dataset);
+}
+
+Normalization with_mean_image(const DataConfig& config, int channels, MeanImage image) {
+  // Deviations of other channels become those of these as a normalization's do.
+  Normalization result{image.channel_means(), with_channels({config.given.std, config.given.std}, channels).std,
+                       std::make_shared<const MeanImage>(std::move(image))};
+  return result;
 }
 
 std::optional<Normalization> known_normalization(const DataConfig& config, int channels) {
@@ -31,6 +39,11 @@ std::optional<Normalization> known_normalization(const DataConfig& config, int c
                            config.path.empty() ? config.dataset : config.path);
       return with_channels(published, channels);
     }
+    case NormalizeBy::mean_image:
+      if (config.mean_image != "computed") {
+        return with_mean_image(config, channels, load_mean_image(config.mean_image));
+      }
+      break;
     case NormalizeBy::computed:
       break;
   }
@@ -39,9 +52,11 @@ std::optional<Normalization> known_normalization(const DataConfig& config, int c
 
 TestView test_view(const DataConfig& config, int height, int width, int channels) {
   const auto normalization = known_normalization(config, channels);
-  require<ConfigError>(normalization.has_value(),
-                       "data.normalize: computed needs the training images to be measured; give {{mean: [...], std: "
-                       "[...]}}, or name a run, whose config.yaml holds what was measured");
+  require<ConfigError>(
+      normalization.has_value(),
+      "data.normalize: computed needs the training images to be measured; give {{mean: [...], std: "
+      "[...]}} or {{mean_image: FILE, std: [...]}}, or name a run, whose folder holds what was measured");
+  check_fits(*normalization, height, width, channels);
   TestView view{{}, *normalization, height, width, channels};
   view.transforms.add(std::make_shared<ConvertChannels>(channels));
   view.transforms.add(settled(config.test_transforms, normalization->mean, std::nullopt));

@@ -8,7 +8,11 @@
 
 namespace striate {
 
-/// The normalization that a configuration states; nothing where it must be measured (`computed`).
+/// A mean image with the deviations that a configuration gives beside it.
+Normalization with_mean_image(const DataConfig& config, int channels, MeanImage image);
+
+/// The normalization that a configuration states; nothing where it must be measured (`computed`). Throws IoError where
+/// it names a mean image that cannot be read.
 std::optional<Normalization> known_normalization(const DataConfig& config, int channels);
 
 /// What `normalize: dataset` is: the published mean and deviation of the dataset, or, of a packed file, of what it was

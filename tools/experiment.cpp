@@ -9,6 +9,7 @@
 
 #include "kernels/error.h"
 #include "models/registry.h"
+#include "tools/run_folder.h"
 #include "tools/ten_crop_network.h"
 
 namespace striate {
@@ -98,6 +99,10 @@ std::vector<std::string> Experiment::settled() const {
   if (config_.data.normalize_by == NormalizeBy::computed ||
       (config_.data.normalize_by == NormalizeBy::dataset && config_.data.dataset == "packed")) {
     settled.push_back(fmt::format("data.normalize={{mean: [{}], std: [{}]}}", fmt::join(data_.normalization.mean, ", "),
+                                  fmt::join(data_.normalization.std, ", ")));
+  }
+  if (data_.normalization.mean_image != nullptr) {
+    settled.push_back(fmt::format("data.normalize={{mean_image: {}, std: [{}]}}", RunFolder::kMeanImage,
                                   fmt::join(data_.normalization.std, ", ")));
   }
   if (data_.color_components) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <set>
 #include <utility>
 
@@ -29,6 +30,15 @@ void require_off(ConfigReader distributed) {
   require<ConfigError>(scheme == "none", "{}: this build trains on one machine only; leave it none",
                        distributed.where("scheme"));
   distributed.finish();
+}
+
+/// A mean image's file, or `computed`. A run's lies beside its configuration, wherever the folder is moved to.
+std::string beside(const std::string& config_file, const std::string& mean_image) {
+  std::error_code ignored;
+  if (mean_image.empty() || mean_image == "computed" || config_file.empty()) return mean_image;
+  const auto path = std::filesystem::path(config_file).parent_path() / mean_image;
+  const bool is_elsewhere = !std::filesystem::exists(path, ignored) && std::filesystem::exists(mean_image, ignored);
+  return is_elsewhere ? mean_image : path.string();
 }
 
 std::string in_one_line(const YAML::Node& node) {
@@ -62,6 +72,7 @@ RunConfig RunConfig::load(const std::string& file, const std::vector<std::string
                        reader.where("threads"), config.threads);
   config.model = models::ModelConfig::parse(reader.section("model"));
   config.data = read_data_config(reader.section("data"));
+  config.data.mean_image = beside(file, config.data.mean_image);
   ConfigReader train = reader.section("train");
   const std::string precision = train.where("precision");
   config.train = TrainOptions::parse(std::move(train));

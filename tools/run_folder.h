@@ -22,6 +22,9 @@ class RunFolder {
   std::filesystem::path metrics() const { return path_ / "metrics.csv"; }
   /// A name a line, in the classes' order.
   std::filesystem::path class_names() const { return path_ / "class_names.txt"; }
+  /// What `normalize: {mean_image: …}` subtracts; its config.yaml names it without the folder.
+  static constexpr const char* kMeanImage = "mean_image.safetensors";
+  std::filesystem::path mean_image() const { return path_ / kMeanImage; }
   std::filesystem::path figure() const { return path_ / "training_metrics.png"; }
 
   /// The weights that --checkpoint names: "best", "last", or a file of its own. "best" falls back on nothing: throws

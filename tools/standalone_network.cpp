@@ -45,7 +45,9 @@ std::vector<std::string> class_names(const NetworkSource& source, int64_t classe
 
 TestView view_of(const NetworkSource& source, const Shape& input) {
   DataConfig config = source.config.data;
-  if (config.normalize_by == NormalizeBy::computed) {
+  const bool is_measured = config.normalize_by == NormalizeBy::computed ||
+                           (config.normalize_by == NormalizeBy::mean_image && config.mean_image == "computed");
+  if (is_measured) {
     const Data data = open_data(config, source.config.open_options());
     config.normalize_by = NormalizeBy::given;
     config.given = data.normalization;

@@ -76,7 +76,8 @@ std::unique_ptr<KernelAnalysis> make_analysis(const AnalysisOptions& options, Ex
                                               const RunFolder& folder) {
   if (!options.kernels && !options.tuning) return nullptr;
   const Data& data = experiment.data();
-  const NetworkInput input{data.height, data.width, data.channels, data.normalization.mean, data.normalization.std};
+  const NetworkInput input{data.height, data.width, data.channels, data.normalization.subtracted(),
+                           data.normalization.std};
   return std::make_unique<KernelAnalysis>(experiment.model(), input, options, folder.path(), experiment.title());
 }
 
@@ -140,6 +141,8 @@ int train(int argc, char** argv) {
   if (!config.train.submission.empty()) experiment.part("test");
   make_folder(folder);
   if (!config.train.submission.empty()) require_writable("train.submission", config.train.submission);
+  if (const auto mean = experiment.data().normalization.mean_image)
+    save_mean_image(folder.mean_image().string(), *mean);
   write_file_atomically(folder.config().string(), experiment.resolved_config());
   write_file_atomically(folder.class_names().string(), fmt::format("{}\n", fmt::join(experiment.class_names(), "\n")));
   RunLog log(options.output);

@@ -140,7 +140,8 @@ int tune(int argc, char** argv) {
   check_input_channels(models::resolve_input(source.config.model, source.sizes().input).back());
   const StandaloneNetwork network = open_network(source, "");
   const TestView& view = network.view;
-  const NetworkInput input{view.height, view.width, view.channels, view.normalization.mean, view.normalization.std};
+  const NetworkInput input{view.height, view.width, view.channels, view.normalization.subtracted(),
+                           view.normalization.std};
   const ConvLayer layer = find_conv(*network.model, flags.layer);
   const ResponseStage stage = flags.post_relu ? ResponseStage::post_relu : ResponseStage::pre_relu;
   fmt::print("{}, {}, layer {}, {}\n", source.config.model_name(), source.weights_description(), layer.name,

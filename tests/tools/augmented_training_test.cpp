@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/config.h"
@@ -61,6 +62,45 @@ TEST(AugmentedTraining, TheConfigurationHoldsTheMeasuredComponents) {
   }
   const Outcome outcome = run_tool("evaluate", {"--run", (folder / "run").string()});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
+}
+
+TEST(AugmentedTraining, AMeanImageLiesInTheRunsFolderAndGoesWithIt) {
+  TempDir folder;
+  const fs::path run = folder / "run", moved = folder / "moved";
+  const std::vector<std::string> sets = {"--set", "data.normalize={mean_image: computed, std: 0.25}",
+                                         "--set", "data.test_transforms=[{resize: 36}, {center_crop: 32}]",
+                                         "--set", "train.epochs=1"};
+  std::vector<std::string> half = sets;
+  half.insert(half.end(), {"--set", "train.max_steps=4"});
+  train_tiny(folder / "whole", sets);
+  train_tiny(run, half);
+  ASSERT_TRUE(fs::exists(run / "mean_image.safetensors"));
+  EXPECT_NE(read_text(run / "config.yaml").find("mean_image: mean_image.safetensors"), std::string::npos);
+  fs::rename(run, moved);
+  const Outcome resumed = run_tool("train", {"--resume", moved.string(), "--set", "train.max_steps=0"});
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(read_text(moved / "steps.csv"), read_text(folder / "whole" / "steps.csv"));
+  EXPECT_TRUE(read_text(moved / "last.safetensors") == read_text(folder / "whole" / "last.safetensors"));
+
+  const std::string at = moved.string(), picture = (folder / "picture.png").string();
+  const std::vector<std::pair<std::string, std::vector<std::string>>> uses = {
+      {"evaluate", {"--run", at}},
+      {"evaluate", {"--run", at, "--ten-crop"}},
+      {"visualize", {"filtered", "--run", at, "--count", "1", "--output", picture}},
+      {"predict", {"--run", at, picture}},
+      {"visualize", {"predictions", "--run", at, "--images", picture}},
+      {"visualize", {"imagine", "--run", at, "--steps", "2", "--count", "1"}},
+      {"tune", {"--run", at, "--orientations", "4", "--phases", "2", "--frequencies", "3"}}};
+  for (const auto& [tool, flags] : uses) {
+    const Outcome outcome = run_tool(tool, flags);
+    EXPECT_EQ(outcome.code, 0) << tool << " " << flags.front() << "\n" << outcome.err;
+  }
+  fs::remove(moved / "mean_image.safetensors");
+  for (const auto& [tool, flags] : uses) {
+    const Outcome outcome = run_tool(tool, flags);
+    EXPECT_EQ(outcome.code, 1) << tool;
+    EXPECT_NE(outcome.err.find((moved / "mean_image.safetensors").string()), std::string::npos) << outcome.err;
+  }
 }
 
 TEST(AugmentedTraining, EveryDeviceMixes) {

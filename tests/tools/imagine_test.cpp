@@ -70,6 +70,21 @@ TEST_P(Imagine, RaisesEveryUnit) {
   }
 }
 
+TEST(ImagineMeanImage, OfOneLevelIsAMeanAChannelAndStaysWithinBlackAndWhite) {
+  const auto net = small_network(3);
+  NetworkInput input = input_of(3);
+  const auto first = [&] { return imagine(*net, "conv", {0}, input, Device::cpu, {}).front(); };
+  const Imagined plain = first();
+  input.mean.assign(12 * 12 * 3, 0.4);
+  EXPECT_EQ(first().image.pixels, plain.image.pixels);
+  for (size_t i = 0; i < input.mean.size(); ++i) input.mean[i] = static_cast<double>(i % 36) / 36.0;
+  const Imagined uneven = first();
+  EXPECT_GT(uneven.after, uneven.before);
+  EXPECT_NE(uneven.image.pixels, plain.image.pixels);
+  input.mean.resize(7);
+  EXPECT_THROW(first(), ShapeError);
+}
+
 INSTANTIATE_TEST_SUITE_P(Layers, Imagine, testing::Values("", "conv", "norm", "pool", "fc"),
                          [](const auto& tested) { return *tested.param ? std::string(tested.param) : "classes"; });
 

@@ -47,6 +47,29 @@ struct Bank {
   }
 };
 
+TEST(LayerResponses, AMeanImageShiftsAllGratingsAlike) {
+  Bank bank(gabor_weights({{0.0, 0.2, 3.0, 0.0}, {45.0, 0.2, 3.0, 0.7}}, 7, 3), 2);
+  const GratingGrid grid{even_orientations(4), {2.0}, even_phases(2), kLuminance};
+  NetworkInput input{16, 16, 3, {0.2, 0.4, 0.6}, {0.25, 0.5, 1.0}};
+  const auto values = [&] {
+    return measure_responses(bank.model, find_conv(bank.model, ""), drawn_gratings(grid, 16, 16, 3), input, Device::cpu,
+                             ResponseStage::pre_relu)
+        .values;
+  };
+  const std::vector<float> plain = values();
+  input.mean.clear();
+  for (int i = 0; i < 16 * 16; ++i) input.mean.insert(input.mean.end(), {0.2, 0.4, 0.6});
+  EXPECT_EQ(values(), plain);
+  for (size_t i = 0; i < input.mean.size(); ++i) input.mean[i] = static_cast<double>(i % 101) / 101.0;
+  const std::vector<float> shifted = values();
+  const size_t each = plain.size() / 2;
+  for (size_t k = 0; k < 2; ++k) {
+    const float shift = shifted[k * each] - plain[k * each];
+    EXPECT_GT(std::abs(shift), 1e-3f);
+    for (size_t i = 0; i < each; ++i) EXPECT_NEAR(shifted[k * each + i] - plain[k * each + i], shift, 1e-4) << k;
+  }
+}
+
 TEST(GaborBank, EveryFilterIsRecovered) {
   // 31×31 pixels on an input of 64: cycles per image are 64 times cycles per pixel.
   std::vector<Gabor> filters;

@@ -140,22 +140,23 @@ struct Images {
   }
 };
 
-/// What black, mid-grey and white are to the network, per channel.
+/// What black, mid-grey and white are to the network, per channel, or where a mean image is subtracted at every place.
 struct Levels {
   std::vector<float> black, grey, white;
   explicit Levels(const NetworkInput& input) {
-    for (size_t c = 0; c < static_cast<size_t>(input.channels); ++c) {
-      black.push_back(static_cast<float>((0.0 - input.mean[c]) / input.std[c]));
-      grey.push_back(static_cast<float>((0.5 - input.mean[c]) / input.std[c]));
-      white.push_back(static_cast<float>((1.0 - input.mean[c]) / input.std[c]));
+    for (size_t i = 0; i < input.mean.size(); ++i) {
+      const double mean = input.mean[i], deviation = input.std[i % input.std.size()];
+      black.push_back(static_cast<float>((0.0 - mean) / deviation));
+      grey.push_back(static_cast<float>((0.5 - mean) / deviation));
+      white.push_back(static_cast<float>((1.0 - mean) / deviation));
     }
   }
+  size_t size() const { return grey.size(); }
 };
 
 void check(const NetworkInput& input, const ImagineOptions& options) {
   const auto channels = static_cast<size_t>(input.channels);
-  require<ShapeError>(input.height > 0 && input.width > 0 && (channels == 1 || channels == 3) &&
-                          input.mean.size() == channels && input.std.size() == channels,
+  require<ShapeError>(input.height > 0 && input.width > 0 && (channels == 1 || channels == 3) && input.is_consistent(),
                       "imagine: an input of {}x{}x{} with {} means and {} deviations; 1 or 3 channels are expected",
                       input.height, input.width, input.channels, input.mean.size(), input.std.size());
   require<ConfigError>(options.steps >= 0, "imagine: {} steps; expected 0 or more", options.steps);
@@ -202,13 +203,13 @@ std::vector<Imagined> imagine(nn::Module& model, const std::string& layer, const
   const Frozen frozen(model);
   Capture capture(model, layer);
   const Levels levels(input);
-  const auto channels = static_cast<size_t>(input.channels);
   Images images{static_cast<int64_t>(units.size()), input.height, input.width, input.channels, {}};
   const Shape shape = {images.count, input.height, input.width, input.channels};
   // Every unit starts from the same image, whatever others are asked for with it.
   for (size_t n = 0; n < units.size(); ++n) {
     Random random(options.seed, RandomPurpose::figure, 2);
-    for (size_t i = 0; i < images.each(); ++i) images.x.push_back(levels.grey[i % channels] + 0.05f * random.normal());
+    for (size_t i = 0; i < images.each(); ++i)
+      images.x.push_back(levels.grey[i % levels.size()] + 0.05f * random.normal());
   }
 
   std::vector<Imagined> results(units.size());
@@ -240,7 +241,7 @@ std::vector<Imagined> imagine(nn::Module& model, const std::string& layer, const
       // A unit without a gradient (behind a dead activation, say) keeps its image.
       const auto factor = static_cast<float>(length > 0.0 && std::isfinite(length) ? options.rate / length : 0.0);
       for (size_t i = n * images.each(); i < (n + 1) * images.each(); ++i) {
-        const float grey = levels.grey[i % channels];
+        const float grey = levels.grey[i % levels.size()];
         const float raised = images.x[i] + factor * (factor > 0.0f ? gradient[i] : 0.0f);
         images.x[i] = grey + static_cast<float>(1.0 - options.decay) * (raised - grey);
       }
@@ -248,7 +249,7 @@ std::vector<Imagined> imagine(nn::Module& model, const std::string& layer, const
     // Not after the last steps, so that the picture is as sharp as the ascent left it.
     if (options.blur > 0.0 && step % 4 == 3 && step + 8 < options.steps) images.blur(options.blur);
     for (size_t i = 0; i < images.x.size(); ++i) {
-      images.x[i] = std::clamp(images.x[i], levels.black[i % channels], levels.white[i % channels]);
+      images.x[i] = std::clamp(images.x[i], levels.black[i % levels.size()], levels.white[i % levels.size()]);
     }
     if (options.progress && !options.progress(step + 1, options.steps)) break;
   }
@@ -259,8 +260,8 @@ std::vector<Imagined> imagine(nn::Module& model, const std::string& layer, const
     Image& image = results[n].image;
     image.reshape(static_cast<int>(input.height), static_cast<int>(input.width), static_cast<int>(input.channels));
     for (size_t i = 0; i < images.each(); ++i) {
-      const size_t c = i % channels;
-      const double pixel = double{images.x[n * images.each() + i]} * input.std[c] + input.mean[c];
+      const double pixel =
+          double{images.x[n * images.each() + i]} * input.std[i % input.std.size()] + input.mean[i % input.mean.size()];
       image.pixels[i] = static_cast<uint8_t>(std::lround(255.0 * std::clamp(pixel, 0.0, 1.0)));
     }
   }

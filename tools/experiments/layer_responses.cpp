@@ -74,6 +74,12 @@ int64_t images_at_once(int64_t images, int64_t pixels) {
 
 }  // namespace
 
+bool NetworkInput::is_consistent() const {
+  const auto per_channel = static_cast<size_t>(channels);
+  return std.size() == per_channel &&
+         (mean.size() == per_channel || mean.size() == static_cast<size_t>(height * width * channels));
+}
+
 void check_input_channels(int64_t channels) {
   require<ConfigError>(
       channels == 1 || channels == 3,
@@ -102,9 +108,8 @@ LayerResponses measure_responses(nn::Module& model, const ConvLayer& layer, cons
                                  const NetworkInput& input, Device device, ResponseStage stage,
                                  const std::function<void(int64_t, int64_t)>& progress) {
   check_input_channels(input.channels);
-  require<ConfigError>(
-      input.mean.size() == static_cast<size_t>(input.channels) && input.std.size() == input.mean.size(),
-      "gratings: mean and deviation for {} channels, but the input has {}", input.mean.size(), input.channels);
+  require<ConfigError>(input.is_consistent(), "gratings: {} means and {} deviations for an input of {}x{}x{}",
+                       input.mean.size(), input.std.size(), input.height, input.width, input.channels);
   check_grid(gratings.grid, "gratings");
   const int64_t images = gratings.grid.size(), pixels = input.height * input.width * input.channels;
   const int64_t batch = images_at_once(images, pixels);
@@ -124,11 +129,9 @@ LayerResponses measure_responses(nn::Module& model, const ConvLayer& layer, cons
     Tensor x = Tensor::empty({n, input.height, input.width, input.channels});
     float* values = x.data<float>();
     for (int64_t i = 0; i < n; ++i) gratings.draw(first + i, values + i * pixels);
-    const auto channels = static_cast<size_t>(input.channels);
-    for (size_t i = 0; i < static_cast<size_t>(n * pixels); i += channels) {
-      for (size_t c = 0; c < channels; ++c) {
-        values[i + c] = static_cast<float>((static_cast<double>(values[i + c]) - input.mean[c]) / input.std[c]);
-      }
+    for (size_t i = 0; i < static_cast<size_t>(n * pixels); ++i) {
+      const double mean = input.mean[i % input.mean.size()], deviation = input.std[i % input.std.size()];
+      values[i] = static_cast<float>((static_cast<double>(values[i]) - mean) / deviation);
     }
     LayerObserver observer(*layer.conv, stage);
     {

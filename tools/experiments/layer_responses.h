@@ -20,7 +20,10 @@ std::string to_string(ResponseStage stage);  ///< "pre-relu", "post-relu"
 /// What a network is shown: images [height, width, channels] of pixels in [0, 1], normalised as (pixel − mean)/std.
 struct NetworkInput {
   int64_t height = 0, width = 0, channels = 0;
-  std::vector<double> mean, std;  ///< per channel
+  std::vector<double> mean;  ///< per channel, or of every place: [height, width, channels]
+  std::vector<double> std;   ///< per channel
+
+  bool is_consistent() const;
 };
 
 /// Throws ConfigError unless gratings can be shown to a network whose first layer sees so many channels: 1 or 3.

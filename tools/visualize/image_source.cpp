@@ -10,6 +10,7 @@
 
 #include "data/datasets/image_files.h"
 #include "data/datasets/picture_files.h"
+#include "data/pixel_normalizer.h"
 #include "engine/random.h"
 #include "kernels/error.h"
 #include "models/weights/weights.h"
@@ -166,15 +167,15 @@ Image ImageSource::picture(int64_t place) const {
 
 Tensor normalised(const std::vector<Image>& pictures, const Normalization& normalization) {
   const Image& first = pictures.front();
-  const std::vector<float> table = normalization.table();
+  const PixelNormalizer normalizer(normalization);
   Tensor input = Tensor::empty({static_cast<int64_t>(pictures.size()), first.height, first.width, first.channels});
   float* to = input.data<float>();
   for (const Image& image : pictures) {
     require<ShapeError>(image.height == first.height && image.width == first.width && image.channels == first.channels,
                         "pictures of {}x{}x{} and {}x{}x{} cannot be shown to a network together", first.height,
                         first.width, first.channels, image.height, image.width, image.channels);
-    const auto channels = static_cast<size_t>(image.channels);
-    for (size_t i = 0; i < image.pixels.size(); ++i) *to++ = table[i % channels * 256 + image.pixels[i]];
+    normalizer.apply(image, false, to);
+    to += image.pixels.size();
   }
   return input;
 }

@@ -71,7 +71,8 @@ int imagine(int argc, const char* const* argv) {
   const StandaloneNetwork network = open_network(source, flags.labels);
   if (!network.notice.empty()) fmt::print("{}\n", network.notice);
   const TestView& view = network.view;
-  const NetworkInput input{view.height, view.width, view.channels, view.normalization.mean, view.normalization.std};
+  const NetworkInput input{view.height, view.width, view.channels, view.normalization.subtracted(),
+                           view.normalization.std};
   const int64_t available = unit_count(*network.model, flags.layer, input, source.config.device);
   std::vector<int64_t> units;
   if (command_line.given("--unit")) {

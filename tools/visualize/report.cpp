@@ -147,10 +147,10 @@ void measure_now(const NetworkSource& network, int64_t epoch, Report& report) {
   const TestView& view = standalone.view;
   if (view.channels != 1 && view.channels != 3) return;
   const GratingGrid grid = course_grid(view.width, view.channels);
-  const LayerResponses responses =
-      measure_responses(*standalone.model, layer, drawn_gratings(grid, view.height, view.width, view.channels),
-                        {view.height, view.width, view.channels, view.normalization.mean, view.normalization.std},
-                        network.config.device, ResponseStage::pre_relu);
+  const LayerResponses responses = measure_responses(
+      *standalone.model, layer, drawn_gratings(grid, view.height, view.width, view.channels),
+      {view.height, view.width, view.channels, view.normalization.subtracted(), view.normalization.std},
+      network.config.device, ResponseStage::pre_relu);
   const std::vector<Tuning> tunings = measure_tunings(grid, responses.values, static_cast<double>(view.width));
   TuningHistory& history = report.tuning.emplace();
   history.orientations = grid.orientations_deg;
