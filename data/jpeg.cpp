@@ -108,18 +108,15 @@ struct Decompressor {
   Decompressor& operator=(const Decompressor&) = delete;
 };
 
-/// CMYK to RGB. Adobe's files store the inks inverted, which makes it one multiplication: r = c·k/255.
-void cmyk_to_rgb(Image& image, bool inverted) {
+/// CMYK to RGB. Adobe's files store the inks inverted, which makes it one multiplication: r = c·k/255. Like Pillow we
+/// take every file for one of those, with Adobe's marker or not.
+void cmyk_to_rgb(Image& image) {
   Image rgb;
   rgb.reshape(image.height, image.width, 3);
   const size_t count = static_cast<size_t>(image.height) * image.width;
   for (size_t p = 0; p < count; ++p) {
     const uint8_t* ink = image.pixels.data() + 4 * p;
-    for (int c = 0; c < 3; ++c) {
-      const int light = inverted ? ink[c] : 255 - ink[c];
-      const int key = inverted ? ink[3] : 255 - ink[3];
-      rgb.pixels[3 * p + c] = static_cast<uint8_t>((light * key + 127) / 255);
-    }
+    for (int c = 0; c < 3; ++c) rgb.pixels[3 * p + c] = static_cast<uint8_t>((ink[c] * ink[3] + 127) / 255);
   }
   std::swap(image, rgb);
 }
@@ -149,7 +146,7 @@ Part decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const 
     is_good = run(failure, [&] { read_rows(info, window, image.pixels.data()); });
   }
   require<IoError>(is_good, "{}: broken JPEG: {}", name, failure.message);
-  if (image.channels == 4) cmyk_to_rgb(image, info.saw_Adobe_marker != 0);
+  if (image.channels == 4) cmyk_to_rgb(image);
   return {window};
 }
 

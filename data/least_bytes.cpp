@@ -48,13 +48,13 @@ uint64_t least_of_bmp(std::span<const uint8_t> bmp, uint64_t height, uint64_t wi
 
 }  // namespace
 
-uint64_t least_bytes(std::span<const uint8_t> picture, int height, int width, int channels) {
+uint64_t least_bytes(std::span<const uint8_t> picture, int height, int width) {
   constexpr uint8_t kPng[] = {0x89, 'P', 'N', 'G'};
   const auto rows = static_cast<uint64_t>(height), columns = static_cast<uint64_t>(width);
   if (picture.size() < sizeof kPng) return 0;
   if (std::memcmp(picture.data(), kPng, sizeof kPng) == 0) return least_of_png(picture, rows, columns);
   if (picture[0] == 'B' && picture[1] == 'M') return least_of_bmp(picture, rows, columns);
-  return picture[0] == 'P' ? rows * columns * static_cast<uint64_t>(channels) : 0;
+  return 0;
 }
 
 }  // namespace striate

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "data/datasets/file_bytes.h"
+#include "data/imagenet_classes.h"
 #include "data/open.h"
 #include "engine/autograd.h"
 #include "engine/device.h"
@@ -27,6 +28,13 @@ std::optional<Data> opened(const NetworkSource& source) {
   }
 }
 
+/// Whether the classes are those of ImageNet, in whose order networks from elsewhere have them.
+bool are_imagenets(const NetworkSource& source, int64_t classes) {
+  const std::string& model = source.config.model.name;
+  return !source.weights.empty() && !model.empty() && models::model_info(model).imagenet &&
+         classes == static_cast<int64_t>(imagenet_classes().size());
+}
+
 std::vector<std::string> class_names(const NetworkSource& source, int64_t classes) {
   std::error_code ignored;
   if (source.run && std::filesystem::exists(source.run->class_names(), ignored)) {
@@ -39,6 +47,9 @@ std::vector<std::string> class_names(const NetworkSource& source, int64_t classe
     names = data->class_names;
   }
   if (static_cast<int64_t>(names.size()) > classes) names.clear();  // of another dataset
+  if (names.empty() && are_imagenets(source, classes)) {
+    for (const ImagenetClass& known : imagenet_classes()) names.emplace_back(known.name);
+  }
   for (auto c = static_cast<int64_t>(names.size()); c < classes; ++c) names.push_back(fmt::format("class {}", c));
   return names;
 }

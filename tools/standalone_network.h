@@ -22,7 +22,8 @@ struct StandaloneNetwork {
 };
 
 /// Opens what the command line names. Classes are called as `labels` says (a file, see read_labels), else as the run,
-/// the configuration or its dataset does, else "class 0", "class 1", …. Of the dataset's files none is needed but where
+/// the configuration or its dataset does, else, with weights for a network of ImageNet's 1000, by their names, else
+/// "class 0", "class 1", …. Of the dataset's files none is needed but where
 /// the configuration leaves sizes or a normalization to them.
 StandaloneNetwork open_network(const NetworkSource& source, const std::string& labels);
 

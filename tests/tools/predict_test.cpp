@@ -8,6 +8,7 @@
 #include <set>
 #include <sstream>
 
+#include "data/imagenet_classes.h"
 #include "engine/train/weights.h"
 #include "kernels/error.h"
 #include "models/registry.h"
@@ -207,6 +208,33 @@ TEST(Predict, SeesWhatEvaluateSees) {
     EXPECT_EQ(result[i]["top"][0]["class"], row[2]) << i;
   }
   EXPECT_EQ(labels, (std::set<std::string>{"even", "odd"}));
+}
+
+TEST(Predict, NamesTheClassesOfImagenetsNetworks) {
+  TempDir folder;
+  const RunConfig config = RunConfig::load("", {"model.name=alexnet", "model.width=0.03", "data.dataset=synthetic"});
+  const std::string weights = (folder / "alexnet.safetensors").string(), out = (folder / "out.json").string();
+  save_weights(weights, *models::build_model(config.model, {224, 224, 3}, 1000, 0));
+  write_plain(folder / "red.ppm", 256, 256, {255, 0, 0});
+  std::vector<std::string> arguments = {
+      "--model", "alexnet", "--set", "model.width=0.03", (folder / "red.ppm").string(), "--json", out};
+  const auto labels = [&] {
+    const Outcome outcome = run_tool("predict", arguments);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    const json top = json::parse(read_text(out))[0]["top"];
+    std::map<size_t, std::string> names;
+    for (const json& place : top) names[place["class"]] = place["label"];
+    EXPECT_EQ(names.size(), 5u);
+    return names;
+  };
+  for (const auto& [c, name] : labels()) EXPECT_EQ(name, fmt::format("class {}", c)) << "random weights know none";
+  arguments.insert(arguments.end(), {"--weights", weights});
+  for (const auto& [c, name] : labels()) EXPECT_EQ(name, imagenet_classes()[c].name);
+  std::string names;
+  for (int c = 0; c < 1000; ++c) names += fmt::format("own {}\n", c);
+  write_text(folder / "names.txt", names);
+  arguments.insert(arguments.end(), {"--labels", (folder / "names.txt").string()});
+  for (const auto& [c, name] : labels()) EXPECT_EQ(name, fmt::format("own {}", c));
 }
 
 TEST(Predict, DrawsAHeatMapForEachPicture) {
