@@ -40,7 +40,7 @@ if [ $run = no ]; then
 fi
 
 [ -f build/build.ninja ] || [ -f build/Makefile ] || cmake --preset host
-cmake --build build --target all_tools --parallel "${JOBS:-$(nproc)}"
+cmake --build build --target all_tools timed_steps loader_benchmark --parallel "${JOBS:-$(nproc)}"
 status=0
 for test in tests/peers/*_test.py; do
   $python "$test" --tools build/tools --verbose || status=1
