@@ -24,6 +24,9 @@
 namespace striate {
 namespace {
 
+/// From so many images on the size of the file is foreseen.
+constexpr int64_t kImagesThatTell = 100;
+
 /// A resize of those images that it makes smaller. The others stay: whoever resizes them later sees the same pixels.
 class Shrink final : public GeometricTransform {
  public:
@@ -312,6 +315,20 @@ std::string Packing::summary() const {
   return text;
 }
 
+/// What to say, after the first images, of a file that will not find room; empty where it will.
+std::string lack_of_room(const PackedWriter& writer, int64_t total, const std::string& output) {
+  const double rest = static_cast<double>(writer.bytes()) / static_cast<double>(writer.next()) *
+                      static_cast<double>(total - writer.next());
+  const std::filesystem::path folder = std::filesystem::absolute(output).parent_path();
+  std::error_code code;
+  const std::filesystem::space_info space = std::filesystem::space(folder, code);
+  if (code || rest <= static_cast<double>(space.available)) return "";
+  return fmt::format(
+      "the file will want about {:.0f} GB more, and {} has {:.0f} GB: --resize makes it smaller; what is packed stays "
+      "if the disk gets full",
+      rest / 1e9, folder.string(), static_cast<double>(space.available) / 1e9);
+}
+
 }  // namespace
 
 PackResult pack_dataset(const DataConfig& given, const OpenOptions& options, const std::string& output,
@@ -345,6 +362,10 @@ PackResult pack_dataset(const DataConfig& given, const OpenOptions& options, con
         writer.skip();
       }
       ahead.give_back();
+      if (writer.next() == kImagesThatTell && options.on_notice) {
+        const std::string text = lack_of_room(writer, total, output);
+        if (!text.empty()) options.on_notice(text);
+      }
       goes_on = !pack.progress || pack.progress(writer.next(), total);
     }
   }

@@ -39,7 +39,7 @@ void MappedFile::fetch(uint64_t offset, uint64_t count) const {
   auto* const begin = const_cast<uint8_t*>(data_ + first);
   while (::madvise(begin, offset + count - first, MADV_POPULATE_READ) != 0) {
     if (errno == EINTR || errno == EAGAIN) continue;
-    if (errno == EINVAL) return;  // an older Linux
+    if (errno != EFAULT && errno != EHWPOISON) return;  // an older Linux, or not to do with the file
     throw IoError(
         fmt::format("{}: bytes {} to {} cannot be read: the file was cut short while it was in use, or the disk fails",
                     path_, offset, offset + count));
