@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <utility>
 
 #include "kernels/error.h"
@@ -168,10 +169,12 @@ void Images::unpack(const Extent& extent, uint8_t* chunk) const {
   array_->file().read(extent.offset, extent.bytes, packed, array_->where());
   uLongf made = bytes;
   const int status = uncompress(chunk, &made, packed, extent.bytes);
-  require<IoError>(status == Z_OK && made == bytes,
-                   "{}: the chunk at byte {} is damaged: its {} bytes unpack to {} instead of {}{}", array_->where(),
-                   extent.offset, extent.bytes, status == Z_BUF_ERROR ? "more" : std::to_string(made), bytes,
-                   status == Z_DATA_ERROR ? " and are no deflated stream" : "");
+  if (status == Z_OK && made == bytes) return;
+  const std::string found = status == Z_DATA_ERROR  ? "are no whole deflated stream"
+                            : status == Z_BUF_ERROR ? "unpack to more"
+                                                    : fmt::format("unpack to {}", made);
+  throw IoError(fmt::format("{}: the chunk at byte {} is damaged: expected {} packed bytes that unpack to {}; they {}",
+                            array_->where(), extent.offset, extent.bytes, bytes, found));
 }
 
 void Images::read_chunk(const Extent& extent, uint64_t first, uint64_t count, const uint64_t* inner,
