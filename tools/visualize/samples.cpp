@@ -119,8 +119,9 @@ int samples(int argc, const char* const* argv) {
     const std::string name = label == kUnlabelled ? "no label" : data.class_names[static_cast<size_t>(label)];
     cells.push_back({std::move(image), {{"", name, "", colour::kText}}});
   }
+  const std::string mixed = config.data.mix.any() ? ", before batches are mixed" : "";
   const std::string seen = flags.view == "test"    ? ", as a network sees them when it is tested"
-                           : flags.view == "train" ? ", augmented as in training"
+                           : flags.view == "train" ? ", augmented as in training" + mixed
                                                    : "";
   const size_t shown = cells.size();
   draw_image_grid(cells,
