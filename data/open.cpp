@@ -247,7 +247,9 @@ DatasetParts open_parts(const DataConfig& config, const OpenOptions& options) {
 Data open_data(DatasetParts parts, DataConfig config, const OpenOptions& options) {
   const bool trains = parts.train != nullptr;
   if (!trains) {
-    require<ConfigError>(config.normalize_by != NormalizeBy::computed,
+    const bool measured = config.normalize_by == NormalizeBy::computed ||
+                          (config.normalize_by == NormalizeBy::mean_image && config.mean_image == "computed");
+    require<ConfigError>(!measured,
                          "data.normalize: computed needs the training part, which is not in {}; give {{mean: [...], "
                          "std: [...]}}",
                          config.path);

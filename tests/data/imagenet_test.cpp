@@ -326,6 +326,9 @@ TEST_F(ImagenetTest, OpensAsADatasetWithOrWithoutTraining) {
   EXPECT_EQ(data_sizes(config, options)->classes, 3);
   config.normalize_by = NormalizeBy::computed;
   EXPECT_TRUE(test::throws_with<ConfigError>([&] { open_data(config, options); }, {"computed", "training part"}));
+  config.normalize_by = NormalizeBy::mean_image;
+  config.mean_image = "computed";
+  EXPECT_TRUE(test::throws_with<ConfigError>([&] { open_data(config, options); }, {"computed", "training part"}));
 }
 
 }  // namespace
