@@ -71,12 +71,13 @@ void list_tar(const RandomAccessFile& file, FileRegion region, const std::string
   const std::unique_ptr<archive, Close> tar(archive_read_new());
   const auto fail = [&](uint64_t place, const std::string& what) {
     if (source.failure) std::rethrow_exception(source.failure);
-    throw IoError(fmt::format("{}{}, byte {}: {}; fetch the file again", file.path(), name.empty() ? "" : ": " + name,
-                              region.offset + place, what));
+    throw IoError(
+        fmt::format("{}{}, byte {}: {}", file.path(), name.empty() ? "" : ": " + name, region.offset + place, what));
   };
   const auto reason = [&] {
     const char* text = tar == nullptr ? "out of memory" : archive_error_string(tar.get());
-    return fmt::format("not a tar, or a damaged one ({})", text == nullptr ? "no reason given" : text);
+    return fmt::format("not a tar, or a damaged one ({}); fetch the file again",
+                       text == nullptr ? "no reason given" : text);
   };
   if (tar == nullptr || archive_read_support_format_tar(tar.get()) != ARCHIVE_OK ||
       archive_read_set_read_callback(tar.get(), read_block) != ARCHIVE_OK ||
@@ -94,7 +95,7 @@ void list_tar(const RandomAccessFile& file, FileRegion region, const std::string
       const bool whole = header <= region.size && region.size - header >= kBlock;
       if (whole) file.read(region.offset + header, end);
       if (!whole || std::any_of(end.begin(), end.end(), [](uint8_t byte) { return byte != 0; })) {
-        fail(header, "it ends without the zeros that end a tar: it is cut short");
+        fail(header, "it ends without the zeros that end a tar: it is cut short; fetch the file again");
       }
       return;
     }
@@ -105,11 +106,15 @@ void list_tar(const RandomAccessFile& file, FileRegion region, const std::string
       continue;
     }
     if (archive_entry_filetype(entry) != AE_IFREG) continue;
-    if (archive_entry_sparse_count(entry) > 0) fail(header, fmt::format("{} is stored with holes", member));
+    if (archive_entry_sparse_count(entry) > 0) {
+      fail(header, fmt::format("{} is stored with holes, which cannot be read in place; write the tar without --sparse",
+                               member));
+    }
     const auto begin = static_cast<uint64_t>(archive_filter_bytes(tar.get(), 0));
     const int64_t size = archive_entry_size(entry);
     if (size < 0 || begin > region.size || static_cast<uint64_t>(size) > region.size - begin) {
-      fail(header, fmt::format("{} should have {} bytes from byte {} on, but the tar ends at byte {}: it is cut short",
+      fail(header, fmt::format("{} should have {} bytes from byte {} on, but the tar ends at byte {}: it is cut short; "
+                               "fetch the file again",
                                member, size, region.offset + begin, region.offset + region.size));
     }
     found({std::move(member), {region.offset + begin, static_cast<uint64_t>(size)}});

@@ -73,6 +73,7 @@ Bytes tar(const std::vector<TarEntry>& entries, TarFormat format) {
     if (from.kind == TarEntry::Kind::symbolic_link) archive_entry_set_symlink(entry, from.target.c_str());
     if (from.kind == TarEntry::Kind::hard_link) archive_entry_set_hardlink(entry, from.target.c_str());
     archive_entry_set_size(entry, static_cast<la_int64_t>(from.bytes.size()));
+    if (from.kind == TarEntry::Kind::with_a_hole) archive_entry_sparse_add_entry(entry, 0, 512);
     good = good && archive_write_header(out, entry) == ARCHIVE_OK &&
            archive_write_data(out, from.bytes.data(), from.bytes.size()) == static_cast<la_ssize_t>(from.bytes.size());
     archive_entry_free(entry);

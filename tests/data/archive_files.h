@@ -12,7 +12,7 @@ namespace striate::test {
 
 /// What goes into a tar: a regular file with its bytes, or something else.
 struct TarEntry {
-  enum class Kind { file, folder, symbolic_link, hard_link };
+  enum class Kind { file, folder, symbolic_link, hard_link, with_a_hole };  ///< the last: pax only
   std::string name;
   Bytes bytes{};
   Kind kind = Kind::file;

@@ -285,6 +285,32 @@ TEST_F(ImagenetTest, AKitThatIsDamagedIsRefused) {
   EXPECT_TRUE(refused({"ILSVRC2012_devkit_t12.tar.gz", "unpacks to more than"}));
 }
 
+TEST_F(ImagenetTest, BrokenPicturesAreNamedOrLeftOut) {
+  Bytes cut = picture(9);
+  cut.resize(cut.size() / 2);
+  write_bytes(train_tar(),
+              tar({{"n01440764.tar", tar({{"good.JPEG", picture(8)}, {"empty.JPEG", {}}, {"cut.JPEG", cut}})}}));
+  const DatasetParts parts = open();
+  ASSERT_EQ(parts.train->size(), 3);
+  EXPECT_TRUE(test::throws_with<IoError>([&] { parts.train->load(1); },
+                                         {train_tar().string() + ": n01440764/empty.JPEG", "0 bytes"}));
+  DataConfig config;
+  config.dataset = "imagenet";
+  config.path = path().string();
+  config.height = config.width = 8;
+  config.skip_broken = true;
+  OpenOptions options;
+  std::vector<std::string> broken;
+  options.on_broken = [&](const std::string& line) { broken.push_back(line); };
+  const Data data = open_data(config, options);
+  data.train->start(0);
+  Batch batch;
+  ASSERT_TRUE(data.train->next(batch));
+  EXPECT_EQ(batch.places.size(), 1u);
+  EXPECT_FALSE(data.train->next(batch));
+  EXPECT_EQ(broken.size(), 2u);
+}
+
 TEST_F(ImagenetTest, ATarThatChangesUnderneathIsAnError) {
   write_train_tar();
   const DatasetParts parts = open();

@@ -153,6 +153,11 @@ TEST_F(TarIndexTest, DamageIsNamedWithItsPlace) {
   }
 }
 
+TEST_F(TarIndexTest, APictureWithAHoleIsRefused) {
+  EXPECT_TRUE(refused(tar({{"a.jpg", Bytes(8192, 1), TarEntry::Kind::with_a_hole}}, TarFormat::pax), Layout::pictures,
+                      {"a.jpg", "holes"}));
+}
+
 TEST_F(TarIndexTest, TheKeptIndexIsUsedWithoutTheTarsHeaders) {
   Bytes bytes = tar({{"a.jpg", text("first")}, {"b.jpg", text("second")}});
   write_bytes(file(), bytes);
@@ -203,7 +208,7 @@ TEST_F(TarIndexTest, ADamagedIndexIsBuiltAnew) {
   std::ifstream in(kept, std::ios::binary);
   const Bytes good((std::istreambuf_iterator<char>(in)), {});
   ASSERT_GT(good.size(), 100u);
-  for (size_t byte = 0; byte < good.size(); ++byte) {
+  for (size_t byte = 0; byte < good.size(); byte += 3) {  // one in every field
     Bytes damaged = good;
     damaged[byte] ^= 0x10;
     write_bytes(kept, damaged);
@@ -211,7 +216,7 @@ TEST_F(TarIndexTest, ADamagedIndexIsBuiltAnew) {
     ASSERT_EQ(told_.size(), 2u) << byte;
     ASSERT_NE(told_[0].find(kept.string()), std::string::npos) << told_[0];
   }
-  for (size_t length = 0; length < good.size(); length += 7) {
+  for (size_t length = 0; length < good.size(); length += 23) {
     write_bytes(kept, Bytes(good.begin(), good.begin() + static_cast<ptrdiff_t>(length)));
     ASSERT_EQ(cached().size(), 2u) << length;
     ASSERT_EQ(told_.size(), 2u) << length;
