@@ -15,6 +15,8 @@
 namespace striate::hdf5 {
 namespace {
 
+constexpr int kLzf = 32000;  // as registered with the HDF Group
+
 /// Gives an identifier back to the library, which a Library is held for.
 class Handle {
  public:
@@ -171,9 +173,17 @@ void Array::describe_storage() {
     size_t values = 32;
     Filter filter;
     filter.values.resize(values);
-    filter.id =
-        H5Pget_filter2(made_with, static_cast<unsigned>(i), &flags, &values, filter.values.data(), 0, nullptr, &config);
+    char name[64] = "";
+    filter.id = H5Pget_filter2(made_with, static_cast<unsigned>(i), &flags, &values, filter.values.data(), sizeof(name),
+                               name, &config);
+    name[sizeof(name) - 1] = '\0';
     filter.values.resize(std::min(values, filter.values.size()));
+    if (filter.id >= 0 && H5Zfilter_avail(filter.id) <= 0) {
+      missing_filter_ = fmt::format(
+          "; it is packed by filter {} ({}), which this HDF5 has not got: write it in h5py "
+          "with compression='gzip' or none",
+          filter.id, filter.id == kLzf ? "h5py's lzf" : name);
+    }
     filters_.push_back(std::move(filter));
   }
 }
@@ -211,7 +221,8 @@ void Array::read(uint64_t first, uint64_t count, Id memory_type, void* out) cons
       in_file >= 0 && in_memory >= 0 &&
       H5Sselect_hyperslab(in_file, H5S_SELECT_SET, begin.data(), nullptr, counts.data(), nullptr) >= 0 &&
       H5Dread(id_, memory_type, in_memory, in_file, H5P_DEFAULT, out) >= 0;
-  require<IoError>(is_read, "{}: cannot read {} from {} on: HDF5 says: {}", where(), count, first, last_error());
+  require<IoError>(is_read, "{}: cannot read {} from {} on: HDF5 says: {}{}", where(), count, first, last_error(),
+                   missing_filter_);
 }
 
 void Array::read_bytes(uint64_t first, uint64_t count, uint8_t* out) const {

@@ -78,6 +78,7 @@ class Array {
 
   std::shared_ptr<const File> file_;
   std::string name_, type_;
+  std::string missing_filter_;  // for messages; the library reads only the chunks that have not gone through it
   Id id_ = -1;
   std::vector<uint64_t> extents_, chunk_;
   Element element_ = Element::other;

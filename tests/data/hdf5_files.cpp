@@ -59,6 +59,7 @@ int64_t Hdf5Writer::make(const std::string& name, const std::vector<uint64_t>& e
   if (storage.shuffle) good(H5Pset_shuffle(how), "shuffle");
   if (storage.deflate > 0) good(H5Pset_deflate(how, static_cast<unsigned>(storage.deflate)), "deflate");
   if (storage.fletcher32) good(H5Pset_fletcher32(how), "checksum");
+  if (storage.lzf) good(H5Pset_filter(how, 32000, H5Z_FLAG_OPTIONAL, 0, nullptr), "name a filter");
   if (storage.compact) good(H5Pset_layout(how, H5D_COMPACT), "be compact");
   const uint8_t fill = 77;
   if (type == Hdf5Type::uint8) good(H5Pset_fill_value(how, H5T_NATIVE_UINT8, &fill), "set a fill value");
@@ -74,7 +75,10 @@ void Hdf5Writer::write(int64_t array, const std::vector<uint64_t>& extents, cons
                        int64_t memory_type, const void* values) {
   auto counts = extents;
   if (!counts.empty()) counts[0] = std::min(counts[0], storage.written);
-  if (counts.empty() || counts[0] > 0) {
+  if (storage.lzf) {
+    const std::vector<hsize_t> begin(counts.size(), 0);
+    good(H5Dwrite_chunk(array, H5P_DEFAULT, 0, begin.data(), 10, values), "write a chunk");
+  } else if (counts.empty() || counts[0] > 0) {
     const hid_t in_file = H5Dget_space(array), in_memory = space_of(counts);
     if (!counts.empty()) {
       const std::vector<hsize_t> begin(counts.size(), 0);

@@ -12,6 +12,7 @@ struct Hdf5Storage {
   std::vector<uint64_t> chunk{};  ///< empty: contiguous
   int deflate = 0;                ///< level; 0: not deflated
   bool shuffle = false, fletcher32 = false, compact = false;
+  bool lzf = false;                 ///< only named: what is written is taken for packed by it
   uint64_t written = ~uint64_t{0};  ///< of the first extent; the rest never is
 };
 

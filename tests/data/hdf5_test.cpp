@@ -463,6 +463,18 @@ TEST_F(Hdf5File, RefusesRunsThatFitNoMemory) {
   EXPECT_TRUE(refuses({"images-train", "60000 images", "5625 MiB", "h5repack -l images-train:CHUNK=1x3x128x256"}));
 }
 
+TEST_F(Hdf5File, NamesTheFilterThatTheLibraryHasNotGot) {
+  {
+    Hdf5Writer file(path());
+    file.bytes("images-train", extents_of(Order::pixels), values_of(Order::pixels),
+               {.chunk = {1, kHeight, kWidth, 3}, .lzf = true});
+    file.integers("labels-train", {kImages}, labels_of());
+  }
+  const auto train = open().train;
+  EXPECT_TRUE(
+      throws_with<IoError>([&] { train->load(0); }, {"images-train", "filter 32000", "lzf", "compression='gzip'"}));
+}
+
 TEST_F(Hdf5File, ADamagedChunkIsTheFaultOfItsImages) {
   const Extents extents{kImages, kHeight, kWidth, 3};
   {
@@ -482,8 +494,8 @@ TEST_F(Hdf5File, ADamagedChunkIsTheFaultOfItsImages) {
   EXPECT_TRUE(is_right(train->load(0), 0, 3));
   EXPECT_TRUE(is_right(train->load(12), 12, 3));
   for (const int64_t index : {6, 11}) {
-    EXPECT_TRUE(throws_with<IoError>([&] { train->load(index); },
-                                     {"a.h5: images-train", "damaged", "image " + std::to_string(index)}));
+    EXPECT_TRUE(throws_with<IoError>([&] { train->load(index); }, {"a.h5: images-train", "damaged", "unpack to 2520",
+                                                                   "image " + std::to_string(index)}));
   }
 }
 
