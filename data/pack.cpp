@@ -352,6 +352,7 @@ PackResult pack_dataset(const DataConfig& given, const OpenOptions& options, con
     Ahead ahead(writer.next(), total, std::max(pack.threads, 1),
                 [&](int64_t number, Job& job) { packing.make(number, job); });
     bool goes_on = !pack.progress || pack.progress(writer.next(), total);
+    bool is_foreseen = false;
     while (goes_on && writer.next() < total) {
       const Job& job = ahead.take();
       if (job.error != nullptr) std::rethrow_exception(job.error);
@@ -362,9 +363,10 @@ PackResult pack_dataset(const DataConfig& given, const OpenOptions& options, con
         writer.skip();
       }
       ahead.give_back();
-      if (writer.next() == kImagesThatTell && options.on_notice) {
+      if (!is_foreseen && writer.next() >= kImagesThatTell) {
+        is_foreseen = true;
         const std::string text = lack_of_room(writer, total, output);
-        if (!text.empty()) options.on_notice(text);
+        if (!text.empty() && options.on_notice) options.on_notice(text);
       }
       goes_on = !pack.progress || pack.progress(writer.next(), total);
     }

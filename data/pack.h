@@ -30,10 +30,10 @@ struct PackResult {
 
 /// Packs a dataset into a file, as PackedWriter does: with the same bytes whatever the number of threads and however
 /// often it was interrupted. Images keep the source's order, and its channels unless `data.channels` makes colour grey.
-/// With `skip_broken` broken images are left out and told to `options.on_broken`;
-/// `options.on_notice` hears of a disk that will not hold the file. Throws ConfigError for a dataset that
-/// draws its images anew every epoch, and where transforms that begin differently would both see the training images;
-/// IoError for broken images, and as PackedWriter does.
+/// With `skip_broken` broken images are left out and told to `options.on_broken`; `options.on_notice` is told when the
+/// disk will not hold the file. Throws ConfigError for a dataset that draws its images anew every epoch, and where
+/// transforms that begin differently would both see the training images; IoError for broken images, and as PackedWriter
+/// does.
 PackResult pack_dataset(const DataConfig& config, const OpenOptions& options, const std::string& output,
                         const PackOptions& pack);
 

@@ -27,14 +27,16 @@ struct Progress {
   bool is_terminal;
   double between;
   Clock::time_point begun{}, shown{};
-  int64_t done_before = -1;  // when it was first called: nobody has worked for that in this process
+  int64_t done_before = -1;  // when it was first called: that was not done in this time
+  int64_t done_last = 0;
 
   void show(int64_t done, int64_t total) {
     const Clock::time_point now = Clock::now();
-    if (done_before < 0) {
+    if (done_before < 0 || done < done_last) {  // it may begin again
       done_before = done;
       begun = shown = now;
     }
+    done_last = done;
     const bool is_last = done == total;
     if (is_terminal ? !is_last && shown != begun && seconds(now - shown) < 0.1
                     : between <= 0 || seconds(now - shown) < between) {

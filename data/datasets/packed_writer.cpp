@@ -178,8 +178,8 @@ void PackedWriter::go_on() {
     return begin();
   }
   check_packed_header(there, bytes_in_file, partial_);
+  require<IoError>(bytes_in_file >= sizeof there + there.metadata_bytes, "{}: cut short; delete it", partial_);
   std::string metadata(there.metadata_bytes, '\0');
-  require<IoError>(bytes_in_file >= sizeof there + metadata.size(), "{}: cut short; delete it", partial_);
   read(sizeof there, metadata.data(), metadata.size());
   require<IoError>(crc32c(metadata) == there.metadata_checksum, "{}: damaged; delete it", partial_);
   // Stopped after the header was completed: the file is then the same but for what stands in it.
