@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "data/image_file.h"
 #include "kernels/error.h"
@@ -138,8 +139,13 @@ Part decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const 
   require<IoError>(info.arith_code || height * width <= kMostPixelsInAByte * static_cast<int64_t>(bytes.size()),
                    "{}: broken JPEG: its header claims {}×{} pixels of {} bytes", name, height, width, bytes.size());
   const Window whole{0, 0, static_cast<int>(height), static_cast<int>(width)};
-  Window window = choose(whole.height, whole.width).window;
-  if (!is_whole(bytes)) window = whole;  // what is missing must show
+  Part part = choose(whole.height, whole.width);
+  if (!is_whole(bytes)) part = {whole};  // what is missing must show
+  const int k = part.reduction;
+  info.scale_num = 1;
+  info.scale_denom = static_cast<unsigned>(k);
+  const auto [top, left] = std::pair{part.window.top / k, part.window.left / k};
+  Window window{top, left, (part.window.bottom() + k - 1) / k - top, (part.window.right() + k - 1) / k - left};
   bool is_good = run(failure, [&] { window = start_columns(info, window); });
   if (is_good) {
     image.reshape(window.height, window.width, info.out_color_components);
@@ -147,7 +153,8 @@ Part decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const 
   }
   require<IoError>(is_good, "{}: broken JPEG: {}", name, failure.message);
   if (image.channels == 4) cmyk_to_rgb(image);
-  return {window};
+  const int bottom = std::min(k * window.bottom(), whole.height), right = std::min(k * window.right(), whole.width);
+  return {{k * window.top, k * window.left, bottom - k * window.top, right - k * window.left}, k};
 }
 
 }  // namespace striate

@@ -130,7 +130,8 @@ Loader::Claim Loader::claim() {
 void Loader::fill_row(Slot& slot, int64_t row, Worker& worker) {
   const int64_t sample = order_[static_cast<size_t>(slot.batch * batch_size() + row)];
   Image& image = worker.image;
-  load_transformed(*set_.dataset, sample, set_.transforms, options_.seed, epoch_, image, worker.scratch);
+  load_transformed(*set_.dataset, sample, set_.transforms, options_.seed, epoch_, image, worker.scratch,
+                   options_.may_reduce);
   require<ShapeError>(
       image.height == options_.height && image.width == options_.width && image.channels == options_.channels,
       "{}: its transforms make it {}×{}×{}, expected {}×{}×{}; end them with a crop or a resize: [H, W]",

@@ -33,6 +33,7 @@ struct LoaderOptions {
   int workers = 2;                          ///< threads; 0: the caller's own, inside next()
   bool shuffle = false;
   bool skip_broken = false;
+  bool may_reduce = false;  ///< large JPEGs may be decoded at a part of their size: load_transformed()
   uint64_t seed = 0;
   MixOptions mix{};  ///< of each picture with its neighbour in the batch; a batch left with one picture stays as it is
   /// Called by next() once for each broken picture that was left out, with what is wrong with it.

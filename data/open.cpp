@@ -202,17 +202,18 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
                          .skip_broken = config.skip_broken,
                          .seed = options.seed,
                          .on_broken = options.on_broken};
-  const auto loader = [&](SampleSet set, bool shuffle, const MixOptions& mix) {
-    LoaderOptions loader_options = data.loader_options;
-    loader_options.shuffle = shuffle;
-    loader_options.mix = mix;
-    return std::make_unique<Loader>(std::move(set), data.normalization, std::move(loader_options));
+  LoaderOptions train_options = data.loader_options;
+  train_options.shuffle = config.shuffle;
+  train_options.mix = config.mix;
+  train_options.may_reduce = true;  // what is evaluated is seen as other programs see it
+  data.train = std::make_unique<Loader>(std::move(train), data.normalization, std::move(train_options));
+  const auto loader = [&](std::optional<SampleSet>& set) {
+    return set ? std::make_unique<Loader>(std::move(*set), data.normalization, data.loader_options) : nullptr;
   };
-  data.train = loader(std::move(train), config.shuffle, config.mix);
   if (!held_out) std::swap(held_out, test);
-  if (held_out) data.val = loader(std::move(*held_out), false, {});
-  if (test) data.test = loader(std::move(*test), false, {});
-  if (unlabelled) data.unlabelled = loader(std::move(*unlabelled), false, {});
+  data.val = loader(held_out);
+  data.test = loader(test);
+  data.unlabelled = loader(unlabelled);
   return data;
 }
 

@@ -15,7 +15,11 @@ struct Window {
 
 /// Pixels of a picture that are needed, or that are there.
 struct Part {
-  Window window;  ///< inside the picture, not empty
+  Window window;  ///< of the whole picture's pixels; not empty
+  /// 1, 2, 4 or 8: as what is needed, by how much the picture may be reduced; as what is there, by how much it is:
+  /// pixel (y, x) is the mean of those in rows [k·y, k·y + k) and columns [k·x, k·x + k), and the window begins at
+  /// multiples of k and ends at others or at the picture's edge.
+  int reduction = 1;
 };
 
 /// Told the size of a picture, says which part of it is needed.

@@ -136,14 +136,13 @@ class PackedPart final : public Dataset {
 
 Part PackedPart::load_part(int64_t index, int64_t, const ChoosePart& choose, Image& image) const {
   const PackedEntry entry = file_->entry(first_ + index);
-  const Part part = choose(static_cast<int>(entry.height), static_cast<int>(entry.width));
-  const Window& window = part.window;
+  const Window window = choose(static_cast<int>(entry.height), static_cast<int>(entry.width)).window;
   const size_t row_bytes = static_cast<size_t>(entry.width) * channels();
   const uint8_t* const pixels = file_->pixels(first_ + index, entry, window.top * row_bytes, window.height * row_bytes);
   image.reshape(window.height, window.width, channels());
   const uint8_t* row = pixels + window.top * row_bytes + static_cast<size_t>(window.left) * channels();
   for (int y = 0; y < window.height; ++y, row += row_bytes) std::memcpy(image.row(y), row, image.row_bytes());
-  return part;
+  return {window};
 }
 
 }  // namespace

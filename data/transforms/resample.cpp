@@ -15,13 +15,13 @@ struct Inputs {
 
 /// The triangle filter of Pillow's precompute_coeffs.
 struct Triangle {
-  double scale, support;  // the triangle reaches 1 on either side, in units of the larger pixels
+  double origin, scale, support;  // the triangle reaches 1 on either side, in units of the larger pixels
   int in;
 
   explicit Triangle(const ResizeSpan& span)
-      : scale(static_cast<double>(span.in) / span.out), support(std::max(scale, 1.0)), in(span.in) {}
+      : origin(span.origin), scale(span.length / span.out), support(std::max(scale, 1.0)), in(span.in) {}
 
-  double centre(int output) const { return (output + 0.5) * scale; }
+  double centre(int output) const { return origin + (output + 0.5) * scale; }
   Inputs inputs(int output) const {
     const double middle = centre(output);
     const int first = std::max(static_cast<int>(middle - support + 0.5), 0);
@@ -29,9 +29,11 @@ struct Triangle {
   }
 };
 
+bool stays(const ResizeSpan& span) { return span.length == span.out; }
+
 /// Inputs of all outputs [begin, end).
 Inputs inputs_of(const ResizeSpan& span) {
-  if (span.in == span.out) return {span.begin, span.end - span.begin};
+  if (stays(span)) return {span.begin, span.end - span.begin};
   const Triangle triangle(span);
   const Inputs last = triangle.inputs(span.end - 1);
   const int first = triangle.inputs(span.begin).first;
@@ -68,40 +70,55 @@ void prepare_axis(const ResizeSpan& span, ResizeAxis& axis) {
   }
 }
 
-ResizeSpan rows_of(const Resampling& resampling) {
-  return {resampling.source.height, resampling.height, resampling.kept.top, resampling.kept.bottom()};
+ResizeSpan span_of(int first, int count, int out, int begin, int end, int reduction) {
+  const int origin = first / reduction, limit = (first + count + reduction - 1) / reduction;
+  return {static_cast<double>(first) / reduction - origin,
+          static_cast<double>(count) / reduction,
+          limit - origin,
+          out,
+          begin,
+          end};
 }
 
-ResizeSpan columns_of(const Resampling& resampling) {
-  return {resampling.source.width, resampling.width, resampling.kept.left, resampling.kept.right()};
+ResizeSpan rows_of(const Resampling& resampling, int reduction) {
+  const auto& [source, height, width, kept] = resampling;
+  return span_of(source.top, source.height, height, kept.top, kept.bottom(), reduction);
+}
+
+ResizeSpan columns_of(const Resampling& resampling, int reduction) {
+  const auto& [source, height, width, kept] = resampling;
+  return span_of(source.left, source.width, width, kept.left, kept.right(), reduction);
 }
 
 }  // namespace
 
-Window inputs_of(const Resampling& resampling) {
-  const Inputs rows = inputs_of(rows_of(resampling)), columns = inputs_of(columns_of(resampling));
-  return {resampling.source.top + rows.first, resampling.source.left + columns.first, rows.count, columns.count};
+Window inputs_of(const Resampling& resampling, int reduction) {
+  const Inputs rows = inputs_of(rows_of(resampling, reduction));
+  const Inputs columns = inputs_of(columns_of(resampling, reduction));
+  return {resampling.source.top / reduction + rows.first, resampling.source.left / reduction + columns.first,
+          rows.count, columns.count};
 }
 
 void resample(const Image& from, const Part& have, const Resampling& resampling, Image& to, TransformScratch& scratch) {
-  const ResizeSpan rows = rows_of(resampling), columns = columns_of(resampling);
-  const Window needed = inputs_of(resampling);
-  const uint8_t* in = from.row(needed.top - have.window.top) +
-                      static_cast<size_t>(needed.left - have.window.left) * static_cast<size_t>(from.channels);
+  const int k = have.reduction;
+  const ResizeSpan rows = rows_of(resampling, k), columns = columns_of(resampling, k);
+  const Window needed = inputs_of(resampling, k);
+  const uint8_t* in = from.row(needed.top - have.window.top / k) +
+                      static_cast<size_t>(needed.left - have.window.left / k) * static_cast<size_t>(from.channels);
   size_t stride = from.row_bytes();
-  if (columns.in != columns.out) {
+  if (!stays(columns)) {
     prepare_axis(columns, scratch.horizontal);
-    Image& out = rows.in == rows.out ? to : scratch.intermediate;
+    Image& out = stays(rows) ? to : scratch.intermediate;
     out.reshape(needed.height, resampling.kept.width, from.channels);
     resize_rows(in, stride, scratch.horizontal, out);
     in = out.pixels.data();
     stride = out.row_bytes();
   }
-  if (rows.in != rows.out) {
+  if (!stays(rows)) {
     prepare_axis(rows, scratch.vertical);
     to.reshape(resampling.kept.height, resampling.kept.width, from.channels);
     resize_columns(in, stride, scratch.vertical, to);
-  } else if (columns.in == columns.out) {
+  } else if (stays(columns)) {
     copy_window(in, stride, {0, 0, needed.height, needed.width}, from.channels, to);
   }
 }

@@ -19,11 +19,11 @@ struct Resampling {
   Window kept;
 };
 
-/// The pixels of the picture that what is kept hangs on.
-Window inputs_of(const Resampling& resampling);
+/// The pixels of the picture, reduced by `reduction` (Part), that what is kept hangs on.
+Window inputs_of(const Resampling& resampling, int reduction = 1);
 
 /// What resize_bilinear makes of the source, but only the window that is kept, from a picture of which `have` is there:
-/// inputs_of(resampling) at least.
+/// inputs_of(resampling) at least. From a reduced picture the result is near that, see Framing::allow_reduction().
 void resample(const Image& from, const Part& have, const Resampling& resampling, Image& to, TransformScratch& scratch);
 
 }  // namespace striate

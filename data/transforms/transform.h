@@ -14,8 +14,10 @@ namespace striate {
 
 class Framing;
 
-/// Outputs [begin, end) of `in` pixels that are resampled to `out`.
+/// Outputs [begin, end) of the stretch [origin, origin + length) of `in` pixels that is resampled to `out`. A stretch
+/// of a reduced picture need not begin and end with a pixel.
 struct ResizeSpan {
+  double origin = 0.0, length = 0.0;
   int in = 0, out = 0, begin = 0, end = 0;
   bool operator==(const ResizeSpan&) const = default;
 };
@@ -31,6 +33,7 @@ struct ResizeAxis {
 
 /// What a worker needs to transform pictures without allocating.
 struct TransformScratch {
+  Image loaded;             // a picture, or the part of it that is needed, as it was read
   Image image;              // where a transform writes its result before it swaps it in
   Image intermediate;       // between the two passes of a resize
   Image converted, inside;  // a framing's: the picture in the channels wanted, and what is not black

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -177,6 +179,88 @@ TEST(Framing, NeedsNoMoreThanTheFilterReaches) {
   EXPECT_EQ(needed.bottom(), 352);
   EXPECT_EQ(needed.left, 84);
   EXPECT_EQ(needed.right(), 414);
+}
+
+/// Edges, gradients and grain of some levels, by a formula.
+Image scene(int height, int width) {
+  Image image;
+  image.reshape(height, width, 3);
+  Random random(5, RandomPurpose::test);
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      const int grain = static_cast<int>(random.below(24));
+      const bool is_inside = (x - width / 2) * (x - width / 2) + (y - height / 3) * (y - height / 3) < 90000;
+      const bool is_stripe = (x / 37 + y / 53) % 3 == 0;
+      for (int c = 0; c < 3; ++c) {
+        const int level = 30 + 90 * x / width + 20 * c + (is_inside ? 70 : 0) + (is_stripe ? 25 - 20 * c : 0);
+        image.row(y)[3 * x + c] = static_cast<uint8_t>(std::min(level + grain, 255));
+      }
+    }
+  }
+  return image;
+}
+
+TEST(Framing, ALargePictureMayBeDecodedSmallerAndStaysNear) {
+  const Encoded dataset({test::jpeg(scene(1500, 2000), 90), test::png(scene(1500, 2000))});
+  TransformScratch scratch;
+  Image exact, reduced;
+  for (const int size : {30, 64, 90, 180, 200}) {
+    Pipeline pipeline;
+    pipeline.add(std::make_shared<Resize>(size));
+    pipeline.add(std::make_shared<RandomCrop>(size * 3 / 4, size * 3 / 4, 0));
+    pipeline.add(std::make_shared<HorizontalFlip>());
+    load_transformed(dataset, 0, pipeline, kSeed, kEpoch, exact, scratch);
+    load_transformed(dataset, 0, pipeline, kSeed, kEpoch, reduced, scratch, true);
+    ASSERT_EQ(reduced.pixels.size(), exact.pixels.size());
+    double sum = 0.0;
+    int largest = 0;
+    for (size_t i = 0; i < exact.pixels.size(); ++i) {
+      const int difference = std::abs(exact.pixels[i] - reduced.pixels[i]);
+      sum += difference;
+      largest = std::max(largest, difference);
+    }
+    EXPECT_LE(sum / static_cast<double>(exact.pixels.size()), 0.35) << size;
+    EXPECT_LE(largest, 6) << size;
+    // Shrunk less than eight times it is decoded whole.
+    EXPECT_EQ(reduced.pixels != exact.pixels, size < 1500 / 8) << size;
+    // A PNG is decoded whole at any rate.
+    load_transformed(dataset, 1, pipeline, kSeed, kEpoch, exact, scratch);
+    load_transformed(dataset, 1, pipeline, kSeed, kEpoch, reduced, scratch, true);
+    EXPECT_EQ(reduced.pixels, exact.pixels) << size;
+  }
+}
+
+TEST(Framing, PicturesThatAreNotDecodedAreNotReduced) {
+  const Image image = formula_picture(64, 64, 3);
+  const MemoryDataset dataset({64, 64, 3, image.pixels, {0}, "memory"}, {"name"});
+  Pipeline pipeline;
+  pipeline.add(std::make_shared<Resize>(4));
+  TransformScratch scratch;
+  Image exact, reduced;
+  load_transformed(dataset, 0, pipeline, kSeed, kEpoch, exact, scratch);
+  load_transformed(dataset, 0, pipeline, kSeed, kEpoch, reduced, scratch, true);
+  EXPECT_EQ(reduced.pixels, exact.pixels);
+}
+
+TEST(Framing, AsksForAReducedPictureOnlyWhereItIsShrunkMuch) {
+  const auto reduction = [](int height, int width, int to_height, int to_width) {
+    Framing framing(height, width);
+    framing.allow_reduction();
+    framing.resize(to_height, to_width);
+    const Part part = framing.part();
+    EXPECT_EQ(part.window, (Window{0, 0, height, width}));
+    return part.reduction;
+  };
+  EXPECT_EQ(reduction(800, 800, 100, 100), 2);
+  EXPECT_EQ(reduction(799, 800, 100, 100), 1);
+  EXPECT_EQ(reduction(800, 4000, 100, 100), 2);
+  EXPECT_EQ(reduction(1600, 1600, 100, 100), 4);
+  EXPECT_EQ(reduction(3200, 3200, 100, 100), 8);
+  EXPECT_EQ(reduction(6400, 6400, 100, 100), 8);
+  EXPECT_EQ(reduction(100, 100, 200, 200), 1);
+  Framing framing(800, 800);
+  framing.resize(100, 100);
+  EXPECT_EQ(framing.part().reduction, 1) << "not unless it is allowed";
 }
 
 TEST(Framing, ResamplesOnceAndOnlyWhatIsNotMirroredOrPadded) {

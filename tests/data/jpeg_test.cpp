@@ -105,6 +105,51 @@ INSTANTIATE_TEST_SUITE_P(Forms, JpegPart,
                                          Case{"restart_markers", 3, {2, 2, false, 1}}),
                          [](const auto& each) { return each.param.name; });
 
+TEST_P(JpegPart, ReducedHoldsThePixelsOfTheWholeReducedPicture) {
+  const auto& [name, channels, form] = GetParam();
+  Random random(4, RandomPurpose::test);
+  for (const int k : {2, 4, 8}) {
+    for (int picture = 0; picture < 6; ++picture) {
+      const int height = within(random, 1, 150), width = within(random, 1, 150);
+      const Bytes bytes = test::jpeg(noise(height, width, channels, random), 90, form);
+      Part all;
+      const Image whole = decode(
+          bytes,
+          [&](int, int) {
+            return Part{{0, 0, height, width}, k};
+          },
+          all);
+      ASSERT_EQ(all.reduction, k);
+      ASSERT_EQ(all.window, (Window{0, 0, height, width}));
+      ASSERT_EQ(whole.height, (height + k - 1) / k);
+      ASSERT_EQ(whole.width, (width + k - 1) / k);
+      for (int i = 0; i < 10; ++i) {
+        const Window wanted = any_window(height, width, random);
+        Part part;
+        const Image found = decode(
+            bytes,
+            [&](int, int) {
+              return Part{wanted, k};
+            },
+            part);
+        const Window& window = part.window;
+        ASSERT_TRUE(window.top % k == 0 && window.left % k == 0);
+        ASSERT_TRUE(window.top <= wanted.top && window.left <= wanted.left && window.bottom() >= wanted.bottom() &&
+                    window.right() >= wanted.right());
+        ASSERT_EQ(found.height, (window.height + k - 1) / k);
+        ASSERT_EQ(found.width, (window.width + k - 1) / k);
+        const int first = wanted.left / k, end = (wanted.right() + k - 1) / k;
+        const auto bytes_of = [&](int pixels) { return static_cast<size_t>(pixels) * whole.channels; };
+        for (int y = wanted.top / k; y < (wanted.bottom() + k - 1) / k; ++y) {
+          ASSERT_EQ(0, std::memcmp(found.row(y - window.top / k) + bytes_of(first - window.left / k),
+                                   whole.row(y) + bytes_of(first), bytes_of(end - first)))
+              << "1/" << k << " of " << height << "×" << width << ", row " << y;
+        }
+      }
+    }
+  }
+}
+
 TEST(JpegPartOf, ATruncatedFileIsBrokenWhereverItsWindowLies) {
   Random random(2, RandomPurpose::test);
   Bytes bytes = test::jpeg(noise(100, 100, 3, random));
