@@ -4,7 +4,6 @@
 #include <cmath>
 #include <vector>
 
-#include "data/picture_walk.h"
 #include "data/transforms/channels.h"
 #include "kernels/error.h"
 
@@ -103,10 +102,9 @@ ColorComponents principal_components(Matrix3 a) {
   return result;
 }
 
-ColorComponents compute_color_components(const Dataset& dataset, std::span<const int64_t> indices, int threads,
-                                         bool skip_broken) {
-  std::vector<ColorSums> sums(static_cast<size_t>(walk_parts(threads)));
-  walk_pictures(indices, threads, skip_broken, [&](int64_t part, int64_t index, Image& image) {
+ColorComponents compute_color_components(const Dataset& dataset, const PictureWalk& walk) {
+  std::vector<ColorSums> sums(static_cast<size_t>(walk.parts()));
+  walk_pictures(walk, [&](int64_t part, int64_t index, Image& image) {
     dataset.load(index, image);
     if (image.channels != 3) {
       Image converted;
@@ -117,7 +115,7 @@ ColorComponents compute_color_components(const Dataset& dataset, std::span<const
   });
   ColorSums all;
   for (const ColorSums& part : sums) all.add(part);
-  require<IoError>(all.pixels > 0, "pca_color: computed: none of {} training images can be read", indices.size());
+  require<IoError>(all.pixels > 0, "pca_color: computed: none of {} training images can be read", walk.indices.size());
   return principal_components(covariance(all));
 }
 

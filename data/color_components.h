@@ -2,9 +2,9 @@
 
 #include <array>
 #include <cstdint>
-#include <span>
 
 #include "data/dataset.h"
+#include "data/picture_walk.h"
 
 namespace striate {
 
@@ -22,9 +22,7 @@ struct ColorComponents {
 ColorComponents principal_components(Matrix3 symmetric);
 
 /// Of all pixels of some pictures of a dataset, as they are before any transform (grey ones replicated). Exact whatever
-/// the number of threads: levels and their products are summed as integers. Broken pictures are left out if
-/// `skip_broken`, else IoError.
-ColorComponents compute_color_components(const Dataset& dataset, std::span<const int64_t> indices, int threads,
-                                         bool skip_broken);
+/// the number of threads: levels and their products are summed as integers.
+ColorComponents compute_color_components(const Dataset& dataset, const PictureWalk& walk);
 
 }  // namespace striate

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "data/load_transformed.h"
-#include "data/picture_walk.h"
 #include "engine/train/safetensors.h"
 #include "kernels/error.h"
 
@@ -17,17 +16,17 @@ std::vector<double> MeanImage::channel_means() const {
   return means;
 }
 
-MeanImage compute_mean_image(const Dataset& dataset, std::span<const int64_t> indices, const Pipeline& transforms,
-                             const MeanImage& size, uint64_t seed, int threads, bool skip_broken) {
+MeanImage compute_mean_image(const Dataset& dataset, const PictureWalk& walk, const Pipeline& transforms,
+                             const MeanImage& size, uint64_t seed) {
   struct Sums {
     int64_t pictures = 0;
     std::vector<uint64_t> levels;
     TransformScratch scratch;
   };
   const size_t count = static_cast<size_t>(size.height) * size.width * size.channels;
-  std::vector<Sums> parts(static_cast<size_t>(walk_parts(threads)));
+  std::vector<Sums> parts(static_cast<size_t>(walk.parts()));
   for (Sums& part : parts) part.levels.resize(count);
-  walk_pictures(indices, threads, skip_broken, [&](int64_t number, int64_t index, Image& image) {
+  walk_pictures(walk, [&](int64_t number, int64_t index, Image& image) {
     Sums& part = parts[static_cast<size_t>(number)];
     load_transformed(dataset, index, transforms, seed, 0, image, part.scratch);
     require<ShapeError>(image.height == size.height && image.width == size.width && image.channels == size.channels,
@@ -42,7 +41,8 @@ MeanImage compute_mean_image(const Dataset& dataset, std::span<const int64_t> in
     for (size_t i = 0; i < count; ++i) all.levels[i] += parts[p].levels[i];
     all.pictures += parts[p].pictures;
   }
-  require<IoError>(all.pictures > 0, "mean_image: computed: none of {} training images can be read", indices.size());
+  require<IoError>(all.pictures > 0, "mean_image: computed: none of {} training images can be read",
+                   walk.indices.size());
   MeanImage mean{size.height, size.width, size.channels, {}};
   for (const uint64_t sum : all.levels) {
     mean.values.push_back(static_cast<float>(static_cast<double>(sum) / static_cast<double>(all.pictures) / 255.0));

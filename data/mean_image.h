@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/picture_walk.h"
 #include "data/transforms/transform.h"
 
 namespace striate {
@@ -20,9 +20,9 @@ struct MeanImage {
 };
 
 /// Of some pictures of a dataset, each as `transforms` make it, which must be [height, width, channels]. Exact whatever
-/// the number of threads: levels are summed as integers. Broken pictures are left out if `skip_broken`, else IoError.
-MeanImage compute_mean_image(const Dataset& dataset, std::span<const int64_t> indices, const Pipeline& transforms,
-                             const MeanImage& size, uint64_t seed, int threads, bool skip_broken);
+/// the number of threads: levels are summed as integers.
+MeanImage compute_mean_image(const Dataset& dataset, const PictureWalk& walk, const Pipeline& transforms,
+                             const MeanImage& size, uint64_t seed);
 
 /// A safetensors file that holds it as `mean_image`. Both throw IoError that names the file.
 void save_mean_image(const std::string& file, const MeanImage& image);

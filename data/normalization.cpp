@@ -6,7 +6,6 @@
 #include <map>
 #include <utility>
 
-#include "data/picture_walk.h"
 #include "data/transforms/channels.h"
 #include "kernels/error.h"
 
@@ -82,10 +81,9 @@ Normalization with_channels(const Normalization& normalization, int channels) {
   return {{luminance_of(normalization.mean)}, {luminance_of(normalization.std)}};
 }
 
-Normalization compute_normalization(const Dataset& dataset, std::span<const int64_t> indices, int channels, int threads,
-                                    bool skip_broken) {
-  std::vector<Histogram> histograms(walk_parts(threads));
-  walk_pictures(indices, threads, skip_broken, [&](int64_t part, int64_t index, Image& image) {
+Normalization compute_normalization(const Dataset& dataset, const PictureWalk& walk, int channels) {
+  std::vector<Histogram> histograms(static_cast<size_t>(walk.parts()));
+  walk_pictures(walk, [&](int64_t part, int64_t index, Image& image) {
     dataset.load(index, image);
     if (image.channels != channels) {
       Image converted;
@@ -108,7 +106,7 @@ Normalization compute_normalization(const Dataset& dataset, std::span<const int6
     for (int level = 0; level < 256; ++level) squares += levels[level] * (level - mean) * (level - mean);
     const double deviation = std::sqrt(squares / count);
     require<ConfigError>(deviation > 0, "normalize: computed: channel {} is the same everywhere in {} training images",
-                         c, indices.size());
+                         c, walk.indices.size());
     result.mean.push_back(mean / 255.0);
     result.std.push_back(deviation / 255.0);
   }

@@ -2,12 +2,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "data/dataset.h"
 #include "data/mean_image.h"
+#include "data/picture_walk.h"
 
 namespace striate {
 
@@ -37,9 +37,7 @@ Normalization published_normalization(const std::string& dataset);
 Normalization with_channels(const Normalization& normalization, int channels);
 
 /// Measured over the pixels of some pictures of a dataset, converted to `channels` and not transformed. Exact whatever
-/// the number of threads: levels are counted. Broken pictures are left out if `skip_broken`, else IoError. Throws
-/// ConfigError if a channel is constant.
-Normalization compute_normalization(const Dataset& dataset, std::span<const int64_t> indices, int channels, int threads,
-                                    bool skip_broken);
+/// the number of threads: levels are counted. Throws ConfigError if a channel is constant.
+Normalization compute_normalization(const Dataset& dataset, const PictureWalk& walk, int channels);
 
 }  // namespace striate

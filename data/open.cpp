@@ -20,7 +20,6 @@
 #include "data/datasets/synthetic.h"
 #include "data/load_transformed.h"
 #include "data/sampler.h"
-#include "data/statistics_file.h"
 #include "data/test_view.h"
 #include "data/transforms/channels.h"
 #include "data/transforms/crop.h"
@@ -122,23 +121,22 @@ void fit_size(SampleSet& set, const Pipeline& listed, const char* key, Size want
                        found.height, found.width, wanted.height, wanted.width);
 }
 
+/// A pass that measures the training images.
+PictureWalk walk_over(const SampleSet& train, const char* purpose, const DataConfig& config,
+                      const OpenOptions& options) {
+  return {train.indices, config.workers, config.skip_broken, purpose, options.on_notice};
+}
+
 Normalization choose_normalization(const DataConfig& config, const OpenOptions& options, const SampleSet& train,
                                    const SampleSet& plain, const MeanImage& size) {
   const int channels = size.channels;
   if (const auto known = known_normalization(config, channels)) return *known;
   if (config.normalize_by == NormalizeBy::mean_image) {
+    const PictureWalk walk = walk_over(train, "data.normalize: mean image", config, options);
     return with_mean_image(config, channels,
-                           compute_mean_image(*plain.dataset, plain.indices, plain.transforms, size, options.seed,
-                                              config.workers, config.skip_broken));
+                           compute_mean_image(*plain.dataset, walk, plain.transforms, size, options.seed));
   }
-  const auto measure = [&] {
-    return compute_normalization(*train.dataset, train.indices, channels, config.workers, config.skip_broken);
-  };
-  if (options.statistics_file.empty()) return measure();
-  const std::string data = fmt::format("{} {}: {} of {} training images, {} channels, seed {}, first {}",
-                                       config.dataset, config.path, train.indices.size(), train.dataset->size(),
-                                       channels, options.seed, train.dataset->describe(train.indices.front()));
-  return cached_normalization(options.statistics_file, data, channels, measure);
+  return compute_normalization(*train.dataset, walk_over(train, "data.normalize", config, options), channels);
 }
 
 std::vector<int64_t> all_indices(const Dataset& dataset) {
@@ -183,7 +181,7 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
       choose_normalization(config, options, train, plain, {data.height, data.width, data.channels, {}});
   check_fits(data.normalization, data.height, data.width, data.channels);
   if (wants_color_components(train.transforms) || wants_color_components(data.test_transforms)) {
-    data.color_components = compute_color_components(*train.dataset, train.indices, config.workers, config.skip_broken);
+    data.color_components = compute_color_components(*train.dataset, walk_over(train, "pca_color", config, options));
   }
   const auto settle = [&](Pipeline& transforms) {
     transforms = settled(transforms, data.normalization.mean, data.color_components);

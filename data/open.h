@@ -19,9 +19,6 @@ struct OpenOptions {
   /// The model's own image size, used where the configuration has neither an image size nor transforms; 0: none, the
   /// dataset's pictures stay as they are.
   int model_height = 0, model_width = 0;
-  /// Where `normalize: computed` keeps what it measured, so that a resumed run or an evaluation need not measure again;
-  /// a file measured on other data is measured anew. Empty: nowhere.
-  std::string statistics_file{};
   /// Told about each broken picture that `skip_broken` leaves out.
   std::function<void(const std::string&)> on_broken{};
   /// Told what the user should know of how the dataset is opened: that it takes its time, or that a part is left out.

@@ -35,8 +35,9 @@ TEST(ColorComponents, AreNumpys) {
                                       {0.5595933301625091, 0.2245665732338664, 0.7977625956533881},
                                       {-0.40197777114566025, 0.9153267041153043, 0.024308357373157147}}}};
   const MemoryDataset dataset = two_pictures();
+  const std::vector<int64_t> both = {0, 1};
   for (const int threads : {1, 3}) {
-    const ColorComponents found = compute_color_components(dataset, std::vector<int64_t>{0, 1}, threads, false);
+    const ColorComponents found = compute_color_components(dataset, {both, threads});
     for (size_t i = 0; i < 3; ++i) {
       EXPECT_NEAR(found.values[i], expected.values[i], 1e-14);
       for (size_t c = 0; c < 3; ++c) EXPECT_NEAR(found.vectors[c][i], expected.vectors[c][i], 1e-11) << c << i;

@@ -35,15 +35,15 @@ TEST(MeanImage, IsTheMeanOfTransformedPictures) {
   const MemoryDataset dataset(block, {"a"});
   Pipeline middle;
   middle.add(std::make_shared<CenterCrop>(1, 2));
+  const std::vector<int64_t> two = {0, 1};
   for (const int threads : {1, 2, 5}) {
-    const MeanImage mean =
-        compute_mean_image(dataset, std::vector<int64_t>{0, 1}, middle, {1, 2, 1, {}}, 0, threads, false);
+    const MeanImage mean = compute_mean_image(dataset, {two, threads}, middle, {1, 2, 1, {}}, 0);
     EXPECT_EQ(mean.values, (std::vector<float>{static_cast<float>(11.5 / 255), static_cast<float>(20.5 / 255)}));
     EXPECT_NEAR(mean.channel_means().at(0), 16.0 / 255, 1e-8);
   }
   EXPECT_TRUE(test::throws_with<ShapeError>(
       [&] {
-        compute_mean_image(dataset, std::vector<int64_t>{0}, middle, {1, 4, 1, {}}, 0, 1, false);
+        compute_mean_image(dataset, {two}, middle, {1, 4, 1, {}}, 0);
       },
       {"1×2×1"}));
 }

@@ -8,11 +8,8 @@
 
 #include "data/datasets/memory_dataset.h"
 #include "data/datasets/synthetic.h"
-#include "data/statistics_file.h"
 #include "kernels/error.h"
-#include "tests/data/dataset_files.h"
 #include "tests/support/error.h"
-#include "tests/support/temp_dir.h"
 
 namespace striate {
 namespace {
@@ -42,19 +39,21 @@ TEST(Normalization, ComputedByHand) {
   block.labels = {0, 1, 0};
   const MemoryDataset dataset(block, {"a", "b"});
   // Of the first two pictures: levels 0, 1, 0.2, 0.8: mean 0.5, variance (0.25 + 0.25 + 0.09 + 0.09)/4.
-  const auto normalization = compute_normalization(dataset, first(2), 1, 1, false);
+  const auto two = first(2);
+  const auto normalization = compute_normalization(dataset, {two}, 1);
   ASSERT_EQ(normalization.mean.size(), 1u);
   EXPECT_DOUBLE_EQ(normalization.mean[0], 0.5);
   EXPECT_NEAR(normalization.std[0], std::sqrt(0.17), 1e-12);
   const std::vector<int64_t> constant = {2};
-  EXPECT_TRUE(test::throws_with<ConfigError>([&] { compute_normalization(dataset, constant, 1, 1, false); },
-                                             {"the same everywhere"}));
+  EXPECT_TRUE(
+      test::throws_with<ConfigError>([&] { compute_normalization(dataset, {constant}, 1); }, {"the same everywhere"}));
 }
 
 TEST(Normalization, ThreadsChangeNothing) {
   const auto dataset = open_synthetic({.height = 9, .width = 11}).train;
-  const auto one = compute_normalization(*dataset, first(101), 3, 1, false);
-  const auto four = compute_normalization(*dataset, first(101), 3, 4, false);
+  const auto hundred = first(101);
+  const auto one = compute_normalization(*dataset, {hundred, 1}, 3);
+  const auto four = compute_normalization(*dataset, {hundred, 4}, 3);
   EXPECT_EQ(one.mean, four.mean);
   EXPECT_EQ(one.std, four.std);
 }
@@ -66,28 +65,6 @@ TEST(Normalization, ChannelsAreConverted) {
   const auto rgb_to_grey = with_channels({{1.0, 0.5, 0.25}, {0.2, 0.2, 0.2}}, 1);
   EXPECT_DOUBLE_EQ(rgb_to_grey.mean[0], 0.299 + 0.587 * 0.5 + 0.114 * 0.25);
   EXPECT_DOUBLE_EQ(rgb_to_grey.std[0], 0.2);
-}
-
-TEST(Normalization, TheFileIsUsedForItsDataOnly) {
-  test::TempDir dir;
-  const std::string file = (dir / "statistics.txt").string();
-  int measured = 0;
-  const auto measure = [&] {
-    ++measured;
-    return Normalization{{0.1 * measured}, {1.0 / 3.0}};
-  };
-  EXPECT_EQ(cached_normalization(file, "a", 1, measure).mean[0], 0.1);
-  const auto again = cached_normalization(file, "a", 1, measure);
-  EXPECT_EQ(measured, 1);
-  EXPECT_EQ(again.mean[0], 0.1);
-  EXPECT_EQ(again.std[0], 1.0 / 3.0);
-  EXPECT_EQ(cached_normalization(file, "b", 1, measure).mean[0], 0.2);
-  EXPECT_EQ(measured, 2);
-  test::write_text(file, "data: b\nmean: 0.5\nstd: 0\n");
-  cached_normalization(file, "b", 1, measure);
-  test::write_text(file, "data: b\nmean: 0.5\n");
-  cached_normalization(file, "b", 1, measure);
-  EXPECT_EQ(measured, 4) << "a damaged file must be measured anew";
 }
 
 }  // namespace
