@@ -108,7 +108,8 @@ const std::vector<std::string> kOn = {"--set", "analysis={kernels: true, tuning:
 /// lenet instead of alexnet_mini: six kernels are drawn sooner than 32.
 std::vector<std::string> analysed(int epochs, std::vector<std::string> more = {}) {
   more.insert(more.end(), kOn.begin(), kOn.end());
-  more.insert(more.end(), {"--set", "model.name=lenet", "--set", fmt::format("train.epochs={}", epochs)});
+  more.insert(more.end(),
+              {"--set", "model.name=lenet", "--set", "model.width=1", "--set", fmt::format("train.epochs={}", epochs)});
   return more;
 }
 
@@ -159,7 +160,7 @@ TEST(Analysis, LeavesKernelsAndTuningOfEveryEpoch) {
 TEST(Analysis, TrainingGoesOnAsWithoutIt) {
   TempDir folder;
   train_tiny(folder / "with", analysed(1));
-  train_tiny(folder / "without", {"--set", "model.name=lenet", "--set", "train.epochs=1"});
+  train_tiny(folder / "without", {"--set", "model.name=lenet", "--set", "model.width=1", "--set", "train.epochs=1"});
   EXPECT_EQ(metrics_without_times(folder / "with"), metrics_without_times(folder / "without"));
   EXPECT_EQ(read_text(folder / "with" / "last.safetensors"), read_text(folder / "without" / "last.safetensors"));
   EXPECT_FALSE(std::filesystem::exists(folder / "without" / "conv1_kernels.apng"));

@@ -16,7 +16,7 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 
 TEST(Convert, ThereAndBackAndIntoOnnx) {
   const TempDir dir;
-  train_tiny(dir / "run");
+  train_tiny(dir / "run", {"--set", "model.width=1"});
   const std::string torch = dir / "torch.safetensors", ours = dir / "ours.safetensors", onnx = dir / "m.onnx";
   const Outcome there = run_tool("convert", {"--run", (dir / "run").string(), "--to", torch});
   ASSERT_EQ(there.code, 0) << there.err;

@@ -89,7 +89,7 @@ TEST(Inspect, KnowsARunWithoutItsData) {
   train_tiny(folder / "run", {"--set", "train.max_steps=1"});
   const json run = inspected(folder, {"--run", (folder / "run").string()});
   EXPECT_EQ(run["model"], "alexnet_mini");
-  EXPECT_EQ(run["parameters"], 546634);
+  EXPECT_EQ(run["parameters"], 137642);
   EXPECT_EQ(run["input"], (json{32, 32, 3}));
 }
 

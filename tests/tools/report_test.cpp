@@ -248,7 +248,8 @@ TEST_F(ReportInBrowserTest, AThousandClassesAreACanvas) {
 
 TEST_F(ReportInBrowserTest, ARunOfTrainBecomesAPageWithItsKernelsAndPictures) {
   const std::filesystem::path run = folder_ / "run";
-  train_tiny(run, {"--set", "train.epochs=1", "--set", "analysis.kernels=true", "--set", "analysis.tuning=true"});
+  train_tiny(run, {"--set", "model.width=1", "--set", "train.epochs=1", "--set", "analysis.kernels=true", "--set",
+                   "analysis.tuning=true"});
   const Outcome outcome = run_tool("visualize", {"report", "--run", run.string(), "--count", "3"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   Browser browser(run / "report.html");

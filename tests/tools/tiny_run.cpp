@@ -8,8 +8,8 @@ namespace striate::test {
 
 std::vector<std::string> tiny_flags(const std::vector<std::string>& more) {
   std::vector<std::string> flags = {"--config", std::string(STRIATE_CONFIGS_DIR) + "/synthetic.yaml"};
-  for (const char* set : {"seed=5", "threads=1", "model.name=alexnet_mini", "data.validation_fraction=0.2",
-                          "data.synthetic={train_images: 200, test_images: 50}",
+  for (const char* set : {"seed=5", "threads=1", "model.name=alexnet_mini", "model.width=0.5",
+                          "data.validation_fraction=0.2", "data.synthetic={train_images: 200, test_images: 50}",
                           "data.train_transforms=[{random_crop: {size: 32, padding: 4}}, horizontal_flip]",
                           "train.epochs=3", "train.batch_size=16", "train.learning_rate=0.002"}) {
     flags.insert(flags.end(), {"--set", set});

@@ -230,10 +230,10 @@ TEST(Train, AFinishedRunGoesOnWithMoreEpochs) {
   const Outcome other = run_tool("train", {"--resume", run.string(), "--set", "train.batch_size=8"});
   EXPECT_EQ(other.code, 2) << other.out;
   EXPECT_TRUE(has(other.err, "train.batch_size")) << other.err;
-  const Outcome network = run_tool("train", {"--resume", run.string(), "--set", "model.width=0.5", "--set",
+  const Outcome network = run_tool("train", {"--resume", run.string(), "--set", "model.width=0.25", "--set",
                                              "data.normalize=none", "--set", "data.workers=0"});
   EXPECT_EQ(network.code, 2) << network.out;
-  EXPECT_TRUE(has(network.err, "model.width: 1 in the run, 0.5 now")) << network.err;
+  EXPECT_TRUE(has(network.err, "model.width: 0.5 in the run, 0.25 now")) << network.err;
   EXPECT_TRUE(has(network.err, "data.normalize")) << network.err;
   EXPECT_FALSE(has(network.err, "data.workers")) << network.err;
   EXPECT_EQ(read_text(run / "steps.csv"), before);

@@ -49,7 +49,7 @@ class Visualize : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new TempDir();
-    train_tiny(run(), {"--set", "train.epochs=1"});
+    train_tiny(run(), {"--set", "model.width=1", "--set", "train.epochs=1"});
   }
   static void TearDownTestSuite() {
     delete folder_;
