@@ -13,6 +13,9 @@ set(benchmarks_sees kernels engine models data tools benchmarks tests/support)
 # They run programs as the tests of the tools do.
 set(benchmarks_tests_see tests/tools)
 set(tools_tests_see tests/data)
+# The fuzzed readers are everybody's.
+set(fuzz_sees kernels engine models data)
+set(fuzz_tests_see tests/engine tests/models tests/data)
 set(folders kernels engine models data tools benchmarks)
 
 set(faults "")
