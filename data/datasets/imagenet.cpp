@@ -159,9 +159,9 @@ std::shared_ptr<const Dataset> open_train_tar(Opening& opening) {
   }
   require<IoError>(!labels.empty(), "{}: no tar with pictures is in it; expected n01440764.tar and others",
                    tar->path());
-  const auto empty = std::find(filled.begin(), filled.end(), false);
-  require<IoError>(empty == filled.end(), "{}: {}.tar in it holds no picture", tar->path(),
-                   opening.ids[static_cast<size_t>(empty - filled.begin()) % filled.size()]);
+  for (size_t c = 0; c < filled.size(); ++c) {
+    require<IoError>(filled[c], "{}: {}.tar in it holds no picture", tar->path(), opening.ids[c]);
+  }
   return std::make_shared<TarPictures>(tar, std::move(index), labels, opening.class_names());
 }
 
@@ -202,7 +202,7 @@ std::shared_ptr<const Dataset> open_val_folder(Opening& opening) {
     std::set_difference(opening.ids.begin(), opening.ids.end(), classes.begin(), classes.end(),
                         std::back_inserter(missing));
     require<IoError>(missing.empty(), "{}: {} of the {} classes of the training part have no folder in it, {} first",
-                     path.string(), missing.size(), opening.ids.size(), missing.front());
+                     path.string(), missing.size(), opening.ids.size(), missing.empty() ? "" : missing.front());
     if (classes.size() > opening.ids.size()) {
       opening.notice(
           fmt::format("{}: {} of its {} class folders are those of the training part; the others are left out",
