@@ -8,8 +8,11 @@
 #include <fstream>
 #include <iterator>
 
+#include "data/datasets/packed_writer.h"
+#include "engine/crc32c.h"
 #include "engine/storage.h"
 #include "engine/train/safetensors.h"
+#include "tests/data/archive_files.h"
 #include "tests/data/dataset_files.h"
 #include "tests/fuzz/input.h"
 #include "tests/models/weights/torch_archive.h"
@@ -135,6 +138,31 @@ void write_images(const Corpus& corpus) {
   corpus.put("image", "bmp", bmp + std::string(16, '\0') + std::string("abcdef\0\0ghijkl\0\0", 16));
 }
 
+void write_archives(const Corpus& corpus) {
+  const auto bytes = [](const std::string& text) { return test::Bytes(text.begin(), text.end()); };
+  const test::Bytes pictures = test::tar({{"b.JPEG", bytes("two")}, {"a.png", bytes("one")}, {"c.txt", bytes("none")}});
+  for (const auto& [name, format] : {std::pair{"ustar", test::TarFormat::ustar}, std::pair{"pax", test::TarFormat::pax},
+                                     std::pair{"gnu", test::TarFormat::gnu}}) {
+    const std::string longest(format == test::TarFormat::ustar ? 90 : 150, 'y');
+    corpus.put("tar", name, text_of(test::tar({{longest + ".png", bytes("long")}, {"a.png", bytes("one")}}, format)));
+  }
+  corpus.put("tar", "nested", text_of(test::tar({{"n01440764.tar", pictures}})));
+  corpus.put("mat", "two", text_of(test::mat_file({{7, "n00000001", "a, b"}, {2, "n00000002", "", 5}})));
+
+  const Folder folder;
+  const std::string path = (folder.path() / "packed").string();
+  PackedWriter::Contents contents{{"a test", "dataset: test", {{0.5}, {0.25}}, {"cat", "dog"}}, 1, {2, 0, 1, 0}};
+  PackedWriter writer(path, contents);
+  Image image;
+  for (const int side : {3, 5, 2}) {
+    image.reshape(side, side + 1, 1);
+    std::fill(image.pixels.begin(), image.pixels.end(), static_cast<uint8_t>(40 * side));
+    writer.append(image, side % 2, crc32c(image.pixels.data(), image.pixels.size()));
+  }
+  writer.finish();
+  corpus.put("packed", "three", content(path));
+}
+
 void write_configs(const Corpus& corpus, const fs::path& configs) {
   const std::string base =
       "train:\n  epochs: 3\n  optimizer: {name: adam, beta1: 0.9}\ndata: {dataset: cifar10, path: x}\n";
@@ -165,5 +193,6 @@ int main(int argc, char** argv) {
   striate::fuzz::write_torch_files(corpus);
   striate::fuzz::write_events(corpus);
   striate::fuzz::write_images(corpus);
+  striate::fuzz::write_archives(corpus);
   striate::fuzz::write_configs(corpus, argv[2]);
 }
