@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "data/datasets/packed_writer.h"
+#include "data/datasets/packed/packed_writer.h"
 #include "data/load_transformed.h"
 #include "data/test_view.h"
 #include "data/transforms/channels.h"

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "data/datasets/packed.h"
+#include "data/datasets/packed/packed.h"
 #include "data/transforms/channels.h"
 #include "data/transforms/resize.h"
 #include "data/transforms/settle.h"

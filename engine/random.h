@@ -10,7 +10,17 @@
 namespace striate {
 
 /// What a random stream is drawn for: streams of different purposes share no draw.
-enum class RandomPurpose : uint32_t { initialization = 1, shuffle, split, augmentation, synthetic, test, crop, figure, mixing };
+enum class RandomPurpose : uint32_t {
+  initialization = 1,
+  shuffle,
+  split,
+  augmentation,
+  synthetic,
+  test,
+  crop,
+  figure,
+  mixing
+};
 
 /// A stream of random numbers that hangs on (seed, purpose, a, b) alone — (epoch, sample index), say — and on nothing
 /// that was drawn before, so that the number of workers or a resume changes nothing. Philox 4x32-10 underneath.

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "data/datasets/packed.h"
+#include "data/datasets/packed/packed.h"
 #include "data/pack.h"
 #include "engine/config.h"
 #include "engine/device.h"

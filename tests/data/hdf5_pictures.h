@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "data/datasets/hdf5.h"
+#include "data/datasets/hdf5/hdf5.h"
 #include "kernels/error.h"
 #include "tests/data/hdf5_files.h"
 #include "tests/support/error.h"

@@ -1,4 +1,4 @@
-#include "data/datasets/imagenet.h"
+#include "data/datasets/imagenet/imagenet.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "data/datasets/mat_file.h"
+#include "data/datasets/imagenet/mat_file.h"
 
 #include <gtest/gtest.h>
 

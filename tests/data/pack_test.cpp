@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "data/datasets/packed.h"
+#include "data/datasets/packed/packed.h"
 #include "data/transforms/resize.h"
 #include "kernels/error.h"
 #include "tests/data/dataset_files.h"

@@ -1,4 +1,4 @@
-#include "data/datasets/packed.h"
+#include "data/datasets/packed/packed.h"
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -8,7 +8,7 @@
 #include <fstream>
 #include <functional>
 
-#include "data/datasets/packed_writer.h"
+#include "data/datasets/packed/packed_writer.h"
 #include "engine/crc32c.h"
 #include "kernels/error.h"
 #include "tests/data/dataset_files.h"

@@ -1,4 +1,4 @@
-#include "data/datasets/tar_index.h"
+#include "data/datasets/imagenet/tar_index.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "data/datasets/packed.h"
+#include "data/datasets/packed/packed.h"
 
 #include <atomic>
 #include <cstring>
@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "data/datasets/mapped_file.h"
-#include "data/datasets/packed_format.h"
+#include "data/datasets/packed/mapped_file.h"
+#include "data/datasets/packed/packed_format.h"
 #include "engine/crc32c.h"
 #include "kernels/error.h"
 

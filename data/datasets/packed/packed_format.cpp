@@ -1,4 +1,4 @@
-#include "data/datasets/packed_format.h"
+#include "data/datasets/packed/packed_format.h"
 
 #include <bit>
 #include <cmath>

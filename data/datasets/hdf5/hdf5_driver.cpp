@@ -1,4 +1,4 @@
-#include "data/datasets/hdf5_driver.h"
+#include "data/datasets/hdf5/hdf5_driver.h"
 
 #include <fcntl.h>
 #include <hdf5.h>

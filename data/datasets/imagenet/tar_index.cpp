@@ -1,12 +1,12 @@
-#include "data/datasets/tar_index.h"
+#include "data/datasets/imagenet/tar_index.h"
 
 #include <algorithm>
 #include <limits>
 #include <numeric>
 #include <utility>
 
+#include "data/datasets/imagenet/tar_members.h"
 #include "data/datasets/picture_files.h"
-#include "data/datasets/tar_members.h"
 #include "kernels/error.h"
 
 namespace striate {

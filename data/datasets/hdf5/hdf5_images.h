@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "data/datasets/hdf5_file.h"
+#include "data/datasets/hdf5/hdf5_file.h"
 
 namespace striate::hdf5 {
 

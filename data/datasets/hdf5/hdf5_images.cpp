@@ -1,4 +1,4 @@
-#include "data/datasets/hdf5_images.h"
+#include "data/datasets/hdf5/hdf5_images.h"
 
 #include <zlib.h>
 

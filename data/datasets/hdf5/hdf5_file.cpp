@@ -1,4 +1,4 @@
-#include "data/datasets/hdf5_file.h"
+#include "data/datasets/hdf5/hdf5_file.h"
 
 #include <fcntl.h>
 #include <hdf5.h>

@@ -1,4 +1,4 @@
-#include "data/datasets/mapped_file.h"
+#include "data/datasets/packed/mapped_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

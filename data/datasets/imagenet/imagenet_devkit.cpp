@@ -1,4 +1,4 @@
-#include "data/datasets/imagenet_devkit.h"
+#include "data/datasets/imagenet/imagenet_devkit.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "data/datasets/file_bytes.h"
-#include "data/datasets/mat_file.h"
+#include "data/datasets/imagenet/mat_file.h"
 #include "data/imagenet_classes.h"
 #include "kernels/error.h"
 

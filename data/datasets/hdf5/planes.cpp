@@ -1,7 +1,7 @@
-#include "data/datasets/planes.h"
+#include "data/datasets/hdf5/planes.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "data/datasets/planes.cpp"
+#define HWY_TARGET_INCLUDE "data/datasets/hdf5/planes.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 

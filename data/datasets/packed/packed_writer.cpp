@@ -1,4 +1,4 @@
-#include "data/datasets/packed_writer.h"
+#include "data/datasets/packed/packed_writer.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

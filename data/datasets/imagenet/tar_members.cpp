@@ -1,4 +1,4 @@
-#include "data/datasets/tar_members.h"
+#include "data/datasets/imagenet/tar_members.h"
 
 #include <archive.h>
 #include <archive_entry.h>

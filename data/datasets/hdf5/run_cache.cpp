@@ -1,4 +1,4 @@
-#include "data/datasets/run_cache.h"
+#include "data/datasets/hdf5/run_cache.h"
 
 #include "kernels/error.h"
 

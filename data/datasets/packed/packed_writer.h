@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "data/datasets/packed_format.h"
+#include "data/datasets/packed/packed_format.h"
 #include "data/image.h"
 
 namespace striate {

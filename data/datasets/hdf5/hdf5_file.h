@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "data/datasets/hdf5_driver.h"
+#include "data/datasets/hdf5/hdf5_driver.h"
 
 namespace striate::hdf5 {
 

@@ -1,4 +1,4 @@
-#include "data/datasets/random_access_file.h"
+#include "data/datasets/imagenet/random_access_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/datasets/random_access_file.h"
+#include "data/datasets/imagenet/random_access_file.h"
 
 namespace striate {
 

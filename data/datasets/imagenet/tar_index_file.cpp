@@ -10,7 +10,7 @@
 #include <system_error>
 #include <utility>
 
-#include "data/datasets/tar_index.h"
+#include "data/datasets/imagenet/tar_index.h"
 #include "engine/train/atomic_file.h"
 #include "kernels/error.h"
 

@@ -1,4 +1,4 @@
-#include "data/datasets/hdf5.h"
+#include "data/datasets/hdf5/hdf5.h"
 
 #include <algorithm>
 #include <cstring>
@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "data/datasets/file_bytes.h"
-#include "data/datasets/hdf5_file.h"
-#include "data/datasets/hdf5_images.h"
-#include "data/datasets/planes.h"
-#include "data/datasets/run_cache.h"
+#include "data/datasets/hdf5/hdf5_file.h"
+#include "data/datasets/hdf5/hdf5_images.h"
+#include "data/datasets/hdf5/planes.h"
+#include "data/datasets/hdf5/run_cache.h"
 #include "kernels/error.h"
 
 namespace striate {

@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-#include "data/datasets/random_access_file.h"
+#include "data/datasets/imagenet/random_access_file.h"
 
 namespace striate {
 

@@ -1,4 +1,4 @@
-#include "data/datasets/imagenet.h"
+#include "data/datasets/imagenet/imagenet.h"
 
 #include <algorithm>
 #include <charconv>
@@ -11,10 +11,10 @@
 
 #include "data/datasets/encoded_pictures.h"
 #include "data/datasets/image_folder.h"
-#include "data/datasets/imagenet_devkit.h"
+#include "data/datasets/imagenet/imagenet_devkit.h"
+#include "data/datasets/imagenet/random_access_file.h"
+#include "data/datasets/imagenet/tar_index.h"
 #include "data/datasets/picture_files.h"
-#include "data/datasets/random_access_file.h"
-#include "data/datasets/tar_index.h"
 #include "data/imagenet_classes.h"
 #include "kernels/error.h"
 
