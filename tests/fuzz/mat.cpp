@@ -1,5 +1,5 @@
 // A MATLAB file, like the one that names ImageNet's classes.
-#include "data/datasets/mat_file.h"
+#include "data/datasets/imagenet/mat_file.h"
 #include "tests/fuzz/input.h"
 
 namespace striate::fuzz {

@@ -1,11 +1,11 @@
 // A packed file: opened, every picture loaded, checked whole. Mutated with its checksums and its length set right again
 // as a rule, since no mutation would come past them.
-#include "data/datasets/packed.h"
+#include "data/datasets/packed/packed.h"
 
 #include <algorithm>
 #include <cstring>
 
-#include "data/datasets/packed_format.h"
+#include "data/datasets/packed/packed_format.h"
 #include "engine/crc32c.h"
 #include "kernels/error.h"
 #include "tests/fuzz/input.h"

@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <cstring>
 
-#include "data/datasets/random_access_file.h"
-#include "data/datasets/tar_index.h"
+#include "data/datasets/imagenet/random_access_file.h"
+#include "data/datasets/imagenet/tar_index.h"
 #include "kernels/error.h"
 #include "tests/fuzz/input.h"
 

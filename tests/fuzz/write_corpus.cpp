@@ -8,7 +8,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "data/datasets/packed_writer.h"
+#include "data/datasets/packed/packed_writer.h"
 #include "engine/crc32c.h"
 #include "engine/storage.h"
 #include "engine/train/safetensors.h"
