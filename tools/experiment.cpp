@@ -39,7 +39,13 @@ Experiment::Experiment(const RunConfig& config)
   input_ = models::resolve_input(config.model, {data_.height, data_.width, data_.channels});
   class_names_ = data_.class_names;
   classes_ = models::resolve_classes(config.model, static_cast<int64_t>(class_names_.size()));
-  for (auto c = static_cast<int64_t>(class_names_.size()); c < classes_; ++c) {
+  const auto found = static_cast<int64_t>(class_names_.size());
+  // Of a network for all of ImageNet's classes, class 2 is not the third of those that are there.
+  require<ConfigError>(config.data.dataset != "imagenet" || found == classes_,
+                       "imagenet: {} holds {} classes, numbered from 0 on, but the network tells {} apart: its outputs "
+                       "would be taken for others'; it needs the folders of all its classes",
+                       config.data.path, found, classes_);
+  for (int64_t c = found; c < classes_; ++c) {
     class_names_.push_back(fmt::format("class {}", c));
   }
   model_ = models::build_model(config.model, input_, classes_, config.seed);

@@ -117,6 +117,14 @@ TEST_F(ImagenetTools, AnOldRunWithIdsForNamesGoesOn) {
   EXPECT_TRUE(has(predicted.out, "Image of a Samoyed (probability: ")) << predicted.out;
 }
 
+TEST_F(ImagenetTools, ANetworkForAllClassesIsNotMeasuredOnThree) {
+  const Outcome outcome =
+      run_tool("evaluate", {"--model", "alexnet_mini", "--classes", "1000", "--set", "data.dataset=imagenet", "--set",
+                            "data.path=" + (dir_ / "folders").string()});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_TRUE(has(outcome.err, "holds 3 classes")) << outcome.err;
+}
+
 TEST_F(ImagenetTools, ATarThatIsCutShortIsOneLine) {
   const fs::path file = dir_ / "tars/ILSVRC2012_img_train.tar";
   fs::resize_file(file, fs::file_size(file) - 20000);
