@@ -80,12 +80,11 @@ void read_rows(jpeg_decompress_struct& info, const Window& window, uint8_t* pixe
     JSAMPROW row = pixels + (info.output_scanline - top) * stride;
     jpeg_read_scanlines(&info, &row, 1);
   }
-  if (bottom == info.output_height) {
-    jpeg_finish_decompress(&info);
-  } else {
-    jpeg_abort_decompress(&info);
-  }
 }
+
+/// Chroma as coarse as 4:1:0's still has to be widened after a reduction. libjpeg-turbo 2.1 then takes it for narrower
+/// than it is in a window and leaves columns uncomputed: such pictures, which are rare, are not reduced.
+bool is_reducible(const jpeg_decompress_struct& info) { return info.max_h_samp_factor * info.max_v_samp_factor <= 4; }
 
 /// Whether the end of the data stands where it belongs, so that nothing is missing even if not all of it is read.
 bool is_whole(std::span<const uint8_t> bytes) {
@@ -140,8 +139,9 @@ Part decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const 
                    "{}: broken JPEG: its header claims {}×{} pixels of {} bytes", name, height, width, bytes.size());
   const Window whole{0, 0, static_cast<int>(height), static_cast<int>(width)};
   Part part = choose(whole.height, whole.width);
-  if (!is_whole(bytes)) part = {whole};  // what is missing must show
-  const int k = part.reduction;
+  const bool ends = is_whole(bytes);
+  if (!ends) part = {whole};  // what is missing must show
+  const int k = is_reducible(info) ? part.reduction : 1;
   info.scale_num = 1;
   info.scale_denom = static_cast<unsigned>(k);
   const auto [top, left] = std::pair{part.window.top / k, part.window.left / k};
@@ -149,7 +149,11 @@ Part decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const 
   bool is_good = run(failure, [&] { window = start_columns(info, window); });
   if (is_good) {
     image.reshape(window.height, window.width, info.out_color_components);
-    is_good = run(failure, [&] { read_rows(info, window, image.pixels.data()); });
+    is_good = run(failure, [&] {
+      read_rows(info, window, image.pixels.data());
+      // Looks behind the last row, which it must not do for some parts of a picture and not for others.
+      if (!ends) jpeg_finish_decompress(&info);
+    });
   }
   require<IoError>(is_good, "{}: broken JPEG: {}", name, failure.message);
   if (image.channels == 4) cmyk_to_rgb(image);
