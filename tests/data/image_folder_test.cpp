@@ -53,6 +53,28 @@ TEST(ImageFolder, ClassFoldersAloneHaveNoTestPart) {
   EXPECT_EQ(parts.test, nullptr);
 }
 
+TEST(ImageFolder, LinksAreFollowedButNotInCirclesAndHiddenFilesAreNoPictures) {
+  TempDir dir;
+  const auto picture = png(formula_picture(4, 4, 3));
+  for (const char* file : {"data/a/1.png", "data/a/._1.png", "data/a/.ipynb_checkpoints/1.png", "data/b/deep/2.png",
+                           "elsewhere/3.png", "elsewhere/further/4.png"}) {
+    write_bytes(dir / file, picture);
+  }
+  namespace fs = std::filesystem;
+  fs::create_directory_symlink("..", dir / "data/a/up");
+  fs::create_directory_symlink("../..", dir / "data/b/deep/up");
+  fs::create_directory_symlink(".", dir / "data/b/self");
+  fs::create_directory_symlink("../../elsewhere", dir / "data/a/more");
+  fs::create_directory_symlink("../../elsewhere", dir / "elsewhere/further/back");
+  fs::create_symlink("nowhere.png", dir / "data/a/dangling.png");
+  const auto train = open_image_folder(dir / "data").train;
+  ASSERT_EQ(train->size(), 4);
+  for (int64_t i = 0; i < 4; ++i) {
+    const char* names[] = {"data/a/1.png", "data/a/more/3.png", "data/a/more/further/4.png", "data/b/deep/2.png"};
+    EXPECT_EQ(train->describe(i), (dir / names[i]).string());
+  }
+}
+
 TEST(ImageFolder, ATestFolderWithoutClassesIsUnlabelled) {
   TempDir dir;
   for (const char* file : {"train/ant/0.png", "train/bee/0.png", "test/2.png", "test/deep/1.png"}) {

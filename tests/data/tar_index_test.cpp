@@ -123,6 +123,24 @@ TEST_F(TarIndexTest, ATarThatIsCutShortIsRefusedWhereverItIsCut) {
   EXPECT_TRUE(refused(tar({{"n.tar", shorter}, {"m.tar", bytes}}), Layout::tars_of_pictures, {"b.jpg", "700 bytes"}));
 }
 
+TEST_F(TarIndexTest, WhatIsBehindATarsEndIsRefusedWhereItIsATarAndElseIgnored) {
+  const Bytes one = tar({{"a.jpg", text("a")}}), two = tar({{"b.jpg", text("b")}});
+  const auto joined = [&](size_t zeros, const Bytes& more) {
+    const size_t end = test::tar_header(one, "a.jpg") + 1024;  // of the member
+    Bytes bytes(one.begin(), one.begin() + static_cast<ptrdiff_t>(end));
+    bytes.resize(end + zeros);
+    bytes.insert(bytes.end(), more.begin(), more.end());
+    return bytes;
+  };
+  for (const size_t zeros : {size_t{512}, size_t{1024}, size_t{9216}, size_t{99840}}) {
+    const Bytes both = joined(zeros, two);
+    EXPECT_TRUE(refused(both, Layout::pictures, {"byte 1024", "another begins"})) << zeros;
+    EXPECT_TRUE(refused(tar({{"n.tar", both}}), Layout::tars_of_pictures, {"n.tar", "another begins"})) << zeros;
+    write_bytes(file(), joined(zeros, text("no header")));
+    EXPECT_EQ(build(Layout::pictures).size(), 1u) << zeros;
+  }
+}
+
 TEST_F(TarIndexTest, AbsurdSizesAreRefused) {
   const Bytes bytes = tar({{"a.jpg", Bytes(100, 1)}, {"b.jpg", Bytes(100, 2)}});
   for (const auto& [size, base256] : {std::pair{uint64_t{1} << 62, true}, std::pair{uint64_t{1} << 35, false},

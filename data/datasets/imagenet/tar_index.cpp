@@ -22,11 +22,6 @@ constexpr size_t kMostFolders = size_t{1} << 20;
 
 std::string file_name(const std::string& member) { return fs::path(member).filename().string(); }
 
-/// macOS puts a "._NAME" beside many a file.
-bool is_picture_member(const std::string& member) {
-  return is_picture_name(member) && !file_name(member).starts_with('.');
-}
-
 }  // namespace
 
 void TarIndex::add(uint32_t folder, std::string_view name, uint64_t offset, uint64_t size, const std::string& tar) {
@@ -42,13 +37,13 @@ TarIndex TarIndex::build(const RandomAccessFile& tar, Layout layout,
                          const std::function<void(uint64_t, size_t)>& progress) {
   TarIndex index;
   const auto refuse_link = [&](const std::string& name) {
-    require<IoError>(!is_picture_member(name), "{}: {} is a link; expected the picture itself", tar.path(), name);
+    require<IoError>(!is_picture_name(name), "{}: {} is a link; expected the picture itself", tar.path(), name);
   };
   const auto add_pictures_of = [&](FileRegion region, const std::string& name, uint32_t folder) {
     list_tar(
         tar, region, name,
         [&](const TarMember& member) {
-          if (!is_picture_member(member.name)) return;
+          if (!is_picture_name(member.name)) return;
           index.add(folder, member.name, member.data.offset, member.data.size, tar.path());
           progress(member.data.offset, index.size());
         },

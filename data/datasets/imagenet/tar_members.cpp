@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <utility>
@@ -54,6 +55,22 @@ la_int64_t skip(archive*, void* data, la_int64_t request) {
   return static_cast<la_int64_t>(skipped);
 }
 
+/// Whether a further tar begins behind the zeros that end one, where libarchive, like tar itself, stops.
+bool another_follows(const RandomAccessFile& file, FileRegion region, uint64_t place) {
+  constexpr uint64_t kMagic = 257;  // "ustar" within a header
+  std::array<uint8_t, kRead> page{};
+  for (; place < region.size; place += kRead) {
+    const size_t got =
+        file.read_some(region.offset + place, {page.data(), std::min<uint64_t>(region.size - place, kRead)});
+    const uint8_t* const end = page.data() + got;
+    const uint8_t* const found = std::find_if<const uint8_t*>(page.data(), end, [](uint8_t byte) { return byte != 0; });
+    if (found == end) continue;
+    const uint8_t* const magic = page.data() + (found - page.data()) / kBlock * kBlock + kMagic;
+    return magic + 5 <= end && std::memcmp(magic, "ustar", 5) == 0;
+  }
+  return false;
+}
+
 std::string name_of(archive_entry* entry) {
   const char* name = archive_entry_pathname_utf8(entry);
   if (name == nullptr) name = archive_entry_pathname(entry);
@@ -96,6 +113,9 @@ void list_tar(const RandomAccessFile& file, FileRegion region, const std::string
       if (whole) file.read(region.offset + header, end);
       if (!whole || std::any_of(end.begin(), end.end(), [](uint8_t byte) { return byte != 0; })) {
         fail(header, "it ends without the zeros that end a tar: it is cut short; fetch the file again");
+      }
+      if (another_follows(file, region, header)) {
+        fail(header, "the tar ends here, but another begins behind it; extract both and write one tar of them");
       }
       return;
     }
