@@ -1,8 +1,4 @@
-"""benchmarks/compare_pytorch.py on a small network: it runs, and it refuses what differs.
-
-Ends with 77, which ctest calls skipped, where PyTorch is missing.
-"""
-import importlib.util
+"""benchmarks/compare_pytorch.py on a small network: it runs, and it refuses what differs."""
 import json
 import pathlib
 import subprocess
@@ -10,21 +6,19 @@ import sys
 import tempfile
 import unittest
 
-if any(importlib.util.find_spec(name) is None for name in ("numpy", "torch", "torchvision", "safetensors")):
-    print("SKIPPED: no PyTorch; tests/peers.sh installs what is needed")
-    sys.exit(77)
+import peers
+
+peers.need("numpy", "torch", "torchvision", "safetensors")
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TOOLS = ROOT / "build" / "tools"
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(peers.ROOT / "benchmarks"))
 import compare_pytorch
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, ROOT / "benchmarks" / "compare_pytorch.py", "--build", TOOLS.parent,
-                           *map(str, arguments)], capture_output=True, text=True, cwd=ROOT)
+    return subprocess.run([sys.executable, peers.ROOT / "benchmarks" / "compare_pytorch.py", "--build",
+                           peers.TOOLS.parent, *map(str, arguments)], capture_output=True, text=True, cwd=peers.ROOT)
 
 
 class Compare(unittest.TestCase):
@@ -70,8 +64,4 @@ class Compare(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if "--tools" in sys.argv:
-        at = sys.argv.index("--tools")
-        TOOLS = pathlib.Path(sys.argv[at + 1]).resolve()
-        del sys.argv[at:at + 2]
     unittest.main()

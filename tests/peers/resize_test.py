@@ -1,24 +1,21 @@
 """Our resize beside Pillow's antialiased bilinear, on noise and on pictures with the spectrum of photographs, and on
 the photographs in the folder STRIATE_PHOTOGRAPHS where that is set: tests/peers.sh installs Pillow and runs this.
-
-Ends with 77, which ctest calls skipped, where it is missing.
 """
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import unittest
 
-try:
-    import numpy as np
-    import safetensors.numpy
-    from PIL import Image
-except ImportError as missing:
-    print(f"SKIPPED: {missing}; tests/peers.sh installs what is needed")
-    sys.exit(77)
+import peers
 
-LOADER = pathlib.Path("build/benchmarks/loader")
+peers.need("numpy", "safetensors", "PIL")
+
+import numpy as np
+import safetensors.numpy
+from PIL import Image
+
+LOADER = peers.TOOLS.parent / "benchmarks" / "loader"
 # Height and width: down a little and far, up, one side up and the other down, one pixel, the size that it has.
 SIZES = [(224, 224), (37, 61), (17, 5), (400, 520), (640, 90), (1, 1), (301, 402)]
 
@@ -85,8 +82,4 @@ class Resize(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if "--tools" in sys.argv:
-        at = sys.argv.index("--tools")
-        LOADER = pathlib.Path(sys.argv[at + 1]).resolve().parent / "benchmarks" / "loader"
-        del sys.argv[at:at + 2]
     unittest.main()

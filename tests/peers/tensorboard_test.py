@@ -1,21 +1,16 @@
-"""A run's event files, read by TensorBoard's own reader: tests/peers.sh installs it and runs this.
-
-Ends with 77, which ctest calls skipped, where it is missing.
-"""
+"""A run's event files, read by TensorBoard's own reader: tests/peers.sh installs it and runs this."""
 import csv
 import pathlib
 import subprocess
-import sys
 import tempfile
 import unittest
 
-try:
-    from tensorboard.backend.event_processing import event_accumulator
-except ImportError as missing:
-    print(f"SKIPPED: {missing}; tests/peers.sh installs what is needed")
-    sys.exit(77)
+import peers
 
-TOOLS = pathlib.Path("build/tools")
+peers.need("tensorboard")
+
+from tensorboard.backend.event_processing import event_accumulator
+
 STOPPED_AT = 9
 CONFIG = """
 model: {name: lenet}
@@ -31,7 +26,7 @@ def rows(file):
 
 class Events(unittest.TestCase):
     def train(self, *arguments):
-        done = subprocess.run([TOOLS / "train", *map(str, arguments)], capture_output=True, text=True)
+        done = subprocess.run([peers.TOOLS / "train", *map(str, arguments)], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def check(self, found, tag, expected):
@@ -66,8 +61,4 @@ class Events(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if "--tools" in sys.argv:
-        at = sys.argv.index("--tools")
-        TOOLS = pathlib.Path(sys.argv[at + 1]).resolve()
-        del sys.argv[at:at + 2]
     unittest.main()

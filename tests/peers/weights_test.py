@@ -1,7 +1,4 @@
-"""Weights in and out, against torchvision, ONNX Runtime and safetensors: tests/peers.sh installs them and runs this.
-
-Ends with 77, which ctest calls skipped, where one of them is missing.
-"""
+"""Weights in and out, against torchvision, ONNX Runtime and safetensors: tests/peers.sh installs them and runs this."""
 import csv
 import json
 import pathlib
@@ -10,20 +7,18 @@ import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-try:
-    import numpy as np
-    import onnx
-    import onnxruntime
-    import safetensors.torch
-    import torch
-    import torchvision
-    from PIL import Image
-except ImportError as missing:
-    print(f"SKIPPED: {missing}; tests/peers.sh installs what is needed")
-    sys.exit(77)
+import peers
 
-TOOLS = pathlib.Path("build/tools")
+peers.need("numpy", "onnx", "onnxruntime", "safetensors", "torch", "torchvision", "PIL")
+
+import numpy as np
+import onnx
+import onnxruntime
+import safetensors.torch
+import torch
+import torchvision
+from PIL import Image
+
 IMAGENET = ["--set", "data.normalize=imagenet"]
 UNCHANGED = ["--set", "data.test_transforms=[]"]
 MODELS = {"alexnet": 224, "alexnet_owt": 224, "alexnet_paper": 224, "alexnet_bn": 227, "alexnet_cifar": 32,
@@ -31,7 +26,7 @@ MODELS = {"alexnet": 224, "alexnet_owt": 224, "alexnet_paper": 224, "alexnet_bn"
 
 
 def tool(name, *arguments):
-    command = [str(TOOLS / name), *map(str, arguments)]
+    command = [str(peers.TOOLS / name), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout
@@ -143,7 +138,7 @@ class Import(PeerTest):
     def test_what_torch_wrote_before_1_6_is_refused(self):
         file = self.folder / "old.pth"
         torch.save(torchvision_model("resnet18").state_dict(), file, _use_new_zipfile_serialization=False)
-        done = subprocess.run([TOOLS / "inspect", "--model", "resnet18", "--weights", file], capture_output=True, text=True)
+        done = subprocess.run([peers.TOOLS / "inspect", "--model", "resnet18", "--weights", file], capture_output=True, text=True)
         self.assertEqual(done.returncode, 1)
         self.assertIn("before 1.6", done.stderr)
         command = done.stderr[done.stderr.index('"import torch'):].split('"')[1]  # the way to convert it works
@@ -152,7 +147,7 @@ class Import(PeerTest):
 
     def test_a_whole_module_is_refused(self):
         torch.save(torchvision_model("resnet18"), self.folder / "module.pth")
-        done = subprocess.run([TOOLS / "inspect", "--model", "resnet18", "--weights", self.folder / "module.pth"],
+        done = subprocess.run([peers.TOOLS / "inspect", "--model", "resnet18", "--weights", self.folder / "module.pth"],
                               capture_output=True, text=True)
         self.assertEqual(done.returncode, 1)
         self.assertIn("torchvision.models.resnet.ResNet", done.stderr)
@@ -296,9 +291,5 @@ class Training(PeerTest):
 
 
 if __name__ == "__main__":
-    if "--tools" in sys.argv:
-        at = sys.argv.index("--tools")
-        TOOLS = pathlib.Path(sys.argv[at + 1]).resolve()
-        del sys.argv[at:at + 2]
     torch.set_num_threads(2)
     unittest.main()
