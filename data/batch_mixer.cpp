@@ -4,8 +4,6 @@
 #include <cmath>
 #include <utility>
 
-#include "kernels/error.h"
-
 namespace striate {
 namespace {
 
@@ -74,15 +72,6 @@ void mix_images(float* images, int64_t rows, int height, int width, int channels
   first_partner.assign(last, last + values);
   for (int64_t row = rows - 1; row > 0; --row) mix_in(images + row * values, images + (row - 1) * values);
   mix_in(images, first_partner.data());
-}
-
-BatchMixer::BatchMixer(const MixOptions& options, int64_t batch_size, uint64_t seed, int height, int width,
-                       int channels)
-    : options_(options), seed_(seed), height_(height), width_(width), channels_(channels) {
-  require<ConfigError>(!is_on() || batch_size > 1,
-                       "data.mixup, data.cutmix: a picture is mixed with its neighbour in the batch, and "
-                       "train.batch_size is {}; raise it, or set them to 0",
-                       batch_size);
 }
 
 void BatchMixer::mix(float* images, int64_t rows, int64_t epoch, int64_t batch,

@@ -37,8 +37,9 @@ void mix_images(float* images, int64_t rows, int height, int width, int channels
 /// A loader's mixing of its batches.
 class BatchMixer {
  public:
-  /// Of images [height, width, channels]. Throws ConfigError where mixing is on and no batch holds two pictures.
-  BatchMixer(const MixOptions& options, int64_t batch_size, uint64_t seed, int height, int width, int channels);
+  /// Of images [height, width, channels].
+  BatchMixer(const MixOptions& options, uint64_t seed, int height, int width, int channels)
+      : options_(options), seed_(seed), height_(height), width_(width), channels_(channels) {}
 
   bool is_on() const { return options_.any(); }
   /// Mixes the first `rows` pictures of a batch; one alone stays as it is. Any thread may call it.

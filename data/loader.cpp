@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "data/broken_image.h"
 #include "data/load_transformed.h"
 #include "data/sampler.h"
 #include "kernels/error.h"
@@ -43,7 +44,7 @@ Loader::Loader(SampleSet samples, const Normalization& normalization, LoaderOpti
     : set_(std::move(samples)),
       options_(std::move(options)),
       normalizer_(normalization),
-      mixer_(options_.mix, options_.batch_size, options_.seed, options_.height, options_.width, options_.channels),
+      mixer_(options_.mix, options_.seed, options_.height, options_.width, options_.channels),
       own_worker_(std::make_unique<Worker>()) {
   require<ConfigError>(options_.batch_size > 0, "batch size: expected at least 1, found {}", options_.batch_size);
   require<ConfigError>(options_.workers >= 0 && options_.workers <= 1024, "data.workers: expected 0 to 1024, found {}",
@@ -155,7 +156,7 @@ void Loader::fill(const Claim& claim, Worker& worker) {
         slot.messages.resize(static_cast<size_t>(slot.rows));
         slot.messages[static_cast<size_t>(row)] = error.what();
       } else if (slot.error == nullptr || row < slot.error_row) {
-        slot.error = std::current_exception();
+        slot.error = std::make_exception_ptr(broken_image(error));
         slot.error_row = row;
       }
     } catch (...) {

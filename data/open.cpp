@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "data/broken_image.h"
 #include "data/datasets/cifar.h"
 #include "data/datasets/crops.h"
 #include "data/datasets/file_bytes.h"
@@ -85,8 +86,9 @@ Size probe(const SampleSet& set, uint64_t seed, bool skip_broken) {
     const int64_t sample = set.indices[i];
     try {
       load_transformed(*set.dataset, sample, set.transforms, seed, 0, image, scratch);
-    } catch (const IoError&) {
-      if (!skip_broken || i + 1 == set.indices.size()) throw;
+    } catch (const IoError& error) {
+      if (!skip_broken) throw broken_image(error);
+      if (i + 1 == set.indices.size()) throw;
       continue;
     }
     return {image.height, image.width};

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/broken_image.h"
 #include "data/datasets/packed/packed_writer.h"
 #include "data/load_transformed.h"
 #include "data/test_view.h"
@@ -250,7 +251,7 @@ void Packing::make(int64_t number, Job& job) const {
   try {
     load_transformed(dataset, index, transforms_[part], 0, 0, job.image, job.scratch);
   } catch (const IoError& error) {
-    if (!config_.skip_broken) throw;
+    if (!config_.skip_broken) throw broken_image(error);
     job.broken = error.what();
     return;
   }
@@ -316,17 +317,15 @@ std::string Packing::summary() const {
 }
 
 /// What to say, after the first images, of a file that will not find room; empty where it will.
-std::string lack_of_room(const PackedWriter& writer, int64_t total, const std::string& output) {
-  const double rest = static_cast<double>(writer.bytes()) / static_cast<double>(writer.next()) *
-                      static_cast<double>(total - writer.next());
+std::string lack_of_room(const PackedWriter& writer, const std::string& output) {
   const std::filesystem::path folder = std::filesystem::absolute(output).parent_path();
   std::error_code code;
   const std::filesystem::space_info space = std::filesystem::space(folder, code);
-  if (code || rest <= static_cast<double>(space.available)) return "";
+  if (code || writer.bytes_to_come() <= space.available) return "";
   return fmt::format(
-      "the file will want about {:.0f} GB more, and {} has {:.0f} GB: --resize makes it smaller; what is packed stays "
+      "the file will want about {:.3g} GB more, and {} has {:.3g} GB: --resize makes it smaller; what is packed stays "
       "if the disk gets full",
-      rest / 1e9, folder.string(), static_cast<double>(space.available) / 1e9);
+      static_cast<double>(writer.bytes_to_come()) / 1e9, folder.string(), static_cast<double>(space.available) / 1e9);
 }
 
 }  // namespace
@@ -365,7 +364,7 @@ PackResult pack_dataset(const DataConfig& given, const OpenOptions& options, con
       ahead.give_back();
       if (!is_foreseen && writer.next() >= kImagesThatTell) {
         is_foreseen = true;
-        const std::string text = lack_of_room(writer, total, output);
+        const std::string text = lack_of_room(writer, output);
         if (!text.empty() && options.on_notice) options.on_notice(text);
       }
       goes_on = !pack.progress || pack.progress(writer.next(), total);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "data/broken_image.h"
 #include "kernels/error.h"
 #include "kernels/thread_pool.h"
 
@@ -53,8 +54,8 @@ void walk_pictures(const PictureWalk& walk,
     for (const int64_t index : walk.indices.subspan(begin, end - begin)) {
       try {
         visit(part, index, image);
-      } catch (const IoError&) {
-        if (!walk.skip_broken) throw;
+      } catch (const IoError& error) {
+        if (!walk.skip_broken) throw broken_image(error);
       }
       progress.one_more();
     }

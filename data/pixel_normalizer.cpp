@@ -1,17 +1,29 @@
 #include "data/pixel_normalizer.h"
 
+#include <cmath>
 #include <cstring>
 
 #include "data/transforms/pixel_passes.h"
 
 namespace striate {
+namespace {
+
+/// Rounded to the 44 bits that leave room for a level's 8 in a double: their product is exact.
+double shortened(double scale) {
+  int exponent = 0;
+  const double digits = std::frexp(scale, &exponent);
+  return std::ldexp(std::round(std::ldexp(digits, 44)), exponent - 44);
+}
+
+}  // namespace
 
 PixelNormalizer::PixelNormalizer(const Normalization& normalization) : table_(normalization.table()) {
   if (normalization.mean_image != nullptr) mean_image_.emplace(*normalization.mean_image, normalization.std);
   const size_t channels = normalization.mean.size();
   for (size_t c = 0; c < channels; ++c) {
-    scale_.push_back(1.0 / (255.0 * normalization.std[c]));
-    shift_.push_back(-normalization.mean[c] / normalization.std[c]);
+    scale_.push_back(shortened(1.0 / (255.0 * normalization.std[c])));
+    // Where the mean is a level nothing is left of that level, as the table has it.
+    shift_.push_back(-(255.0 * normalization.mean[c]) * scale_[c]);
   }
   if (mean_image_ || (channels != 1 && channels != 3)) return;
   Image levels;
@@ -29,7 +41,9 @@ void PixelNormalizer::apply(const Image& image, bool streamed, float* out) const
   const uint8_t* in = image.pixels.data();
   const size_t count = image.pixels.size(), channels = scale_.size();
   if (scales_) return scale_pixels(in, count, image.channels, scale_.data(), shift_.data(), streamed, out);
-  for (size_t i = 0; i < count; ++i) out[i] = table_[i % channels * 256 + in[i]];
+  for (size_t i = 0; i < count; i += channels) {
+    for (size_t c = 0; c < channels; ++c) out[i + c] = table_[c * 256 + in[i + c]];
+  }
 }
 
 }  // namespace striate

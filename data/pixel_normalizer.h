@@ -17,6 +17,8 @@ class PixelNormalizer {
   /// The image has as many channels as the normalization. `streamed`: written past the caches, for outputs too large
   /// to stay in them.
   void apply(const Image& image, bool streamed, float* out) const;
+  /// Whether it scales pixels, which takes half as long as to look them up: nearly always.
+  bool scales() const { return scales_; }
 
  private:
   std::optional<MeanImageSubtraction> mean_image_;

@@ -58,6 +58,10 @@ TrainData Experiment::train_data() {
                        "{}: there is no training part in {}, so nothing can be trained; evaluate measures a network on "
                        "the validation part",
                        config_.data.dataset, config_.data.path);
+  require<ConfigError>(!config_.data.mix.any() || config_.train.batch_size > 1,
+                       "data.mixup, data.cutmix: a picture is mixed with its neighbour in the batch, and "
+                       "train.batch_size is {}; raise it, or set them to 0",
+                       config_.train.batch_size);
   return {data_.train.get(), data_.val.get(), data_.test.get()};
 }
 

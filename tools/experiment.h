@@ -22,7 +22,7 @@ class Experiment {
   nn::Module& model() { return *model_; }
   /// The network in ten crops: for evaluation, of ten_crops().
   nn::Module& ten_crop_model();
-  /// Throws ConfigError where the dataset has no training part.
+  /// Throws ConfigError where the dataset has no training part, or batches of one picture are to be mixed.
   TrainData train_data();
   /// A part in order and as the network is tested: train, val, test or unlabelled.
   Loader& part(const std::string& split);

@@ -64,6 +64,11 @@ int64_t Hdf5Writer::make(const std::string& name, const std::vector<uint64_t>& e
   const uint8_t fill = 77;
   if (type == Hdf5Type::uint8) good(H5Pset_fill_value(how, H5T_NATIVE_UINT8, &fill), "set a fill value");
   const hid_t space = space_of(extents);
+  if (!storage.chunk.empty() && storage.chunk[0] > extents[0]) {  // allowed where the array may grow
+    auto most = sizes(extents);
+    most[0] = H5S_UNLIMITED;
+    good(H5Sset_extent_simple(space, static_cast<int>(most.size()), sizes(extents).data(), most.data()), "may grow");
+  }
   const hid_t array =
       good(H5Dcreate2(file_, name.c_str(), stored_type(type), space, H5P_DEFAULT, how, H5P_DEFAULT), "make an array");
   H5Sclose(space);

@@ -137,6 +137,15 @@ TEST_F(Hdf5File, RefusesRunsThatFitNoMemory) {
   EXPECT_TRUE(refuses({"images-train", "60000 images", "5625 MiB", "h5repack -l images-train:CHUNK=1x3x128x256"}));
 }
 
+TEST_F(Hdf5File, RefusesChunksThatReachFarBeyondTheImages) {
+  {
+    Hdf5Writer file(path());
+    file.bytes("images-train", {2, 3, 32, 32}, {}, {.chunk = {1 << 20, 3, 32, 32}, .deflate = 1, .written = 0});
+    file.integers("labels-train", {2}, {0, 1});
+  }
+  EXPECT_TRUE(refuses({"images-train", "1048576 images", "3072 MiB", "h5repack"}));
+}
+
 TEST_F(Hdf5File, NamesTheFilterThatTheLibraryHasNotGot) {
   {
     Hdf5Writer file(path());

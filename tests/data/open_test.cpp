@@ -193,6 +193,8 @@ TEST(Open, ClassFoldersWithoutATestPart) {
   const Data grey = open(folder + ", image_size: 16, channels: 1");
   EXPECT_EQ(first_image(*grey.train).second.size(), 256u);
   write_bytes(dir / "b/2.png", {1, 2, 3, 4, 5});
+  EXPECT_TRUE(test::throws_with<IoError>([&] { open(folder + ", image_size: 16, normalize: computed"); },
+                                         {"2.png", "data.skip_broken"}));
   const Data skipping = open(folder + ", image_size: 16, skip_broken: true, shuffle: false");
   skipping.train->start(0);
   Batch batch;

@@ -113,6 +113,17 @@ TEST(Packed, GivesBackWhatWasWritten) {
   EXPECT_EQ(summary.bytes, fs::file_size(file));
 }
 
+TEST(Packed, ForeseesItsSizeByThePicturesSoFar) {
+  const TempDir dir;
+  PackedWriter::Contents many = contents();
+  many.pictures = {1 << 20, 0, 0, 0};
+  PackedWriter writer(dir / "a.pack", many);
+  const Image image = formula_picture(64, 64, 3);
+  for (int i = 0; i < 10; ++i) writer.append(image, 0, 0);
+  // Each takes its pixels and an entry, whatever room the index has.
+  EXPECT_EQ(writer.bytes_to_come(), uint64_t{(1 << 20) - 10} * (64 * 64 * 3 + sizeof(PackedEntry)));
+}
+
 TEST(Packed, RefusesWhatIsNoPackedFile) {
   const TempDir dir;
   const auto refused = [](const fs::path& file, std::initializer_list<std::string> parts) {

@@ -112,7 +112,8 @@ TEST_P(PixelPasses, NormalizeAsTheTableSays) {
                                                {{0.1307}, {0.3081}},
                                                {{0.0}, {1.0 / 255.0}},
                                                {{0.0, 0.0, 0.0}, {1.0, 1.0, 1.0}},
-                                               {{0.5, 0.5, 0.5}, {0.25, 0.25, 0.25}}};
+                                               {{0.5, 0.5, 0.5}, {0.25, 0.25, 0.25}},
+                                               {{0.4, 0.2, 0.0}, {0.2, 0.3, 0.5}}};
   for (int i = 0; i < 50; ++i) {
     Normalization any;
     for (int c = 0; c < 3; ++c) {
@@ -139,6 +140,16 @@ TEST_P(PixelPasses, NormalizeAsTheTableSays) {
           ASSERT_TRUE(out.intact());
         }
       }
+    }
+  }
+}
+
+TEST_P(PixelPasses, NormalizeByScalingWhereTheMeanIsALevelToo) {
+  // 0.4 is level 102 of 255, and nothing but 0 itself is left of it.
+  for (const double mean : {0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0}) {
+    for (const double deviation : {0.2, 0.25, 0.3, 0.5, 1.0}) {
+      EXPECT_TRUE(PixelNormalizer({{mean}, {deviation}}).scales()) << mean << ", " << deviation;
+      EXPECT_TRUE(PixelNormalizer({{mean, 0.485, 0.5}, {deviation, 0.229, 0.5}}).scales()) << mean << ", " << deviation;
     }
   }
 }

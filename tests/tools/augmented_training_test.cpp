@@ -136,6 +136,11 @@ TEST(AugmentedTraining, BatchesOfOneCannotBeMixed) {
   EXPECT_EQ(outcome.code, 2);
   EXPECT_NE(outcome.err.find("train.batch_size is 1"), std::string::npos) << outcome.err;
   EXPECT_FALSE(fs::exists(folder / "run"));
+
+  // To measure a network mixes nothing.
+  train_tiny(folder / "run", {"--set", "data.cutmix=1", "--set", "train.max_steps=1"});
+  const Outcome measured = run_tool("evaluate", {"--run", (folder / "run").string(), "--set", "train.batch_size=1"});
+  EXPECT_EQ(measured.code, 0) << measured.err;
 }
 
 }  // namespace

@@ -57,11 +57,10 @@ class Hdf5Dataset final : public Dataset {
  public:
   explicit Hdf5Dataset(std::unique_ptr<const Array> images)
       : view_(find_view(*images)), images_(std::move(images)), runs_(kHdf5RunMemory) {
-    const uint64_t run = static_cast<uint64_t>(images_.run_length()) * images_.image_bytes();
-    require<IoError>(images_.run_length() == 1 || run <= kHdf5LargestRun,
+    require<IoError>(images_.unpacked_bytes() <= kHdf5LargestRun,
                      "{}: its packed chunks span {} images, {} MiB, which would be unpacked for each of them; at most "
                      "{} MiB are; repack the file with one image a chunk: h5repack -l {}:CHUNK=1{} IN OUT",
-                     array().where(), images_.run_length(), run >> 20, kHdf5LargestRun >> 20,
+                     array().where(), array().chunk()[0], images_.unpacked_bytes() >> 20, kHdf5LargestRun >> 20,
                      array().where().substr(array().file().path().size() + 2), inner_extents());
   }
 

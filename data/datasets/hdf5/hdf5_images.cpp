@@ -67,6 +67,16 @@ void Images::check_extents() const {
                    extents[0], array_->shape(), array_->file().bytes());
 }
 
+/// Of a whole chunk, which may reach beyond the images; the largest number where it has more.
+uint64_t Images::chunk_bytes() const {
+  uint64_t bytes = 1;
+  for (const uint64_t side : array_->chunk()) {
+    if (side > std::numeric_limits<uint64_t>::max() / bytes) return std::numeric_limits<uint64_t>::max();
+    bytes *= side;
+  }
+  return bytes;
+}
+
 void Images::choose_how() {
   if (array_->layout() == Layout::contiguous) {
     const auto offset = array_->offset();
@@ -82,7 +92,10 @@ void Images::choose_how() {
   } else if (array_->layout() == Layout::chunked) {
     const bool is_filtered = !array_->filters().empty();
     chunk_images_ = std::min<uint64_t>(array_->chunk()[0], static_cast<uint64_t>(count_));
-    if (is_filtered) run_length_ = static_cast<int64_t>(chunk_images_);
+    if (is_filtered) {
+      run_length_ = static_cast<int64_t>(chunk_images_);
+      unpacked_bytes_ = std::max(chunk_images_ * image_bytes_, chunk_bytes());
+    }
     if (use_chunks()) how_ = is_filtered ? How::deflated_chunks : How::plain_chunks;
   }
 }

@@ -25,6 +25,8 @@ class Images {
   uint64_t image_bytes() const { return image_bytes_; }
   /// How many consecutive images are unpacked together; 1 where each is read by itself.
   int64_t run_length() const { return run_length_; }
+  /// How much is unpacked to read one image: a run, or the chunk where it reaches further; 0 where nothing is packed.
+  uint64_t unpacked_bytes() const { return unpacked_bytes_; }
   /// Reads images [first, first + count): one, or a run (the last may be shorter). Throws IoError.
   void read(int64_t first, int64_t count, uint8_t* out) const;
   /// Where an image lies in the file in one piece, if it does.
@@ -40,6 +42,7 @@ class Images {
   };
 
   void check_extents() const;
+  uint64_t chunk_bytes() const;
   void choose_how();
   bool use_chunks();
   /// Whether a chunk has whole images, and nothing else.
@@ -53,7 +56,7 @@ class Images {
   std::unique_ptr<const Array> array_;
   How how_ = How::library;
   int64_t count_ = 0, run_length_ = 1;
-  uint64_t image_bytes_ = 0;
+  uint64_t image_bytes_ = 0, unpacked_bytes_ = 0;
   uint64_t offset_ = 0;                       // of contiguous images
   uint64_t extents_[3] = {}, chunk_[3] = {};  // of an image, and of what a chunk has of it
   uint64_t chunk_images_ = 1, piece_bytes_ = 0;

@@ -220,6 +220,12 @@ void PackedWriter::go_on() {
   }
 }
 
+uint64_t PackedWriter::bytes_to_come() const {
+  const double pixels = static_cast<double>(end_ - header_.pixels_offset);
+  const double each = sizeof(PackedEntry) + pixels / static_cast<double>(std::max<int64_t>(next_, 1));
+  return static_cast<uint64_t>(each * static_cast<double>(header_.capacity - static_cast<uint64_t>(next_)));
+}
+
 void PackedWriter::append(const Image& image, int label, uint32_t checksum) {
   PackedEntry entry;
   entry.offset = packed_aligned(end_);

@@ -36,6 +36,8 @@ class PackedWriter {
   int64_t pictures() const { return static_cast<int64_t>(entries_.size()); }
   int64_t left_out() const { return next_ - pictures(); }
   uint64_t bytes() const { return end_; }
+  /// What the source's other pictures will add to the file if they are as those so far.
+  uint64_t bytes_to_come() const;
 
   /// Adds picture next(). `checksum` is crc32c() of its pixels, which several threads compute in advance.
   void append(const Image& image, int label, uint32_t checksum);
