@@ -1,9 +1,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "data/datasets/file_bytes.h"
@@ -156,6 +158,16 @@ TEST_F(Hdf5File, NamesTheFilterThatTheLibraryHasNotGot) {
   const auto train = open().train;
   EXPECT_TRUE(
       throws_with<IoError>([&] { train->load(0); }, {"images-train", "filter 32000", "lzf", "compression='gzip'"}));
+}
+
+TEST_F(Hdf5File, TheLibraryClosesInSilenceAfterManyThreadsThatFailed) {
+  test::write_text(path(), "no HDF5 file");
+  const auto fail_and_exit = [&] {
+    // It forgives a hundred errors that are left behind.
+    for (int i = 0; i < 200; ++i) std::thread([&] { EXPECT_THROW(open(), IoError); }).join();
+    std::exit(0);
+  };
+  EXPECT_EXIT(fail_and_exit(), testing::ExitedWithCode(0), testing::Eq(""));
 }
 
 TEST_F(Hdf5File, ADamagedChunkIsTheFaultOfItsImages) {

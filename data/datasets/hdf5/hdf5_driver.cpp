@@ -132,7 +132,11 @@ Library::Library() : lock_(mutex) {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
 
-Library::~Library() { H5Eset_auto2(H5E_DEFAULT, print_, print_data_); }
+Library::~Library() {
+  // Errors that threads leave behind when they end, if they are many, keep the library from closing at exit.
+  H5Eclear2(H5E_DEFAULT);
+  H5Eset_auto2(H5E_DEFAULT, print_, print_data_);
+}
 
 std::string last_error() {
   std::string text;
