@@ -290,10 +290,14 @@ const Loader& Data::split_loader(const std::string& split) const {
                        "split: expected train, val, test or unlabelled, found '{}'", split);
   const Loader* source = split == "train" ? train.get() : split == "val" ? val.get() : unlabelled.get();
   if (split == "test") source = test ? test.get() : unlabelled ? unlabelled.get() : val.get();
-  const char* others = train == nullptr ? "val only"
-                       : val != nullptr ? "train and val"
-                                        : "train only (data.validation_fraction makes a val part)";
-  require<ConfigError>(source != nullptr, "split: the dataset has no {} part; it has {}", split, others);
+  std::string others;
+  const std::pair<const char*, const Loader*> parts[] = {
+      {"train", train.get()}, {"val", val.get()}, {"test", test.get()}, {"unlabelled", unlabelled.get()}};
+  for (const auto& [name, loader] : parts) {
+    if (loader != nullptr) others += (others.empty() ? "" : ", ") + std::string(name);
+  }
+  require<ConfigError>(source != nullptr, "split: the dataset has no {} part; it has {}{}", split, others,
+                       val == nullptr && split != "unlabelled" ? " (data.validation_fraction makes a val part)" : "");
   return *source;
 }
 

@@ -187,7 +187,10 @@ TEST(Open, ClassFoldersWithoutATestPart) {
   EXPECT_EQ(data.val, nullptr);
   EXPECT_EQ(first_image(*data.train).second.size(), 16u * 16 * 3);
   EXPECT_TRUE(test::throws_with<ConfigError>([&] { data.evaluation_loader("val", 4); },
-                                             {"no val part", "validation_fraction"}));
+                                             {"no val part; it has train (", "validation_fraction"}));
+  EXPECT_TRUE(test::throws_with<ConfigError>(
+      [&] { open(folder + ", validation_fraction: 0.25").evaluation_loader("unlabelled", 4); },
+      {"no unlabelled part; it has train, val"}));
   EXPECT_TRUE(test::throws_with<ConfigError>([&] { data.evaluation_loader("vall", 4); }, {"vall"}));
   EXPECT_EQ(samples(open(folder + ", validation_fraction: 0.25").val), 1);
   const Data grey = open(folder + ", image_size: 16, channels: 1");
