@@ -262,5 +262,21 @@ TEST_F(TarIndexTest, WhereTheFolderCannotBeWrittenTheUsersCacheIsUsed) {
   EXPECT_NE(told_[1].find("cannot be kept"), std::string::npos) << told_[1];
 }
 
+TEST_F(TarIndexTest, TheIndexOfAnotherProcessThatWasFasterWillDo) {
+  write_bytes(file(), tar({{"a.jpg", text("first")}}));
+  const RandomAccessFile in(file());
+  std::vector<std::string> told;
+  const TarIndex index = cached_tar_index(in, Layout::pictures, [&](const std::string& line) {
+    told.push_back(line);
+    if (told.size() > 1) return;
+    cached();
+    fs::create_directories(file().string() + ".index.partial/x");  // ours cannot be written any more
+  });
+  EXPECT_EQ(index.size(), 1u);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_NE(told[1].find("kept in " + file().string() + ".index"), std::string::npos) << told[1];
+  EXPECT_FALSE(fs::exists(tar_index_files(file())[1]));
+}
+
 }  // namespace
 }  // namespace striate

@@ -96,7 +96,9 @@ class Progress {
 };
 
 /// The file that holds the index now; empty, with the reasons in `why`, where none could be written.
-fs::path keep(const std::string& bytes, const std::vector<fs::path>& files, std::string& why) {
+fs::path keep(const TarIndex& index, const RandomAccessFile& tar, TarIndex::Layout layout,
+              const std::vector<fs::path>& files, std::string& why) {
+  const std::string bytes = index.serialized(tar, layout);
   for (const fs::path& file : files) {
     try {
       std::error_code ignored;
@@ -105,6 +107,7 @@ fs::path keep(const std::string& bytes, const std::vector<fs::path>& files, std:
       write_file_atomically(file.string(), bytes);
       return file;
     } catch (const IoError& error) {
+      if (read_index(file, tar, layout)) return file;  // of another process that began at the same time
       why += fmt::format("{}{}", why.empty() ? "" : "; ", error.what());
     }
   }
@@ -200,7 +203,7 @@ TarIndex cached_tar_index(const RandomAccessFile& tar, TarIndex::Layout layout,
   TarIndex index = TarIndex::build(tar, layout, [&](uint64_t bytes, size_t pictures) { progress(bytes, pictures); });
   const double seconds = progress.seconds();
   std::string why;
-  const fs::path kept = keep(index.serialized(tar, layout), files, why);
+  const fs::path kept = keep(index, tar, layout, files, why);
   notice(fmt::format("{}: {} pictures indexed in {:.1f} s; {}", tar.path(), index.size(), seconds,
                      kept.empty() ? "the index cannot be kept, so the next run will do so again: " + why
                                   : "kept in " + kept.string()));
