@@ -57,11 +57,12 @@ class Hdf5Dataset final : public Dataset {
  public:
   explicit Hdf5Dataset(std::unique_ptr<const Array> images)
       : view_(find_view(*images)), images_(std::move(images)), runs_(kHdf5RunMemory) {
-    require<IoError>(images_.unpacked_bytes() <= kHdf5LargestRun,
-                     "{}: its packed chunks span {} images, {} MiB, which would be unpacked for each of them; at most "
-                     "{} MiB are; repack the file with one image a chunk: h5repack -l {}:CHUNK=1{} IN OUT",
-                     array().where(), array().chunk()[0], images_.unpacked_bytes() >> 20, kHdf5LargestRun >> 20,
-                     array().where().substr(array().file().path().size() + 2), inner_extents());
+    if (images_.unpacked_bytes() <= kHdf5LargestRun) return;
+    throw IoError(
+        fmt::format("{}: its packed chunks span {} images, {} MiB, which would be unpacked for each of them; at most "
+                    "{} MiB are; repack the file with one image a chunk: h5repack -l {}:CHUNK=1{} IN OUT",
+                    array().where(), array().chunk()[0], images_.unpacked_bytes() >> 20, kHdf5LargestRun >> 20,
+                    array().where().substr(array().file().path().size() + 2), inner_extents()));
   }
 
   void set_labels(std::vector<int32_t> labels) { labels_ = std::move(labels); }
