@@ -56,7 +56,7 @@ void read_input(std::string_view input) {
   const DatasetParts parts = open_packed(path);
   packed_normalization(path);
   Image image;
-  for (const auto& part : {parts.train, parts.test, parts.unlabelled}) {
+  for (const auto& part : {parts.train, parts.validation, parts.test, parts.unlabelled}) {
     for (int64_t i = 0; part != nullptr && i < part->size(); ++i) {
       const int label = part->label(i);
       expect(label >= kUnlabelled && label < part->classes(), "labels within the classes");
