@@ -41,7 +41,7 @@ class Dataset {
   virtual Part load_part(int64_t index, int64_t epoch, const ChoosePart& choose, Image& image) const {
     load_in_epoch(index, epoch, image);
     choose(image.height, image.width);
-    return {{0, 0, image.height, image.width}};
+    return whole_picture(image.height, image.width);
   }
   virtual PictureRuns runs() const { return {}; }
   /// Where a picture comes from, for messages: its file, or its number in a file of many.

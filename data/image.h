@@ -8,6 +8,9 @@
 
 namespace striate {
 
+/// No picture with more pixels than this is decoded or made, whatever a header says.
+inline constexpr int64_t kMostPixels = int64_t{1} << 27;
+
 /// An 8-bit picture [height, width, channels], channels interleaved: 1 is grey, 3 is RGB.
 struct Image {
   int height = 0, width = 0, channels = 0;

@@ -10,7 +10,6 @@
 #include <iterator>
 #include <utility>
 
-#include "data/image_file.h"
 #include "kernels/error.h"
 
 namespace striate {

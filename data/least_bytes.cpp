@@ -21,22 +21,10 @@ T read(std::span<const uint8_t> bytes, uint64_t at, std::endian order) {
   return value;
 }
 
-/// Where the last chunk ends, by the chunks' own lengths; a chunk that is cut short is the last.
-uint64_t end_of_chunks(std::span<const uint8_t> png) {
-  constexpr uint64_t kSignature = 8, kAroundData = 12;
-  constexpr uint32_t kEnd = 0x49454e44;  // "IEND"
-  uint64_t at = kSignature;
-  for (uint32_t type = 0; at < png.size() && type != kEnd;) {
-    type = read<uint32_t>(png, at + 4, std::endian::big);
-    at += kAroundData + read<uint32_t>(png, at, std::endian::big);
-  }
-  return at;
-}
-
 uint64_t least_of_png(std::span<const uint8_t> png, uint64_t height, uint64_t width) {
   const auto depth = read<uint8_t>(png, 24, std::endian::big), color = read<uint8_t>(png, 25, std::endian::big);
   const uint64_t samples = color == 2 ? 3 : color == 4 ? 2 : color == 6 ? 4 : 1;
-  return std::max(end_of_chunks(png), height * (width * samples * depth / 8) / kLargestDeflateRatio);
+  return height * (width * samples * depth / 8) / kLargestDeflateRatio;
 }
 
 uint64_t least_of_bmp(std::span<const uint8_t> bmp, uint64_t height, uint64_t width) {

@@ -22,6 +22,9 @@ struct Part {
   int reduction = 1;
 };
 
+/// All of a picture of that size.
+inline Part whole_picture(int height, int width) { return {{0, 0, height, width}}; }
+
 /// Told the size of a picture, says which part of it is needed.
 using ChoosePart = std::function<Part(int height, int width)>;
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "data/image_file.h"
 #include "kernels/error.h"
 
 namespace striate {

@@ -7,14 +7,7 @@
 
 namespace striate {
 
-void EncodedPictures::load(int64_t index, Image& image) const {
-  load_part(
-      index, 0,
-      [](int height, int width) {
-        return Part{{0, 0, height, width}};
-      },
-      image);
-}
+void EncodedPictures::load(int64_t index, Image& image) const { load_part(index, 0, whole_picture, image); }
 
 Part EncodedPictures::load_part(int64_t index, int64_t, const ChoosePart& choose, Image& image) const {
   // One buffer a thread: a loader's worker reads thousands of pictures.

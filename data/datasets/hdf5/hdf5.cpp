@@ -85,14 +85,7 @@ class Hdf5Dataset final : public Dataset {
   }
 
   using Dataset::load;
-  void load(int64_t index, Image& image) const override {
-    load_part(
-        index, 0,
-        [](int height, int width) {
-          return Part{{0, 0, height, width}};
-        },
-        image);
-  }
+  void load(int64_t index, Image& image) const override { load_part(index, 0, whole_picture, image); }
   Part load_part(int64_t index, int64_t, const ChoosePart& choose, Image& image) const override {
     const Part part = choose(view_.height, view_.width);
     try {

@@ -122,10 +122,7 @@ class PackedPart final : public Dataset {
   int channels() const override { return static_cast<int>(file_->header().channels); }
   int label(int64_t index) const override { return file_->entry(first_ + index).label; }
   using Dataset::load;
-  void load(int64_t index, Image& image) const override {
-    const auto whole = [](int height, int width) { return Part{{0, 0, height, width}}; };
-    load_part(index, 0, whole, image);
-  }
+  void load(int64_t index, Image& image) const override { load_part(index, 0, whole_picture, image); }
   Part load_part(int64_t index, int64_t epoch, const ChoosePart& choose, Image& image) const override;
   std::string describe(int64_t index) const override { return file_->describe(first_ + index); }
 

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <numeric>
 
-#include "data/image_file.h"
 #include "engine/crc32c.h"
 #include "kernels/error.h"
 
