@@ -3,6 +3,7 @@
 #include <string>
 
 #include "kernels/activation/activation.h"
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 #include "kernels/shapes.h"
 
@@ -22,31 +23,37 @@ namespace striate {
 // (nothing added with Accumulate::yes). Results are the same bits for every run with the same number of threads.
 namespace reference {
 template <typename T>
-void conv2d_forward(const T* x, const T* w, const T* b, T* y, const Conv2dShape& shape, Activation activation,
-                    Context& context);
+void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& shape,
+                    Activation activation, Context& context);
 template <typename T>
 void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context);
 template <typename T>
-void conv2d_backward_weight(const T* x, const T* dy, T* dw, T* db, const Conv2dShape& shape, Accumulate accumulate,
-                            Context& context);
+void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& shape,
+                            Accumulate accumulate, Context& context);
 }  // namespace reference
 
 /// With Precision::bf16 on cpu and cuda x, w and dy are rounded to bfloat16, but for db, and the products summed in
 /// float32; but where cpu takes Winograd's algorithm (winograd_choice.h), all is float32. On cpu, where an odd number
 /// of channels meets an even stride_w, NaN and infinity reach the outputs that see the pixel to the left, too.
 namespace cpu {
-void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape,
+template <typename T>
+void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& shape,
                     Activation activation, Context& context);
-void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context);
-void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& shape,
+template <typename T>
+void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context);
+template <typename T>
+void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& shape,
                             Accumulate accumulate, Context& context);
 }  // namespace cpu
 
 namespace cuda {
-void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape,
+template <typename T>
+void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& shape,
                     Activation activation, Context& context);
-void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context);
-void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& shape,
+template <typename T>
+void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context);
+template <typename T>
+void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& shape,
                             Accumulate accumulate, Context& context);
 }  // namespace cuda
 

@@ -62,7 +62,8 @@ Conv2dShape as_product(Conv2dShape shape) {
 
 }  // namespace
 
-void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& asked,
+template <typename T>
+void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& asked,
                     Activation activation, Context& context) {
   asked.check();
   const Conv2dShape shape = as_product(asked);
@@ -89,7 +90,8 @@ void conv2d_forward(const float* x, const float* w, const float* b, float* y, co
   gemm::multiply(product, context);
 }
 
-void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& asked, Context& context) {
+template <typename T>
+void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& asked, Context& context) {
   asked.check();
   const Conv2dShape shape = as_product(asked);
   if (winograd_choice(shape, context.precision).backward_data)
@@ -138,7 +140,8 @@ void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv
   }
 }
 
-void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& asked,
+template <typename T>
+void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& asked,
                             Accumulate accumulate, Context& context) {
   asked.check();
   const Conv2dShape shape = as_product(asked);
@@ -158,5 +161,11 @@ void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* d
   winograd::backward_weight(x, dy, dw, shape, accumulate, context);
   if (db) gemm::bias_gradient(gradient, context.workspace->get<float>(gemm::bias_scratch(gradient)), context);
 }
+
+template void conv2d_forward<float>(const float*, const float*, const float*, float*, const Conv2dShape&, Activation,
+                                    Context&);
+template void conv2d_backward_data<float>(const float*, const float*, float*, const Conv2dShape&, Context&);
+template void conv2d_backward_weight<float>(const float*, const float*, float*, float*, const Conv2dShape&, Accumulate,
+                                            Context&);
 
 }  // namespace striate::cpu

@@ -148,7 +148,8 @@ void backward_data_phase(const float* dy, const float* w, float* dx, const Conv2
 
 }  // namespace
 
-void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape,
+template <typename T>
+void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& shape,
                     Activation activation, Context& context) {
   check_forward(shape, activation);
   in_parts(shape, [&](const Conv2dShape& s, int64_t image) {
@@ -182,7 +183,8 @@ void conv2d_forward(const float* x, const float* w, const float* b, float* y, co
   });
 }
 
-void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context) {
+template <typename T>
+void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context) {
   shape.check();
   in_parts(shape, [&](const Conv2dShape& s, int64_t image) {
     for (int64_t phase_h = 0; phase_h < std::min(s.stride_h, s.H); ++phase_h) {
@@ -194,7 +196,8 @@ void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv
   });
 }
 
-void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& shape,
+template <typename T>
+void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& shape,
                             Accumulate accumulate, Context& context) {
   shape.check();
   const bool add = accumulate == Accumulate::yes;
@@ -235,5 +238,11 @@ void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* d
     first = false;
   });
 }
+
+template void conv2d_forward<float>(const float*, const float*, const float*, float*, const Conv2dShape&, Activation,
+                                    Context&);
+template void conv2d_backward_data<float>(const float*, const float*, float*, const Conv2dShape&, Context&);
+template void conv2d_backward_weight<float>(const float*, const float*, float*, float*, const Conv2dShape&, Accumulate,
+                                            Context&);
 
 }  // namespace striate::cuda

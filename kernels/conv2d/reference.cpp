@@ -1,6 +1,7 @@
 // The sums of conv2d.h written down: one loop an index, double accumulators. Every output value is one task's alone.
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/error.h"
+#include "kernels/reference_values.h"
 
 namespace striate::reference {
 
@@ -20,8 +21,8 @@ int64_t seen(int64_t p, int64_t stride, int64_t pad, int64_t r, int64_t dilation
 }  // namespace
 
 template <typename T>
-void conv2d_forward(const T* x, const T* w, const T* b, T* y, const Conv2dShape& shape, Activation activation,
-                    Context& context) {
+void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& shape,
+                    Activation activation, Context& context) {
   const Conv2dShape& c2 = shape;
   c2.check();
   require<ShapeError>(derivative_from_output(activation),
@@ -31,7 +32,7 @@ void conv2d_forward(const T* x, const T* w, const T* b, T* y, const Conv2dShape&
   context.threads->parallel_for(c2.y_size(), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t k = i % c2.K, q = i / c2.K % Q, p = i / c2.K / Q % P, n = i / c2.K / Q / P;
-      double sum = b ? double(b[k]) : 0.0;
+      double sum = b ? double{b[k]} : 0.0;
       for (int64_t r = 0; r < c2.R; ++r) {
         const int64_t ih = seen(p, c2.stride_h, c2.pad_h, r, c2.dilation_h);
         if (ih < 0 || ih >= c2.H) continue;
@@ -40,10 +41,10 @@ void conv2d_forward(const T* x, const T* w, const T* b, T* y, const Conv2dShape&
           if (iw < 0 || iw >= c2.W) continue;
           const T* pixel = x + ((n * c2.H + ih) * c2.W + iw) * c2.C + k / Kg * Cg;
           const T* tap = w + ((k * c2.R + r) * c2.S + s) * Cg;
-          for (int64_t c = 0; c < Cg; ++c) sum += double(pixel[c]) * double(tap[c]);
+          for (int64_t c = 0; c < Cg; ++c) sum += value_of(pixel[c]) * value_of(tap[c]);
         }
       }
-      y[i] = T(activate(sum, activation));
+      y[i] = rounded_to<T>(activate(sum, activation));
     }
   });
 }
@@ -66,18 +67,18 @@ void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& sha
           const T* pixel = dy + ((n * P + ph / c2.stride_h) * Q + qw / c2.stride_w) * c2.K;
           const int64_t first = c / Cg * Kg;
           for (int64_t k = first; k < first + Kg; ++k) {
-            sum += double(pixel[k]) * double(w[((k * c2.R + r) * c2.S + s) * Cg + c % Cg]);
+            sum += value_of(pixel[k]) * value_of(w[((k * c2.R + r) * c2.S + s) * Cg + c % Cg]);
           }
         }
       }
-      dx[i] = T(sum);
+      dx[i] = rounded_to<T>(sum);
     }
   });
 }
 
 template <typename T>
-void conv2d_backward_weight(const T* x, const T* dy, T* dw, T* db, const Conv2dShape& shape, Accumulate accumulate,
-                            Context& context) {
+void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& shape,
+                            Accumulate accumulate, Context& context) {
   const Conv2dShape& c2 = shape;
   c2.check();
   const int64_t P = c2.P(), Q = c2.Q(), Cg = c2.group_channels(), Kg = c2.group_kernels();
@@ -93,31 +94,36 @@ void conv2d_backward_weight(const T* x, const T* dy, T* dw, T* db, const Conv2dS
           for (int64_t q = 0; q < Q; ++q) {
             const int64_t iw = seen(q, c2.stride_w, c2.pad_w, s, c2.dilation_w);
             if (iw < 0 || iw >= c2.W) continue;
-            sum += double(dy[((n * P + p) * Q + q) * c2.K + k]) *
-                   double(x[((n * c2.H + ih) * c2.W + iw) * c2.C + k / Kg * Cg + c]);
+            sum += value_of(dy[((n * P + p) * Q + q) * c2.K + k]) *
+                   value_of(x[((n * c2.H + ih) * c2.W + iw) * c2.C + k / Kg * Cg + c]);
           }
         }
       }
-      dw[i] = T(add ? double(dw[i]) + sum : sum);
+      dw[i] = static_cast<Parameter<T>>(add ? double{dw[i]} + sum : sum);
     }
   });
   if (!db) return;
   for (int64_t k = 0; k < c2.K; ++k) {
     double sum = 0.0;
-    for (int64_t m = 0; m < c2.N * P * Q; ++m) sum += double(dy[m * c2.K + k]);
-    db[k] = T(add ? double(db[k]) + sum : sum);
+    for (int64_t m = 0; m < c2.N * P * Q; ++m) sum += value_of(dy[m * c2.K + k]);
+    db[k] = static_cast<Parameter<T>>(add ? double{db[k]} + sum : sum);
   }
 }
 
-template void conv2d_forward(const float*, const float*, const float*, float*, const Conv2dShape&, Activation,
-                             Context&);
-template void conv2d_forward(const double*, const double*, const double*, double*, const Conv2dShape&, Activation,
-                             Context&);
-template void conv2d_backward_data(const float*, const float*, float*, const Conv2dShape&, Context&);
-template void conv2d_backward_data(const double*, const double*, double*, const Conv2dShape&, Context&);
-template void conv2d_backward_weight(const float*, const float*, float*, float*, const Conv2dShape&, Accumulate,
-                                     Context&);
-template void conv2d_backward_weight(const double*, const double*, double*, double*, const Conv2dShape&, Accumulate,
-                                     Context&);
+template void conv2d_forward<float>(const float*, const float*, const float*, float*, const Conv2dShape&, Activation,
+                                    Context&);
+template void conv2d_forward<double>(const double*, const double*, const double*, double*, const Conv2dShape&,
+                                     Activation, Context&);
+template void conv2d_forward<bfloat16>(const bfloat16*, const bfloat16*, const float*, bfloat16*, const Conv2dShape&,
+                                       Activation, Context&);
+template void conv2d_backward_data<float>(const float*, const float*, float*, const Conv2dShape&, Context&);
+template void conv2d_backward_data<double>(const double*, const double*, double*, const Conv2dShape&, Context&);
+template void conv2d_backward_data<bfloat16>(const bfloat16*, const bfloat16*, bfloat16*, const Conv2dShape&, Context&);
+template void conv2d_backward_weight<float>(const float*, const float*, float*, float*, const Conv2dShape&, Accumulate,
+                                            Context&);
+template void conv2d_backward_weight<double>(const double*, const double*, double*, double*, const Conv2dShape&,
+                                             Accumulate, Context&);
+template void conv2d_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const Conv2dShape&,
+                                               Accumulate, Context&);
 
 }  // namespace striate::reference

@@ -33,7 +33,8 @@ void bias_gradient(const float* dy, float* db, const LinearShape& shape, Accumul
 
 }  // namespace
 
-void linear_forward(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+template <typename T>
+void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                     Activation activation, Context& context) {
   shape.check();
   require<ShapeError>(derivative_from_output(activation),
@@ -55,7 +56,8 @@ void linear_forward(const float* x, const float* w, const float* b, float* y, co
   gemm::multiply(product, context);
 }
 
-void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context) {
+template <typename T>
+void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context) {
   shape.check();
   if (0 < shape.N && shape.N <= kFewRows) {
     FewRowsBackward backward;
@@ -78,7 +80,8 @@ void linear_backward_data(const float* dy, const float* w, float* dx, const Line
   gemm::multiply(product, context);
 }
 
-void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
+template <typename T>
+void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context) {
   shape.check();
   if (0 < shape.N && shape.N <= kFewRows) {
@@ -102,9 +105,9 @@ bool linear_can_update(const LinearShape& shape, const Context& context) {
   return 0 < shape.N && shape.N <= most;
 }
 
-void linear_backward_update(const float* x, const float* dy, float* dx, float* db, Accumulate accumulate,
-                            const LinearShape& shape, const UpdateRule& rule, const ParameterUpdate<float>& w,
-                            Context& context) {
+template <typename T>
+void linear_backward_update(const T* x, const T* dy, T* dx, float* db, Accumulate accumulate, const LinearShape& shape,
+                            const UpdateRule& rule, const ParameterUpdate<float>& w, Context& context) {
   shape.check();
   require<ShapeError>(w.n == shape.K * shape.C, "{}: an update of {} weights", shape.to_string(), w.n);
   require<Error>(linear_can_update(shape, context), "{}: its weights cannot be updated as their gradient arrives",
@@ -124,5 +127,13 @@ void linear_backward_update(const float* x, const float* dy, float* dx, float* d
   }
   bias_gradient(dy, db, shape, accumulate, context);
 }
+
+template void linear_forward<float>(const float*, const float*, const float*, float*, const LinearShape&, Activation,
+                                    Context&);
+template void linear_backward_data<float>(const float*, const float*, float*, const LinearShape&, Context&);
+template void linear_backward_weight<float>(const float*, const float*, float*, float*, const LinearShape&, Accumulate,
+                                            Context&);
+template void linear_backward_update<float>(const float*, const float*, float*, float*, Accumulate, const LinearShape&,
+                                            const UpdateRule&, const ParameterUpdate<float>&, Context&);
 
 }  // namespace striate::cpu

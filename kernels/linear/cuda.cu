@@ -40,7 +40,8 @@ MatrixColumns columns_of(const float* data, int64_t depth, int64_t columns) {
 
 }  // namespace
 
-void linear_forward(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+template <typename T>
+void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                     Activation activation, Context& context) {
   check_forward(shape, activation);
   check_32_bit(shape);
@@ -53,7 +54,8 @@ void linear_forward(const float* x, const float* w, const float* b, float* y, co
                         tile::in_quads(x, shape.C) && tile::in_quads(w, shape.C), context);
 }
 
-void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context) {
+template <typename T>
+void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context) {
   shape.check();
   check_32_bit(shape);
   if (shape.N == 0) return;
@@ -62,7 +64,8 @@ void linear_backward_data(const float* dy, const float* w, float* dx, const Line
                         tile::in_quads(dy, shape.K) && tile::in_quads(w, shape.C), context);
 }
 
-void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
+template <typename T>
+void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context) {
   shape.check();
   check_32_bit(shape);
@@ -73,5 +76,11 @@ void linear_backward_weight(const float* x, const float* dy, float* dw, float* d
                                 tile::in_quads(dy, shape.K) && tile::in_quads(x, shape.C), context);
   if (db) tile::sum_columns(dy, db, shape.N, shape.K, out.accumulate, *context.workspace, *context.stream);
 }
+
+template void linear_forward<float>(const float*, const float*, const float*, float*, const LinearShape&, Activation,
+                                    Context&);
+template void linear_backward_data<float>(const float*, const float*, float*, const LinearShape&, Context&);
+template void linear_backward_weight<float>(const float*, const float*, float*, float*, const LinearShape&, Accumulate,
+                                            Context&);
 
 }  // namespace striate::cuda

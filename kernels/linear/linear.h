@@ -3,6 +3,7 @@
 #include <string>
 
 #include "kernels/activation/activation.h"
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/shapes.h"
@@ -19,22 +20,25 @@ namespace striate {
 // All throw ShapeError from LinearShape::check(). Same bits for every run with the same number of threads.
 namespace reference {
 template <typename T>
-void linear_forward(const T* x, const T* w, const T* b, T* y, const LinearShape& shape, Activation activation,
-                    Context& context);
+void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
+                    Activation activation, Context& context);
 template <typename T>
 void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context);
 template <typename T>
-void linear_backward_weight(const T* x, const T* dy, T* dw, T* db, const LinearShape& shape, Accumulate accumulate,
-                            Context& context);
+void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
+                            Accumulate accumulate, Context& context);
 }  // namespace reference
 
 /// With Precision::bf16 on cpu and cuda x, w and dy are rounded to bfloat16, but for db, and the products summed in
 /// float32. Up to 8 rows, which the weights' bytes bound, are float32's product on cpu.
 namespace cpu {
-void linear_forward(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+template <typename T>
+void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                     Activation activation, Context& context);
-void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context);
-void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
+template <typename T>
+void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context);
+template <typename T>
+void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context);
 
 /// Whether linear_backward_update() serves such a layer.
@@ -42,16 +46,19 @@ bool linear_can_update(const LinearShape& shape, const Context& context);
 /// backward_data where dx is not null, backward_weight for db where that is not null, and in place of dw the update of
 /// the weights w.w [K,C] by `rule`: dx is made of the old weights, and the gradient never goes to memory (w.g is not
 /// read). Bit for bit what the three passes give.
-void linear_backward_update(const float* x, const float* dy, float* dx, float* db, Accumulate accumulate,
-                            const LinearShape& shape, const UpdateRule& rule, const ParameterUpdate<float>& w,
-                            Context& context);
+template <typename T>
+void linear_backward_update(const T* x, const T* dy, T* dx, float* db, Accumulate accumulate, const LinearShape& shape,
+                            const UpdateRule& rule, const ParameterUpdate<float>& w, Context& context);
 }  // namespace cpu
 
 namespace cuda {
-void linear_forward(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+template <typename T>
+void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                     Activation activation, Context& context);
-void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context);
-void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
+template <typename T>
+void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context);
+template <typename T>
+void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context);
 }  // namespace cuda
 
