@@ -21,6 +21,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/bfloat16.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace striate::cpu::HWY_NAMESPACE {
 
@@ -31,9 +33,32 @@ using FloatVector = hn::Vec<Floats>;
 
 inline HWY_ATTR int64_t float_lanes() { return static_cast<int64_t>(hn::Lanes(Floats())); }
 
-/// How a whole vector of floats is loaded and stored.
+/// As many bfloat16 as a vector holds floats, by their bits.
+using HalfWords = hn::Rebind<uint16_t, Floats>;
+using HalfWordVector = hn::Vec<HalfWords>;
+
+/// to_float() and to_bfloat16() of a vector.
+HWY_INLINE FloatVector widened(HalfWordVector bits) {
+  const hn::RebindToUnsigned<Floats> words;
+  return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(words, bits)));
+}
+HWY_INLINE HalfWordVector rounded(FloatVector v) {
+  const hn::RebindToUnsigned<Floats> words;
+  const auto bits = hn::BitCast(words, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1u));
+  const auto up = hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(words, 0x7FFFu)), odd));
+  const auto nan = hn::BitCast(words, hn::VecFromMask(Floats(), hn::IsNaN(v)));
+  const auto found = hn::IfVecThenElse(nan, hn::Set(words, 0x7FFFu), up);
+  return hn::DemoteTo(HalfWords(), hn::BitCast(hn::RebindToSigned<Floats>(), found));
+}
+HWY_INLINE const uint16_t* bits_of(const bfloat16* p) { return reinterpret_cast<const uint16_t*>(p); }
+HWY_INLINE uint16_t* bits_of(bfloat16* p) { return reinterpret_cast<uint16_t*>(p); }
+
+/// How a whole vector of floats is loaded and stored; as bfloat16, widened and rounded.
 struct WholeVector {
   HWY_INLINE FloatVector load(const float* p) const { return hn::LoadU(Floats(), p); }
+  HWY_INLINE FloatVector load(const bfloat16* p) const { return widened(hn::LoadU(HalfWords(), bits_of(p))); }
+  HWY_INLINE void store(FloatVector v, bfloat16* p) const { hn::StoreU(rounded(v), HalfWords(), bits_of(p)); }
   HWY_INLINE FloatVector load_or(const float* p, FloatVector) const { return load(p); }
   HWY_INLINE void store(FloatVector v, float* p) const { hn::StoreU(v, Floats(), p); }
 };
@@ -41,6 +66,7 @@ struct WholeVector {
 /// The same, but stored past the caches: at addresses that are multiples of a vector's size, and nobody sees it before
 /// this thread's hwy::FlushStream().
 struct StreamedVector : WholeVector {
+  using WholeVector::store;
   HWY_INLINE void store(FloatVector v, float* p) const { hn::Stream(v, Floats(), p); }
 };
 
@@ -61,6 +87,26 @@ struct PartOfVector {
     HWY_ALIGN float lanes[hn::MaxLanes(d)] = {};
     std::memcpy(lanes, p, count * sizeof(float));
     return hn::Load(d, lanes);
+#endif
+  }
+  HWY_INLINE FloatVector load(const bfloat16* p) const {
+    const HalfWords d;
+#if !HWY_MEM_OPS_MIGHT_FAULT
+    return widened(hn::MaskedLoad(hn::FirstN(d, count), d, bits_of(p)));
+#else
+    HWY_ALIGN uint16_t lanes[hn::MaxLanes(d)] = {};
+    std::memcpy(lanes, p, count * sizeof(bfloat16));
+    return widened(hn::Load(d, lanes));
+#endif
+  }
+  HWY_INLINE void store(FloatVector v, bfloat16* p) const {
+    const HalfWords d;
+#if !HWY_MEM_OPS_MIGHT_FAULT
+    hn::BlendedStore(rounded(v), hn::FirstN(d, count), d, bits_of(p));
+#else
+    HWY_ALIGN uint16_t lanes[hn::MaxLanes(d)];
+    hn::Store(rounded(v), d, lanes);
+    std::memcpy(p, lanes, count * sizeof(bfloat16));
 #endif
   }
   HWY_INLINE FloatVector load_or(const float* p, FloatVector beyond) const {
