@@ -5,6 +5,7 @@
 
 #include "kernels/gpu/platform.h"
 #include "kernels/gpu/stream.h"
+#include "kernels/gpu/work.h"
 
 namespace striate::gpu {
 
@@ -39,7 +40,7 @@ struct LaunchSite {
 namespace striate::gpu {
 
 template <typename... Params>
-void launch_kernel(const LaunchSite&, void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
+void launch_kernel(const LaunchSite& site, void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
                    Stream& stream, std::type_identity_t<Params>... args) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   const void* function = reinterpret_cast<const void*>(kernel);
@@ -48,6 +49,7 @@ void launch_kernel(const LaunchSite&, void (*kernel)(Params...), dim3 grid, dim3
     CUDA_CHECK(
         cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
   }
+  stream.take({Work::Kind::kernel, site.text});
   void* pointers[sizeof...(Params) + 1] = {static_cast<void*>(&args)...};
   CUDA_CHECK(
       cudaLaunchKernel(function, grid, block, pointers, shared_bytes, static_cast<cudaStream_t>(stream.native())));
@@ -57,25 +59,46 @@ void launch_kernel(const LaunchSite&, void (*kernel)(Params...), dim3 grid, dim3
 
 #else
 
+#include <memory>
 #include <tuple>
 
+#include "kernels/gpu/graph.h"
 #include "kernels/gpu/host/grid.h"
 
 namespace striate::gpu {
 
 template <typename... Params>
 void launch_kernel(const LaunchSite& site, void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
-                   Stream&, std::type_identity_t<Params>... args) {
+                   Stream& stream, std::type_identity_t<Params>... args) {
   struct Call {
     void (*kernel)(Params...);
     std::tuple<Params...> args;
   } call{kernel, {args...}};
-  host::run_grid({site.text, site.file, site.line, site.instrumented, site.function, grid, block, shared_bytes,
-                  [](const void* c) {
-                    const Call& target = *static_cast<const Call*>(c);
-                    std::apply(target.kernel, target.args);
-                  },
-                  &call, sizeof(call)});
+  host::Launch launch{site.text,
+                      site.file,
+                      site.line,
+                      site.instrumented,
+                      site.function,
+                      grid,
+                      block,
+                      shared_bytes,
+                      [](const void* c) {
+                        const Call& target = *static_cast<const Call*>(c);
+                        std::apply(target.kernel, target.args);
+                      },
+                      &call,
+                      sizeof(call)};
+  host::check_launch(launch);
+  if (grid.count() == 0) return;
+  stream.take({Work::Kind::kernel, site.text});
+  if (stream.recording() == nullptr) {
+    host::run_grid(launch);
+    return;
+  }
+  stream.recording()->steps.push_back([launch, kept = std::make_shared<Call>(call)]() mutable {
+    launch.call = kept.get();
+    host::run_grid(launch);
+  });
 }
 
 }  // namespace striate::gpu

@@ -5,24 +5,16 @@
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/host/checker_events.h"
 #include "kernels/gpu/host/memory.h"
+#include "kernels/gpu/work.h"
 #include "kernels/thread_pool.h"
 
 namespace striate::gpu::host {
 
 std::string text(const Dim3& d) { return fmt::format("({},{},{})", d.x, d.y, d.z); }
 
-std::string kernel_name(const Launch& launch) {
-  int depth = 0;
-  const char* end = launch.text;
-  for (; *end != '\0'; ++end) {
-    if (*end == '<' || *end == '(') ++depth;
-    if (*end == '>' || *end == ')') --depth;
-    if (*end == ',' && depth == 0) break;
-  }
-  return {launch.text, end};
-}
+std::string kernel_name(const Launch& launch) { return kernel_of_launch(launch.text); }
 
-void run_grid(const Launch& launch) {
+void check_launch(const Launch& launch) {
   const Dim3 &grid = launch.grid, &threads = launch.block;
   // The limits of every GPU since compute capability 3.0 (CUDA C++ Programming Guide, table of technical
   // specifications).
@@ -35,7 +27,10 @@ void run_grid(const Launch& launch) {
   const size_t shared_limit = properties().shared_bytes_per_block;
   require<CudaError>(launch.shared_bytes <= shared_limit, "launch of {}: {} bytes of shared memory; {} are possible",
                      kernel_name(launch), launch.shared_bytes, shared_limit);
-  if (grid.count() == 0) return;
+}
+
+void run_grid(const Launch& launch) {
+  const Dim3& grid = launch.grid;
   const DeviceAccess access;
   static ThreadPool pool(events::kSerial ? 1 : 0);
   events::launch_begins(launch, kernel_name(launch).c_str());

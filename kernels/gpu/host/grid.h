@@ -20,8 +20,9 @@ struct Launch {
   size_t call_bytes;
 };
 
-/// Runs every thread of the grid; returns when all are done. Throws CudaError for a grid, a block or shared memory that
-/// no GPU takes.
+/// Throws CudaError for a grid, a block or shared memory that no GPU takes.
+void check_launch(const Launch& launch);
+/// Runs every thread of the grid, one or more, of a launch that was checked; returns when all are done.
 void run_grid(const Launch& launch);
 
 /// Runs every thread of this block of the grid.

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <mutex>
 
@@ -58,6 +59,11 @@ class Arena {
     blocks_.erase(block);
   }
 
+  bool contains(const void* address) const {
+    const auto* byte = static_cast<const std::byte*>(address);
+    return std::less_equal<>()(base_, byte) && std::less<>()(byte, base_ + kReserved);
+  }
+
   void open() {
     std::lock_guard lock(mutex_);
     if (open_++ == 0) protect(PROT_READ | PROT_WRITE);
@@ -80,9 +86,37 @@ class Arena {
   std::map<size_t, size_t> blocks_;  // offset → size
 };
 
+/// What a GPU's driver would have pinned.
+class PinnedMemory {
+ public:
+  void add(const void* memory, size_t bytes) {
+    std::lock_guard lock(mutex_);
+    blocks_[reinterpret_cast<uintptr_t>(memory)] = bytes;
+  }
+  void remove(const void* memory) {
+    std::lock_guard lock(mutex_);
+    blocks_.erase(reinterpret_cast<uintptr_t>(memory));
+  }
+  bool contains(const void* address) {
+    std::lock_guard lock(mutex_);
+    const auto at = reinterpret_cast<uintptr_t>(address);
+    auto after = blocks_.upper_bound(at);
+    return after != blocks_.begin() && (--after, at - after->first < after->second);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<uintptr_t, size_t> blocks_;  // address → size
+};
+
 // Never destroyed: tensors in static storage may outlive any order of destruction.
 Arena& arena() {
   static auto* instance = new Arena;
+  return *instance;
+}
+
+PinnedMemory& pinned() {
+  static auto* instance = new PinnedMemory;
   return *instance;
 }
 
@@ -96,6 +130,7 @@ void* allocate_or_null(size_t bytes, bool guarded) {
     memory = std::aligned_alloc(kAlignment, round_up(bytes > 0 ? bytes : 1, kAlignment));
   }
   if (!memory) return nullptr;
+  if (!guarded) pinned().add(memory, bytes);
   register_allocation(memory, bytes, guarded ? "device memory" : "managed memory");
   return memory;
 }
@@ -106,9 +141,12 @@ void release(void* memory, bool guarded) noexcept {
   if (guarded) {
     arena().release(memory);
   } else {
+    pinned().remove(memory);
     std::free(memory);
   }
 }
+
+bool is_visible(const void* address) { return arena().contains(address) || pinned().contains(address); }
 
 DeviceAccess::DeviceAccess() { arena().open(); }
 DeviceAccess::~DeviceAccess() { arena().close(); }

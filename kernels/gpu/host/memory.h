@@ -8,6 +8,8 @@ namespace striate::gpu::host {
 /// 256-byte aligned memory; where it is `guarded`, unreadable outside any DeviceAccess. Null when there is no room.
 void* allocate_or_null(size_t bytes, bool guarded);
 void release(void* memory, bool guarded) noexcept;
+/// Whether a GPU would reach the address at any time: guarded memory, or what allocate_or_null() gave without.
+bool is_visible(const void* address);
 
 /// While one lives, guarded memory may be read and written: around every launch and copy.
 class DeviceAccess {
