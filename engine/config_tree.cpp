@@ -155,14 +155,21 @@ class TreeBuilder : public YAML::EventHandler {
   int64_t values_ = 0;
 };
 
+// yaml-cpp writes control characters as they are unless it is told to quote, and a carriage return then reads as the
+// end of a line.
+void emit_text(YAML::Emitter& out, const std::string& text, bool quoted) {
+  const bool has_control = std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
+  if (quoted || has_control) out << YAML::DoubleQuoted;
+  out << text;
+}
+
 void emit(YAML::Emitter& out, const ConfigTree& tree) {
   switch (tree.kind) {
     case ConfigTree::Kind::null:
       out << YAML::Null;
       break;
     case ConfigTree::Kind::scalar:
-      if (tree.quoted) out << YAML::DoubleQuoted;
-      out << tree.scalar;
+      emit_text(out, tree.scalar, tree.quoted);
       break;
     case ConfigTree::Kind::list:
       // A list of plain values stays on its line: [0.9, 0.999].
@@ -177,7 +184,9 @@ void emit(YAML::Emitter& out, const ConfigTree& tree) {
     case ConfigTree::Kind::map:
       out << YAML::BeginMap;
       for (const auto& [key, value] : tree.entries) {
-        out << YAML::Key << key << YAML::Value;
+        out << YAML::Key;
+        emit_text(out, key, false);
+        out << YAML::Value;
         emit(out, value);
       }
       out << YAML::EndMap;

@@ -4,6 +4,7 @@
 #include <archive_entry.h>
 
 #include <filesystem>
+#include <string_view>
 
 #include "kernels/error.h"
 
@@ -37,10 +38,14 @@ bool ZipReader::next() {
   name_ = name == nullptr ? "" : name;
   if (archive_entry_is_encrypted(entry) != 0) fail(fmt::format("'{}' is encrypted", name_));
   if (archive_entry_size_is_set(entry) == 0) fail(fmt::format("'{}' has no size", name_));
+  // libarchive names an entry's method here alone. Some methods take as much memory as the entry asks for (PPMd 256
+  // MB).
+  const std::string_view method = archive_format_name(archive_.get());
+  require<IoError>(method.find("(uncompressed)") != std::string_view::npos,
+                   "{}: '{}' is compressed ({}); torch.save stores values uncompressed", path_, name_, method);
   size_ = archive_entry_size(entry);
-  require<IoError>(size_ >= 0 && size_ <= file_size_,
-                   "{}: '{}' claims {} bytes in a file of {}; torch.save stores values uncompressed", path_, name_,
-                   size_, file_size_);
+  require<IoError>(size_ >= 0 && size_ <= file_size_, "{}: '{}' claims {} bytes in a file of {}", path_, name_, size_,
+                   file_size_);
   return true;
 }
 

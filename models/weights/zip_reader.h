@@ -8,9 +8,9 @@ struct archive;  // libarchive's
 
 namespace striate::models {
 
-/// Goes through the entries of a zip archive in their order. An entry is not larger than the archive: torch stores
-/// values as they are, so that whatever claims more is compressed, and no weights. Throws IoError, naming the file, for
-/// archives that are damaged.
+/// Goes through the entries of a zip archive in their order. torch stores values as they are, so an entry that is
+/// compressed, or claims more bytes than the archive has, is none of its. Throws IoError, naming the file, for those
+/// and for archives that are damaged.
 class ZipReader {
  public:
   explicit ZipReader(const std::string& path);

@@ -174,6 +174,14 @@ TEST(ConfigReader, TextReadsBackAsTheSame) {
   EXPECT_THROW(second.get("h", true), ConfigError);
 }
 
+TEST(ConfigReader, ControlCharactersReadBackToo) {
+  const std::string text = ConfigReader::parse(R"("a\rb\r": "1\r\r2\x7f\t")").text();
+  auto again = ConfigReader::parse(text);
+  EXPECT_EQ(again.text(), text);
+  EXPECT_EQ(again.keys(), std::vector<std::string>{"a\rb\r"});
+  EXPECT_EQ(again.get("a\rb\r", ""), "1\r\r2\x7f\t");
+}
+
 TEST(ConfigReader, CompletedTextHasWhatWasReturnedForAbsentKeys) {
   auto config = ConfigReader::parse("b: {x: 7, list: [{crop: {size: 3}}]}\nnothing: ~\na: 2\n");
   config.get("a", 1);

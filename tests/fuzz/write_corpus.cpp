@@ -112,6 +112,8 @@ void write_torch_files(const Corpus& corpus) {
   corpus.put("torch_file", "one", archive(one, {std::string(24, 'f')}));
   corpus.put("torch_file", "views", archive(views, {std::string(24, 'h'), std::string(24, 'l')}));
   corpus.put("torch_file", "lies", test::zip_of({{"n/data.pkl", one}, {"n/data/0", "", 24, 8}}));
+  corpus.put("torch_file", "ppmd",
+             test::zip_of({{"n/data.pkl", one}, {"n/data/0", test::wide_ppmd_stream(), 24, test::kPpmd}}));
 }
 
 void write_events(const Corpus& corpus) {

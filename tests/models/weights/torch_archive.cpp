@@ -50,6 +50,12 @@ std::string zip_of(const std::vector<ZipEntry>& entries) {
          little_endian<uint16_t>(0);
 }
 
+// APPNOTE.TXT, 5.11: order − 1 in 4 bits, megabytes − 1 in 8, how the model restarts in 4; then the range coder's
+// bytes.
+std::string wide_ppmd_stream() {
+  return little_endian(static_cast<uint16_t>(5 | 255 << 4 | 0 << 12)) + std::string(20, '\0');
+}
+
 PickleWriter& PickleWriter::text(const std::string& value) {
   return raw(std::string("X") + little_endian(static_cast<uint32_t>(value.size())) + value);
 }

@@ -11,9 +11,13 @@ namespace striate::test {
 struct ZipEntry {
   std::string name, bytes;
   uint64_t claimed_size = UINT64_MAX;  ///< UINT64_MAX: as many as there are
-  uint16_t method = 0;                 ///< 0: stored, 8: deflated
+  uint16_t method = 0;                 ///< 0: stored, 8: deflated, kPpmd
 };
 std::string zip_of(const std::vector<ZipEntry>& entries);
+
+constexpr uint16_t kPpmd = 98;
+/// The beginning of a PPMd stream whose model asks for 256 MB of memory.
+std::string wide_ppmd_stream();
 
 /// Writes a pickle opcode by opcode, as torch.save does. Every call appends; the calls can be chained.
 class PickleWriter {

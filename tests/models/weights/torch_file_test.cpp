@@ -14,10 +14,12 @@ namespace striate::models {
 namespace {
 
 using test::bytes_of;
+using test::kPpmd;
 using test::PickleWriter;
 using test::put_file;
 using test::TempDir;
 using test::throws_with;
+using test::wide_ppmd_stream;
 using test::zip_of;
 using test::ZipEntry;
 
@@ -262,7 +264,12 @@ TEST(TorchFile, RefusesSizesThatTheFileCannotHold) {
   // Ten bytes of a deflated stream that would become very many.
   absurd[2].method = 8;
   absurd[2].bytes = std::string("\x03") + std::string(9, '\0');
-  EXPECT_TRUE(refused(zip_of(absurd), {"net/data/0", "1099511627776 bytes", "uncompressed"}));
+  EXPECT_TRUE(refused(zip_of(absurd), {"net/data/0", "is compressed", "deflation", "uncompressed"}));
+  // A stream's model of 256 MB, whatever the size of its entry.
+  std::vector<ZipEntry> modelled = archive_of(small_pickle(), {wide_ppmd_stream()});
+  modelled[2].claimed_size = kSix.size() * sizeof(kSix[0]);
+  modelled[2].method = kPpmd;
+  EXPECT_TRUE(refused(zip_of(modelled), {"net/data/0", "is compressed", "ppmd-1", "uncompressed"}));
   // More than the pickle's own limit.
   EXPECT_TRUE(refused(zip_of(archive_of(small_pickle() + std::string(5 << 20, 'N'), {bytes_of(kSix)})),
                       {"more than any state dict needs"}));
