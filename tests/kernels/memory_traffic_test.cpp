@@ -8,6 +8,7 @@
 
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/gpu/host/checked/counters.h"
+#include "kernels/image_batch/image_batch.h"
 #include "kernels/local_response_norm/local_response_norm.h"
 #include "kernels/pool2d/pool2d.h"
 #include "tests/support/backend.h"
@@ -68,6 +69,23 @@ void batch_norm(const BatchNormShape& s, Context& context) {
   }
 }
 
+// Every second one mirrored, brighter and erased. Windows that begin inside a sector touch one more in each row.
+template <typename T>
+void images(ImageBatchShape s, Context& context) {
+  s.steps = 2;
+  const auto pixels = small_integers<uint8_t>(s.N * s.slot_size(), 1, 0, 255);
+  Values<ImagePlacement> placements;
+  Values<LevelStep> steps;
+  for (int32_t n = 0; n < s.N; ++n) {
+    placements.push_back({s.slot_h, s.slot_w, 0, 0, n % 2, n % 2 == 0 ? 0 : s.steps});
+    steps.push_back({.kind = LevelStepKind::brightness, .amount = {1.5f}});
+    steps.push_back({.kind = LevelStepKind::erase, .bottom = 9, .right = 9});
+  }
+  Values<T> y(static_cast<size_t>(s.N * s.image_size()));
+  cuda::image_batch(ImageBatch{pixels.data(), placements.data(), steps.data(), {.scale = {1, 1, 1}}, {}}, y.data(), s,
+                    context);
+}
+
 const TrafficCase kCases[] = {
     {"pool_of_three", 3.05,
      [](Context& c) {
@@ -96,6 +114,14 @@ const TrafficCase kCases[] = {
     {"batch_norm_96", 1.05,
      [](Context& c) {
        batch_norm({3025, 96}, c);
+     }},
+    {"images", 1.05,
+     [](Context& c) {
+       images<float>({4, 64, 64, 64, 64, 3}, c);
+     }},
+    {"grey_images_to_bfloat16", 1.05,
+     [](Context& c) {
+       images<bfloat16>({4, 64, 64, 64, 64, 1}, c);
      }},
     {"batch_norm_512", 1.05,
      [](Context& c) {
