@@ -7,6 +7,7 @@
 #include "data/broken_image.h"
 #include "data/load_transformed.h"
 #include "data/sampler.h"
+#include "engine/profiler.h"
 #include "kernels/error.h"
 
 namespace striate {
@@ -191,7 +192,10 @@ void Loader::work() {
     if (stop_) return;
     const Claim mine = claim();
     lock.unlock();
-    fill(mine, worker);
+    {
+      const ProfileScope profiled(Pass::load, "load images");
+      fill(mine, worker);
+    }
     lock.lock();
     finish(mine, worker, lock);
   }

@@ -73,6 +73,7 @@ void record(const char* name, Tensor& output, const std::vector<Tensor>& inputs,
   node->name = name;
   node->id = next_id.fetch_add(1, std::memory_order_relaxed);
   node->backward = std::move(backward);
+  node->layer = ProfileScope::layer();
   for (const Tensor& input : inputs) {
     Node::Edge edge;
     if (input.defined()) {
@@ -156,6 +157,7 @@ void Tensor::backward() const {
   // An op's inputs have smaller ids than the op: in falling order of ids every use of a result comes before its maker.
   const auto later = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) { return a->id < b->id; };
   std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, decltype(later)> ready(later);
+  const ProfileScope profiled(Pass::backward, "backward");
   impl_->grad_fn->pending = Tensor::full(shape(), 1.0f, device());
   ready.push(impl_->grad_fn);
   int64_t last = -1;
@@ -170,6 +172,7 @@ void Tensor::backward() const {
     const BackwardFunction backward = std::exchange(node->backward, nullptr);
     const Tensor dy = std::exchange(node->pending, Tensor());
     Gradients gradients(*node);
+    const ProfileScope profiled_node(Pass::backward, node->layer, node->layer.module ? nullptr : node->name.c_str());
     backward(dy, gradients);
     for (Node::Edge& edge : node->inputs) {
       if (edge.node && edge.node->pending.defined()) ready.push(edge.node);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/profiler.h"
 #include "engine/tensor.h"
 #include "kernels/context.h"
 
@@ -36,7 +37,8 @@ class Node {
   int64_t id = 0;  ///< in order of recording: an op's inputs have smaller ids
   std::vector<Edge> inputs;
   BackwardFunction backward;
-  Tensor pending;  ///< gradient of the output collected so far, while backward() walks
+  ProfileLayer layer;  ///< that recorded it
+  Tensor pending;      ///< gradient of the output collected so far, while backward() walks
   /// The op ends in a ReLU, whose backward the ops that use the output may take over: it is idempotent, so it does not
   /// matter which of them do.
   bool ends_in_relu = false;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "engine/profiler.h"
 #include "kernels/gpu/memory.h"
 #include "kernels/gpu/stream.h"
 
@@ -63,6 +64,9 @@ Staging& staging() {
 
 void copy_bytes(void* destination, Device destination_device, const void* source, Device source_device, size_t bytes) {
   if (bytes == 0) return;
+  const bool to_host = on_host(destination_device), from_host = on_host(source_device);
+  const char* name = from_host ? (to_host ? "copy" : "copy to device") : to_host ? "copy to host" : "copy on device";
+  const KernelTimer timer(TimedCopy{to_host ? source_device : destination_device, name, bytes});
   if (on_host(destination_device) && on_host(source_device)) {
     std::memcpy(destination, source, bytes);
   } else if (on_host(source_device)) {

@@ -1,14 +1,24 @@
 #include "tools/machine.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <charconv>
+#include <ctime>
 #include <fstream>
 #include <sstream>
 #include <thread>
 
+#include "kernels/gpu/device.h"
+
 namespace striate {
 namespace {
+
+#if defined(__clang__)
+const std::string kCompiler = "Clang " __clang_version__;
+#else
+const std::string kCompiler = "GCC " __VERSION__;
+#endif
 
 std::string text_of(const char* file) {
   std::ifstream in(file);
@@ -59,6 +69,30 @@ std::string machine_description(Device device) {
       machine_description(text_of("/proc/cpuinfo"), text_of("/proc/meminfo"), std::thread::hardware_concurrency());
   const std::string gpu = device_notice(device);
   return gpu.empty() ? host : host + "; " + gpu;
+}
+
+std::string times_notice(Device device) {
+  if (device != Device::cuda || gpu::built_for_gpu()) return "";
+  return "Times of device cuda mean nothing here: this build executes its kernels on the host, thread by thread, to "
+         "check them.";
+}
+
+Provenance provenance(Device device) {
+  const std::time_t now = std::time(nullptr);
+  Provenance facts = {{"commit", build_commit()},
+                      {"version", "Striate " STRIATE_VERSION},
+                      {"compiler", kCompiler + ", " STRIATE_BUILD_TYPE},
+                      {"machine", machine_description(device)}};
+  if (device == Device::cuda && gpu::built_for_gpu()) facts.push_back({"cuda", gpu::versions()});
+  facts.push_back({"date", fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(now))});
+  if (const std::string notice = times_notice(device); !notice.empty()) facts.push_back({"notice", notice});
+  return facts;
+}
+
+std::string provenance_comment(Device device) {
+  std::string text;
+  for (const auto& [name, value] : provenance(device)) text += fmt::format("# {}: {}\n", name, value);
+  return text;
 }
 
 }  // namespace striate

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/device.h"
 
@@ -10,7 +12,19 @@ namespace striate {
 /// is one. What the system does not tell is left out.
 std::string machine_description(Device device);
 
-/// The same of given contents of /proc/cpuinfo and /proc/meminfo.
+/// The commit that was built: "0123456789ab", with " with changes" behind it where files differed from it.
+const char* build_commit();
+
+/// What stands in every file of measurements: commit, version, compiler, machine and date, each a name and a text; on
+/// cuda the versions of CUDA; and, where kernels of device cuda are executed on the host, that times mean nothing.
+using Provenance = std::vector<std::pair<std::string, std::string>>;
+Provenance provenance(Device device);
+/// The same as lines of a CSV file's head: "# commit: …".
+std::string provenance_comment(Device device);
+/// What must be said beside every time of that device: empty, but for device cuda in a build without nvcc.
+std::string times_notice(Device device);
+
+/// machine_description() of given contents of /proc/cpuinfo and /proc/meminfo.
 std::string machine_description(const std::string& cpuinfo, const std::string& meminfo, unsigned cores);
 
 }  // namespace striate

@@ -7,9 +7,12 @@
 #include <vector>
 
 #include "engine/profiler.h"
+#include "engine/train/atomic_file.h"
 #include "engine/train/trainer.h"
 #include "kernels/error.h"
+#include "tools/chrome_trace.h"
 #include "tools/command_line.h"
+#include "tools/machine.h"
 
 namespace striate {
 namespace {
@@ -19,18 +22,21 @@ constexpr int64_t kWarmUp = 2;  // the first steps allocate and touch memory
 /// Leaves the first steps out and adds up the others.
 class Collector : public TrainObserver {
  public:
+  void run_begins(const RunInfo& info) override { device = info.device; }
   void step_done(const StepRecord& step) override {
     if (step.step <= kWarmUp) {
       profiler_.clear();
       return;
     }
+    profiler_.add_step(step.seconds);
     ++steps;
     images += step.images;
     seconds += step.seconds;
     data_seconds += step.data_seconds;
   }
-  std::vector<ProfileRow> rows() const { return profiler_.rows(); }
+  Profiler& profiler() { return profiler_; }
 
+  Device device = Device::cpu;
   int64_t steps = 0, images = 0;
   double seconds = 0.0, data_seconds = 0.0;
 
@@ -38,9 +44,25 @@ class Collector : public TrainObserver {
   Profiler profiler_;
 };
 
-void print(const Collector& collector) {
+/// Tells the profile of the waits for a source's batches.
+class ProfiledSource : public BatchSource {
+ public:
+  explicit ProfiledSource(BatchSource& source) : source_(source) {}
+  int64_t samples() const override { return source_.samples(); }
+  int64_t batch_size() const override { return source_.batch_size(); }
+  void start(int64_t epoch, int64_t first_batch) override { source_.start(epoch, first_batch); }
+  bool next(Batch& batch) override {
+    const ProfileScope profiled(Pass::wait, "wait for a batch");
+    return source_.next(batch);
+  }
+
+ private:
+  BatchSource& source_;
+};
+
+void print(Collector& collector) {
   const auto steps = static_cast<double>(collector.steps);
-  std::vector<ProfileRow> rows = collector.rows();
+  std::vector<ProfileRow> rows = collector.profiler().rows();
   double kernels = 0.0;
   for (const ProfileRow& row : rows) kernels += row.seconds;
   rows.push_back({"waiting for batches", "", 0, collector.data_seconds, 0.0});
@@ -66,19 +88,32 @@ void print(const Collector& collector) {
 
 }  // namespace
 
-int profile_steps(Experiment& experiment, const TrainOptions& options, int64_t steps) {
+int profile_steps(Experiment& experiment, const TrainOptions& options, int64_t steps,
+                  const std::filesystem::path& trace) {
   TrainOptions short_run = options;
   short_run.output.clear();
   short_run.max_steps = kWarmUp + steps;
   short_run.epochs = std::max<int64_t>(short_run.epochs, kWarmUp + steps);  // an epoch is a step at least
   TrainData data = experiment.train_data();
+  ProfiledSource train(*data.train);
+  data.train = &train;
   data.val = data.test = nullptr;
   short_run.early_stop_patience = 0;  // there is nothing to judge by
   Collector collector;
+  for (const nn::NamedModule& named : experiment.model().named_modules()) {
+    collector.profiler().name_layer(named.module, named.name, named.module->type());
+  }
   Trainer trainer(experiment.model(), data, short_run);
   trainer.add_observer(collector);
   const TrainResult result = trainer.run();
-  if (collector.steps > 0) print(collector);
+  if (collector.steps > 0) {
+    if (const std::string notice = times_notice(collector.device); !notice.empty()) fmt::print("{}\n\n", notice);
+    print(collector);
+    Provenance facts = provenance(collector.device);
+    facts.insert(facts.begin(), {"network", experiment.description()});
+    write_file_atomically(trace.string(), chrome_trace(collector.profiler().events(), facts));
+    fmt::print("\nTrace  {} (for chrome://tracing and ui.perfetto.dev)\n", trace.string());
+  }
   return result.status == TrainStatus::interrupted ? kInterrupted : kDone;
 }
 

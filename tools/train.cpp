@@ -52,8 +52,9 @@ std::pair<RunConfig, RunFolder> plan(const Flags& flags) {
   require<ConfigError>(!flags.common.config.empty() || !flags.common.set.empty(),
                        "--config F is missing, as in --config tools/configs/quickstart.yaml");
   RunConfig config = RunConfig::load(flags.common.config, overrides);
-  if (flags.find_rate) {
-    const std::string name = fmt::format("{}-{}-find-lr", config.model_name(), config.data.dataset);
+  if (flags.find_rate || flags.profile > 0) {
+    const std::string name =
+        fmt::format("{}-{}-{}", config.model_name(), config.data.dataset, flags.find_rate ? "find-lr" : "profile");
     return {std::move(config), flags.output.empty() ? RunFolder::next(name) : RunFolder(flags.output)};
   }
   RunFolder folder = flags.output.empty()
@@ -111,13 +112,13 @@ int train(int argc, char** argv) {
       .flag("--find-lr", flags.find_rate,
             "Train no run, but 100 steps with a rate that rises from 1e-7 to 10, and suggest a learning rate")
       .option("--profile", flags.profile, "N",
-              "Train no run, but N steps, and print where their time goes, kernel by kernel");
+              "Train no run, but N steps, print where their time goes, kernel by kernel, and write their timeline, "
+              "trace.json, for ui.perfetto.dev");
   if (!command_line.parse(argc, argv)) return kDone;
 
   require<ConfigError>(!command_line.given("--profile") || flags.profile > 0,
                        "--profile {}: at least one step is needed", flags.profile);
-  require<ConfigError>(flags.profile == 0 || (!flags.find_rate && flags.output.empty()),
-                       "--profile writes no run: --output and --find-lr cannot be given with it");
+  require<ConfigError>(flags.profile == 0 || !flags.find_rate, "--profile trains no run: nor does --find-lr");
 
   const auto [config, folder] = plan(flags);
   Experiment experiment(config);
@@ -127,7 +128,10 @@ int train(int argc, char** argv) {
   options.output = folder.path().string();
   options.model_name = config.model_name();
   options.fixed = experiment.fixed_by_resume();
-  if (flags.profile > 0) return profile_steps(experiment, options, flags.profile);
+  if (flags.profile > 0) {
+    make_folder(folder);
+    return profile_steps(experiment, options, flags.profile, folder.path() / "trace.json");
+  }
   if (flags.find_rate) {
     make_folder(folder);
     return search_rate(experiment, options, folder.path());

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/nn/layers.h"
+#include "engine/profiler.h"
 #include "engine/storage.h"
 #include "kernels/error.h"
 
@@ -34,6 +35,7 @@ Module::~Module() {
 }
 
 Tensor Module::operator()(const Tensor& x) {
+  const ProfileScope profiled(Pass::forward, {this});
   Tensor y = forward(x);
   if (installed_observer) installed_observer->observe(*this, x, y);
   return y;
@@ -144,6 +146,7 @@ Tensor Sequential::forward(const Tensor& x) {
       auto* fuses = dynamic_cast<FusesActivation*>(&layer);
       const auto* next = dynamic_cast<const ActivationLayer*>(layers[i + 1].second.get());
       if (fuses && next && derivative_from_output(next->activation())) {
+        const ProfileScope profiled(Pass::forward, {&layer});
         y = fuses->forward(y, next->activation());
         ++i;
         continue;

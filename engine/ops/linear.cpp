@@ -22,7 +22,8 @@ void update_on_arrival(const Tensor& x, const Tensor& dy, const LinearShape& sha
   Accumulate accumulate = Accumulate::no;
   if (gradients.wants(2)) std::tie(db, accumulate) = gradients.target(2, {shape.K}, x.device());
   Context& ctx = context(x.device());
-  const KernelTimer timer(x.device(), "linear_backward_update", shape);
+  const KernelTimer timer(x.device(), "linear_backward_update", x.data<float>(), dy.data<float>(),
+                          dx.defined() ? dx.data<float>() : nullptr, shape, update.parameter);
   cpu::linear_backward_update(x.data<float>(), dy.data<float>(), dx.defined() ? dx.data<float>() : nullptr,
                               db.defined() ? db.data<float>() : nullptr, accumulate, shape, update.rule,
                               update.parameter, ctx);

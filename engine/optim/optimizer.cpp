@@ -87,6 +87,7 @@ void Optimizer::withdraw_updates() {
 }
 
 void Optimizer::step() {
+  const ProfileScope profiled(Pass::optimizer, "optimizer");
   updates_.clear();
   bool any_done = false;
   for (size_t i = 0; i < parameters_.size(); ++i) {

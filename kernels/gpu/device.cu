@@ -33,6 +33,16 @@ const DeviceProperties& properties() {
   return result;
 }
 
+std::string versions() {
+  int runtime = 0, driver = 0;
+  CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
+  CUDA_CHECK(cudaDriverGetVersion(&driver));
+  const auto text = [](int version) {
+    return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+  };
+  return "CUDA " + text(runtime) + ", driver for " + text(driver);
+}
+
 }  // namespace striate::gpu
 
 #else
@@ -41,6 +51,7 @@ namespace striate::gpu {
 
 bool built_for_gpu() { return false; }
 bool available() { return true; }
+std::string versions() { return ""; }
 
 const DeviceProperties& properties() {
   // NVIDIA A100 Tensor Core GPU Architecture, table 4; CUDA C++ Programming Guide, technical specifications of 8.0.

@@ -23,4 +23,7 @@ bool available();
 /// available() is false.
 const DeviceProperties& properties();
 
+/// "CUDA 12.4, driver for 12.6": what the build links and the most that the driver knows. Empty in a host build.
+std::string versions();
+
 }  // namespace striate::gpu

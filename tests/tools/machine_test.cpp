@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/gpu/device.h"
+
 namespace striate::test {
 namespace {
 
@@ -18,6 +20,21 @@ TEST(MachineTest, LeavesOutWhatTheSystemDoesNotTell) {
 }
 
 TEST(MachineTest, ThisMachineHasCores) { EXPECT_NE(machine_description(Device::cpu).find("core"), std::string::npos); }
+
+TEST(MachineTest, ProvenanceNamesCommitCompilerAndMachine) {
+  const Provenance facts = provenance(Device::cpu);
+  std::vector<std::string> names;
+  for (const auto& [name, value] : facts) {
+    names.push_back(name);
+    EXPECT_FALSE(value.empty()) << name;
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"commit", "version", "compiler", "machine", "date"}));
+  EXPECT_TRUE(provenance_comment(Device::cpu).starts_with("# commit: ")) << provenance_comment(Device::cpu);
+  EXPECT_EQ(times_notice(Device::cpu), "");
+  if (gpu::built_for_gpu()) return;
+  EXPECT_NE(times_notice(Device::cuda).find("mean nothing"), std::string::npos);
+  EXPECT_EQ(provenance(Device::cuda).back().first, "notice");
+}
 
 }  // namespace
 }  // namespace striate::test
