@@ -8,9 +8,12 @@ namespace striate::test {
 namespace {
 
 // The pointers are not followed.
-float a[1], b[1], c[1];
-bfloat16 half[1];
-uint8_t index[1];
+float value = 0.0f;
+bfloat16 half_value;
+uint8_t byte = 0;
+float *a = &value, *b = &value, *c = &value;
+bfloat16* half = &half_value;
+uint8_t* index = &byte;
 const float* none = nullptr;
 
 TEST(KernelCall, CountsProductsAndEveryOperandOnce) {
