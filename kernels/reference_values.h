@@ -15,7 +15,7 @@ double value_of(T x) {
   if constexpr (std::is_same_v<T, bfloat16>) {
     return double{to_float(x)};
   } else {
-    return double{x};
+    return static_cast<double>(x);
   }
 }
 

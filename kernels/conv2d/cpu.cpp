@@ -7,6 +7,7 @@
 // same taps of dy at unit steps, so each class is such a convolution by itself and every dx is written once.
 #include <algorithm>
 #include <numeric>
+#include <type_traits>
 
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d/winograd.h"
@@ -19,8 +20,9 @@ namespace striate::cpu {
 
 namespace {
 
-gemm::Patches input_patches(const float* x, const Conv2dShape& shape) {
-  gemm::Patches p;
+template <typename T>
+gemm::Patches<T> input_patches(const T* x, const Conv2dShape& shape) {
+  gemm::Patches<T> p;
   p.image = x;
   p.N = shape.N, p.H = shape.H, p.W = shape.W;
   p.channels = shape.group_channels(), p.pixel_stride = shape.C;
@@ -52,6 +54,12 @@ struct ClassAxis {
   }
 };
 
+/// Of the products' inputs.
+template <typename T>
+Precision precision_of(const Context& context) {
+  return std::is_same_v<T, bfloat16> ? Precision::bf16 : context.precision;
+}
+
 /// A kernel that covers the whole image is a matrix product: one pixel of R·S·C channels.
 Conv2dShape as_product(Conv2dShape shape) {
   if (!covers_image(shape)) return shape;
@@ -70,9 +78,9 @@ void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const C
   require<ShapeError>(derivative_from_output(activation),
                       "{}: only none, relu and leaky_relu can be fused into a convolution; apply others after it",
                       shape.to_string());
-  if (winograd_choice(shape, context.precision).forward)
+  if (winograd_choice(shape, precision_of<T>(context)).forward)
     return winograd::forward(x, w, b, y, shape, activation, context);
-  gemm::Product product;
+  gemm::Product<T> product;
   product.a = input_patches(x, shape);
   product.w.w = w;
   product.w.stride = shape.taps();
@@ -94,11 +102,11 @@ template <typename T>
 void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& asked, Context& context) {
   asked.check();
   const Conv2dShape shape = as_product(asked);
-  if (winograd_choice(shape, context.precision).backward_data)
+  if (winograd_choice(shape, precision_of<T>(context)).backward_data)
     return winograd::backward_data(dy, w, dx, shape, context);
   const int64_t Cg = shape.group_channels(), Kg = shape.group_kernels();
-  gemm::Product product;
-  gemm::Patches& a = product.a;
+  gemm::Product<T> product;
+  gemm::Patches<T>& a = product.a;
   a.image = dy;
   a.N = shape.N, a.H = shape.P(), a.W = shape.Q();
   a.channels = Kg, a.pixel_stride = shape.K;
@@ -120,7 +128,7 @@ void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& ask
       !sees_all(shape.W, shape.S, shape.stride_w, shape.pad_w, shape.dilation_w)) {
     constexpr int64_t kGrain = 1 << 14;
     context.threads->parallel_for(shape.x_size(), kGrain,
-                                  [&](int64_t begin, int64_t end) { std::fill(dx + begin, dx + end, 0.0f); });
+                                  [&](int64_t begin, int64_t end) { std::fill(dx + begin, dx + end, T{}); });
   }
   for (int64_t residue_h = 0; residue_h < shape.stride_h; ++residue_h) {
     for (int64_t residue_w = 0; residue_w < shape.stride_w; ++residue_w) {
@@ -145,7 +153,7 @@ void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
                             Accumulate accumulate, Context& context) {
   asked.check();
   const Conv2dShape shape = as_product(asked);
-  gemm::WeightGradient gradient;
+  gemm::WeightGradient<T> gradient;
   gradient.x = input_patches(x, shape);
   gradient.dy = dy;
   gradient.dy_stride = shape.K;
@@ -157,15 +165,21 @@ void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
   gradient.x_group = shape.group_channels();
   gradient.dy_group = shape.group_kernels();
   gradient.dw_group = shape.group_kernels() * shape.taps();
-  if (!winograd_choice(shape, context.precision).backward_weight) return gemm::weight_gradient(gradient, context);
+  if (!winograd_choice(shape, precision_of<T>(context)).backward_weight)
+    return gemm::weight_gradient(gradient, context);
   winograd::backward_weight(x, dy, dw, shape, accumulate, context);
   if (db) gemm::bias_gradient(gradient, context.workspace->get<float>(gemm::bias_scratch(gradient)), context);
 }
 
-template void conv2d_forward<float>(const float*, const float*, const float*, float*, const Conv2dShape&, Activation,
-                                    Context&);
-template void conv2d_backward_data<float>(const float*, const float*, float*, const Conv2dShape&, Context&);
+template void conv2d_forward(const float*, const float*, const float*, float*, const Conv2dShape&, Activation,
+                             Context&);
+template void conv2d_forward(const bfloat16*, const bfloat16*, const float*, bfloat16*, const Conv2dShape&, Activation,
+                             Context&);
+template void conv2d_backward_data(const float*, const float*, float*, const Conv2dShape&, Context&);
+template void conv2d_backward_data(const bfloat16*, const bfloat16*, bfloat16*, const Conv2dShape&, Context&);
 template void conv2d_backward_weight<float>(const float*, const float*, float*, float*, const Conv2dShape&, Accumulate,
                                             Context&);
+template void conv2d_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const Conv2dShape&,
+                                               Accumulate, Context&);
 
 }  // namespace striate::cpu

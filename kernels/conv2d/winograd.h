@@ -16,11 +16,15 @@ bool forward_pays(const Conv2dShape& shape);
 bool backward_data_pays(const Conv2dShape& shape);
 bool backward_weight_pays(const Conv2dShape& shape);
 
-void forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape, Activation activation,
+// For float and bfloat16: the transforms and the products are float32 in any case.
+template <typename T>
+void forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& shape, Activation activation,
              Context& context);
-void backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context);
+template <typename T>
+void backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context);
 /// The batch must not be empty.
-void backward_weight(const float* x, const float* dy, float* dw, const Conv2dShape& shape, Accumulate accumulate,
+template <typename T>
+void backward_weight(const T* x, const T* dy, Parameter<T>* dw, const Conv2dShape& shape, Accumulate accumulate,
                      Context& context);
 
 }  // namespace striate::cpu::winograd

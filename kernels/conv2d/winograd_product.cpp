@@ -39,9 +39,10 @@ Tiling turned(const Conv2dShape& s) {
 }
 
 /// y = act(conv(x, g) + bias).
+template <typename T>
 struct Convolution {
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   const float* bias;
   Activation activation;
   Tiling tiling;
@@ -56,18 +57,19 @@ struct Tiles {
 };
 
 /// What both orders of the loops are made of.
+template <typename T>
 struct Steps {
-  const Convolution& conv;
-  const Transforms& transforms;
-  gemm::MicroKernels micro = gemm::micro_kernels();
+  const Convolution<T>& conv;
+  const Transforms<T>& transforms;
+  gemm::MicroKernels<float> micro = gemm::micro_kernels<float>();
   int64_t points = transforms.n * transforms.n;
   int64_t panels = ceil_div(conv.columns, micro.nr);
   int64_t panel_floats = conv.depth * micro.nr;  ///< of one point
 
   /// Tiles [t0, t1) of x.
-  void transform_inputs(int64_t t0, int64_t t1, const float* zeros, float* x, const Tiles& layout) const {
+  void transform_inputs(int64_t t0, int64_t t1, const T* zeros, float* x, const Tiles& layout) const {
     for (int64_t t = t0; t < t1; ++t, x += layout.stride) {
-      const float* pixels[kLargestTile * kLargestTile];
+      const T* pixels[kLargestTile * kLargestTile];
       conv.tiling.inputs(t, transforms.n, conv.x, conv.depth, zeros, pixels);
       transforms.input(pixels, 0, conv.depth, x, layout.point);
     }
@@ -97,7 +99,7 @@ struct Steps {
                          const Tiles& layout) const {
     const int64_t k0 = panel * micro.nr, columns = std::min(k0 + count * micro.nr, conv.columns) - k0;
     for (int64_t t = t0; t < t1; ++t, y += layout.stride) {
-      float* pixels[kTile * kTile];
+      T* pixels[kTile * kTile];
       conv.tiling.outputs(t, conv.y, conv.columns, k0, pixels);
       transforms.output(y, layout.point, columns, conv.bias ? conv.bias + k0 : nullptr, conv.activation, pixels);
     }
@@ -106,9 +108,9 @@ struct Steps {
 
 /// Many tiles: the weights are packed once. A task owns a block of tiles and, where these are few, a part of the
 /// panels.
-template <typename PackPanel>
-void convolve_by_tiles(const Steps& steps, int64_t pack_floats, Context& context, const PackPanel& pack_panel) {
-  const Convolution& conv = steps.conv;
+template <typename T, typename PackPanel>
+void convolve_by_tiles(const Steps<T>& steps, int64_t pack_floats, Context& context, const PackPanel& pack_panel) {
+  const Convolution<T>& conv = steps.conv;
   const int64_t threads = context.threads->size(), mr = steps.micro.mr, tiles = conv.tiling.count();
   // As many blocks for each thread, of a whole register tile at least.
   const Parts blocks(tiles, mr, std::max(mr, ceil_div(tiles, round_up(ceil_div(tiles, kBlockRows * mr), threads))));
@@ -122,10 +124,11 @@ void convolve_by_tiles(const Steps& steps, int64_t pack_floats, Context& context
   const int64_t panel_floats = steps.points * steps.panel_floats;
   const int64_t weight_floats = round_up(steps.panels * panel_floats, 16);
   float* const weights = context.workspace->get<float>(weight_floats + zero_floats + threads * scratch);
-  float* const zeros = weights + weight_floats;
-  std::fill(zeros, zeros + zero_floats, 0.0f);
+  T* const zeros = reinterpret_cast<T*>(weights + weight_floats);
+  float* const own = weights + weight_floats + zero_floats;
+  std::fill(zeros, zeros + zero_floats, T{});
 
-  gemm::for_each_item(steps.panels, zeros + zero_floats, scratch, context,
+  gemm::for_each_item(steps.panels, own, scratch, context,
                       [&](int64_t panel, float* memory) { pack_panel(panel, weights + panel * panel_floats, memory); });
   const auto convolve_block = [&](int64_t item, float* memory) {
     const int64_t t0 = blocks.begin(item / parts.count), t1 = blocks.end(item / parts.count);
@@ -141,14 +144,14 @@ void convolve_by_tiles(const Steps& steps, int64_t pack_floats, Context& context
       steps.transform_outputs(t0, t1, panel, count, y, y_layout);
     }
   };
-  gemm::for_each_item(blocks.count * parts.count, zeros + zero_floats, scratch, context, convolve_block);
+  gemm::for_each_item(blocks.count * parts.count, own, scratch, context, convolve_block);
 }
 
 /// Few tiles: all are transformed once. A task owns a panel of the weights and packs it for itself, so that the
 /// transformed weights never leave the thread's cache.
-template <typename PackPanel>
-void convolve_by_panels(const Steps& steps, int64_t pack_floats, Context& context, const PackPanel& pack_panel) {
-  const Convolution& conv = steps.conv;
+template <typename T, typename PackPanel>
+void convolve_by_panels(const Steps<T>& steps, int64_t pack_floats, Context& context, const PackPanel& pack_panel) {
+  const Convolution<T>& conv = steps.conv;
   const int64_t threads = context.threads->size(), mr = steps.micro.mr, tiles = conv.tiling.count();
   const Parts blocks(tiles, mr, kBlockRows * mr);
 
@@ -158,8 +161,9 @@ void convolve_by_panels(const Steps& steps, int64_t pack_floats, Context& contex
   const int64_t scratch =
       round_up(offset_floats + weight_floats + std::max(steps.points * y_layout.point, pack_floats), 16);
   float* const x = context.workspace->get<float>(steps.points * x_layout.point + zero_floats + threads * scratch);
-  float* const zeros = x + steps.points * x_layout.point;
-  std::fill(zeros, zeros + zero_floats, 0.0f);
+  T* const zeros = reinterpret_cast<T*>(x + steps.points * x_layout.point);
+  float* const own = x + steps.points * x_layout.point + zero_floats;
+  std::fill(zeros, zeros + zero_floats, T{});
 
   context.threads->parallel_for(tiles, kTransformedTogether, [&](int64_t begin, int64_t end) {
     steps.transform_inputs(begin, end, zeros, x + begin * x_layout.stride, x_layout);
@@ -176,15 +180,15 @@ void convolve_by_panels(const Steps& steps, int64_t pack_floats, Context& contex
       steps.transform_outputs(t0, t1, panel, 1, y, y_layout);
     }
   };
-  gemm::for_each_item(steps.panels, zeros + zero_floats, scratch, context, convolve_panel);
+  gemm::for_each_item(steps.panels, own, scratch, context, convolve_panel);
 }
 
 /// pack_panel(panel, to, scratch) transforms the kernels of a panel's outputs into [points, depth, nr]; scratch holds
 /// `pack_floats`.
-template <typename PackPanel>
-void convolve(const Convolution& conv, const Transforms& transforms, int64_t pack_floats, Context& context,
+template <typename T, typename PackPanel>
+void convolve(const Convolution<T>& conv, const Transforms<T>& transforms, int64_t pack_floats, Context& context,
               const PackPanel& pack_panel) {
-  const Steps steps{conv, transforms};
+  const Steps<T> steps{conv, transforms};
   // By panels ResNet's layers of 512 channels take 0.7 times as long at batch 32; from 1.5 times as many tiles as
   // outputs on it takes longer.
   if (steps.panels >= context.threads->size() && 3 * conv.tiling.count() <= 4 * conv.columns) {
@@ -209,14 +213,15 @@ bool backward_weight_pays(const Conv2dShape& s) {
   return fits(s) && fills_vectors(s) && Tiling(s).count() >= kFewestGradientTiles;
 }
 
-void forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& s, Activation activation,
+template <typename T>
+void forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& s, Activation activation,
              Context& context) {
   require<ShapeError>(fits(s), "{}: not a convolution that Winograd's algorithm takes; use the direct sums",
                       s.to_string());
   if (s.N == 0) return;
-  const gemm::MicroKernels micro = gemm::micro_kernels();
-  const Transforms f = transforms(s.R);
-  const Convolution conv{x, y, b, activation, Tiling(s), s.C, s.K};
+  const gemm::MicroKernels<float> micro = gemm::micro_kernels<float>();
+  const Transforms<T> f = transforms<T>(s.R);
+  const Convolution<T> conv{x, y, b, activation, Tiling(s), s.C, s.K};
   // A row of a kernel's transformed channels, then of the next; the same for the next point.
   const int64_t row = gemm::padded_stride(kPackedChannels), point_rows = micro.nr * row;
   convolve(conv, f, f.n * f.n * point_rows, context, [&](int64_t panel, float* to, float* scratch) {
@@ -233,14 +238,15 @@ void forward(const float* x, const float* w, const float* b, float* y, const Con
   });
 }
 
-void backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& s, Context& context) {
+template <typename T>
+void backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& s, Context& context) {
   require<ShapeError>(fits(s), "{}: not a convolution that Winograd's algorithm takes; use the direct sums",
                       s.to_string());
   if (s.N == 0) return;
-  const gemm::MicroKernels micro = gemm::micro_kernels();
-  const Transforms f = transforms(s.R);
-  const Convolution conv{dy, dx, nullptr, Activation::none, turned(s), s.K, s.C};
-  const float* const last_tap = w + (s.R * s.S - 1) * s.C;
+  const gemm::MicroKernels<float> micro = gemm::micro_kernels<float>();
+  const Transforms<T> f = transforms<T>(s.R);
+  const Convolution<T> conv{dy, dx, nullptr, Activation::none, turned(s), s.K, s.C};
+  const T* const last_tap = w + (s.R * s.S - 1) * s.C;
   convolve(conv, f, 0, context, [&](int64_t panel, float* to, float*) {
     const int64_t c0 = panel * micro.nr, columns = std::min(micro.nr, s.C - c0);
     for (int64_t k = 0; k < s.K; ++k) {
@@ -248,5 +254,11 @@ void backward_data(const float* dy, const float* w, float* dx, const Conv2dShape
     }
   });
 }
+
+template void forward(const float*, const float*, const float*, float*, const Conv2dShape&, Activation, Context&);
+template void forward(const bfloat16*, const bfloat16*, const float*, bfloat16*, const Conv2dShape&, Activation,
+                      Context&);
+template void backward_data(const float*, const float*, float*, const Conv2dShape&, Context&);
+template void backward_data(const bfloat16*, const bfloat16*, bfloat16*, const Conv2dShape&, Context&);
 
 }  // namespace striate::cpu::winograd

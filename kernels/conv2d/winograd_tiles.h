@@ -61,18 +61,21 @@ struct Tiling {
   int64_t count() const { return mosaics * per_mosaic; }
 
   /// The pixels [n,n] that tile t reads of `image` [N, h.size, w.size, stride], `zeros` where there is none.
-  void inputs(int64_t t, int64_t n, const float* image, int64_t stride, const float* zeros, const float** to) const {
+  template <typename T>
+  void inputs(int64_t t, int64_t n, const T* image, int64_t stride, const T* zeros, const T** to) const {
     for_each_pixel(t, n, -h.pad, -w.pad, h.size, w.size,
                    [&](int64_t pixel) { *to++ = pixel < 0 ? zeros : image + pixel * stride; });
   }
   /// Channel `first` of the pixels [4,4] of `image` [N, h.outputs, w.outputs, stride] that tile t writes, null where
   /// there is none.
-  void outputs(int64_t t, float* image, int64_t stride, int64_t first, float** to) const {
+  template <typename T>
+  void outputs(int64_t t, T* image, int64_t stride, int64_t first, T** to) const {
     for_each_pixel(t, kTile, 0, 0, h.outputs, w.outputs,
                    [&](int64_t pixel) { *to++ = pixel < 0 ? nullptr : image + pixel * stride + first; });
   }
   /// The same to be read, `zeros` where there is none.
-  void results(int64_t t, const float* image, int64_t stride, const float* zeros, const float** to) const {
+  template <typename T>
+  void results(int64_t t, const T* image, int64_t stride, const T* zeros, const T** to) const {
     for_each_pixel(t, kTile, 0, 0, h.outputs, w.outputs,
                    [&](int64_t pixel) { *to++ = pixel < 0 ? zeros : image + pixel * stride; });
   }

@@ -118,14 +118,14 @@ HWY_INLINE FloatVector activate(FloatVector v, Activation activation) {
   return v;
 }
 
-template <int r>
+template <typename T, int r>
 struct Square {
   static constexpr int m = static_cast<int>(winograd::kTile);
   static constexpr int n = m + r - 1;
 
   template <int in, class Map>
-  static HWY_INLINE void to_points(const float* const* pixels, int64_t first, int64_t channels, const Map& map,
-                                   float* to, int64_t stride) {
+  static HWY_INLINE void to_points(const T* const* pixels, int64_t first, int64_t channels, const Map& map, float* to,
+                                   int64_t stride) {
     for_each_vector(0, channels, [&](int64_t c, auto part) HWY_ATTR {
       transform_square<in, n>([&](int i, int j) HWY_ATTR { return part.load(pixels[i * in + j] + first + c); }, map,
                               [&](int i, const Line<n>& v) HWY_ATTR {
@@ -137,18 +137,18 @@ struct Square {
     });
   }
 
-  static void input(const float* const* pixels, int64_t first, int64_t channels, float* to, int64_t stride) {
+  static void input(const T* const* pixels, int64_t first, int64_t channels, float* to, int64_t stride) {
     to_points<n>(
         pixels, first, channels, [](const Line<n>& d, Line<n>& v) HWY_ATTR { interpolate<n>(d, v); }, to, stride);
   }
 
-  static void gradient(const float* const* pixels, int64_t channels, float* to, int64_t stride) {
+  static void gradient(const T* const* pixels, int64_t channels, float* to, int64_t stride) {
     to_points<m>(
         pixels, 0, channels, [](const Line<m>& c, Line<n>& v) HWY_ATTR { evaluate<n, m>(c, v); }, to, stride);
   }
 
   static void output(const float* from, int64_t stride, int64_t channels, const float* bias, Activation activation,
-                     float* const* pixels) {
+                     T* const* pixels) {
     for_each_vector(0, channels, [&](int64_t c, auto part) HWY_ATTR {
       const FloatVector b = bias ? part.load(bias + c) : hn::Zero(Floats());
       transform_square<n, m>([&](int i, int j)
@@ -157,14 +157,14 @@ struct Square {
                              [&](int i, const Line<m>& y) HWY_ATTR {
 #pragma GCC unroll 8
                                for (int j = 0; j < m; ++j) {
-                                 float* const pixel = pixels[i * m + j];
+                                 T* const pixel = pixels[i * m + j];
                                  if (pixel) part.store(activate(hn::Add(y[j], b), activation), pixel + c);
                                }
                              });
     });
   }
 
-  static void weights(const float* w, int64_t row, int64_t column, int64_t channels, float* to, int64_t stride) {
+  static void weights(const T* w, int64_t row, int64_t column, int64_t channels, float* to, int64_t stride) {
     constexpr Coefficients<n> k;
     for_each_vector(0, channels, [&](int64_t c, auto part) HWY_ATTR {
       transform_square<r, n>([&](int i, int j) HWY_ATTR { return part.load(w + i * row + j * column + c); },
@@ -196,10 +196,15 @@ struct Square {
     });
   }
 
-  static void fill(Transforms& t) { t = {n, &input, &output, &weights, &gradient, &weight_gradient}; }
+  static void fill(Transforms<T>& t) { t = {n, &input, &output, &weights, &gradient, &weight_gradient}; }
 };
 
-void fill(int64_t taps, Transforms& t) { taps == 3 ? Square<3>::fill(t) : Square<5>::fill(t); }
+template <typename T>
+void fill(int64_t taps, Transforms<T>& t) {
+  taps == 3 ? Square<T, 3>::fill(t) : Square<T, 5>::fill(t);
+}
+void fill_floats(int64_t taps, Transforms<float>& t) { fill(taps, t); }
+void fill_bfloat16(int64_t taps, Transforms<bfloat16>& t) { fill(taps, t); }
 
 }  // namespace striate::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -207,11 +212,20 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace striate::cpu {
 
-HWY_EXPORT(fill);
+HWY_EXPORT(fill_floats);
+HWY_EXPORT(fill_bfloat16);
 
-winograd::Transforms winograd::transforms(int64_t taps) {
-  Transforms t;
-  HWY_DYNAMIC_DISPATCH(fill)(taps, t);
+template <>
+winograd::Transforms<float> winograd::transforms(int64_t taps) {
+  Transforms<float> t;
+  HWY_DYNAMIC_DISPATCH(fill_floats)(taps, t);
+  return t;
+}
+
+template <>
+winograd::Transforms<bfloat16> winograd::transforms(int64_t taps) {
+  Transforms<bfloat16> t;
+  HWY_DYNAMIC_DISPATCH(fill_bfloat16)(taps, t);
   return t;
 }
 

@@ -38,7 +38,7 @@ void prefetch(const float* sums, int64_t stride, int64_t rows, int64_t columns) 
 
 /// sums[k·sum_stride + c] (+)= Σ_t dy[t·dy_stride + k]·x[t·nr + c]. While a register tile is summed, the sums of the
 /// next one are fetched from the last cache: a quarter of the time.
-void add_products(const gemm::MicroKernels& micro, gemm::Block block, const float* dy, int64_t K, float* sums,
+void add_products(const gemm::MicroKernels<float>& micro, gemm::Block block, const float* dy, int64_t K, float* sums,
                   int64_t sum_stride, const int64_t* offsets) {
   const int64_t tiles = gemm::tile_count(K, micro.mr);
   block.c = sums;
@@ -59,12 +59,13 @@ void add_products(const gemm::MicroKernels& micro, gemm::Block block, const floa
 
 }  // namespace
 
-void backward_weight(const float* x, const float* dy, float* dw, const Conv2dShape& s, Accumulate accumulate,
+template <typename T>
+void backward_weight(const T* x, const T* dy, Parameter<T>* dw, const Conv2dShape& s, Accumulate accumulate,
                      Context& context) {
   require<ShapeError>(fits(s) && s.N > 0, "{}: not a convolution that Winograd's algorithm takes; use the direct sums",
                       s.to_string());
-  const gemm::MicroKernels micro = gemm::micro_kernels();
-  const Transforms f = transforms(s.R);
+  const gemm::MicroKernels<float> micro = gemm::micro_kernels<float>();
+  const Transforms<T> f = transforms<T>(s.R);
   const Tiling tiling(s);
   const int64_t points = f.n * f.n, panels = ceil_div(s.C, micro.nr), threads = context.threads->size();
   const int64_t dy_stride = gemm::padded_stride(s.K), sum_stride = panels * micro.nr;
@@ -75,13 +76,14 @@ void backward_weight(const float* x, const float* dy, float* dw, const Conv2dSha
   const int64_t x_point = gemm::padded_stride(panels * x_panel);
   const int64_t sum_point = gemm::padded_stride(s.K * sum_stride);
   const int64_t zero_floats = round_up(std::max(s.C, s.K), 16), offset_floats = round_up(2 * s.K, 16);
-  float* const zeros =
+  float* const memory =
       context.workspace->get<float>(zero_floats + offset_floats + points * (dy_point + x_point + sum_point));
-  int64_t* const offsets = reinterpret_cast<int64_t*>(zeros + zero_floats);
-  float* const dys = zeros + zero_floats + offset_floats;
+  T* const zeros = reinterpret_cast<T*>(memory);
+  int64_t* const offsets = reinterpret_cast<int64_t*>(memory + zero_floats);
+  float* const dys = memory + zero_floats + offset_floats;
   float* const xs = dys + points * dy_point;
   float* const sums = xs + points * x_point;
-  std::fill(zeros, zeros + zero_floats, 0.0f);
+  std::fill(zeros, zeros + zero_floats, T{});
   for (int64_t k = 0; k < s.K; ++k) offsets[k] = k * sum_stride;
 
   const Parts parts(panels, 1, std::max<int64_t>(1, panels * points / (4 * threads)));
@@ -90,7 +92,7 @@ void backward_weight(const float* x, const float* dy, float* dw, const Conv2dSha
     context.threads->run(ceil_div(tiles, kTransformedTogether), [&](int64_t task) {
       const int64_t end = std::min(tiles, (task + 1) * kTransformedTogether);
       for (int64_t t = task * kTransformedTogether; t < end; ++t) {
-        const float* pixels[kLargestTile * kLargestTile];
+        const T* pixels[kLargestTile * kLargestTile];
         tiling.inputs(t0 + t, f.n, x, s.C, zeros, pixels);
         for (int64_t panel = 0; panel < panels; ++panel) {
           const int64_t c = panel * micro.nr;
@@ -121,5 +123,9 @@ void backward_weight(const float* x, const float* dy, float* dw, const Conv2dSha
     }
   });
 }
+
+template void backward_weight<float>(const float*, const float*, float*, const Conv2dShape&, Accumulate, Context&);
+template void backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, const Conv2dShape&, Accumulate,
+                                        Context&);
 
 }  // namespace striate::cpu::winograd

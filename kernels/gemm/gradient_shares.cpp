@@ -16,7 +16,8 @@ int64_t shares_wanted(int64_t rows, int64_t blocks) {
   return std::clamp<int64_t>(ceil_div(rows, kFewestRows), 1, ceil_div(kTasks, blocks));
 }
 
-void add_rows(const MicroKernels& micro, const float* dy, int64_t stride, int64_t rows, int64_t columns, double* sums) {
+template <typename T>
+void add_rows(const MicroKernels<T>& micro, const T* dy, int64_t stride, int64_t rows, int64_t columns, double* sums) {
   constexpr int64_t kColumns = 128;
   float part[kColumns];
   for (int64_t k = 0; k < columns; k += kColumns) {
@@ -26,9 +27,6 @@ void add_rows(const MicroKernels& micro, const float* dy, int64_t stride, int64_
   }
 }
 
-GradientShares::GradientShares(const WeightGradient& g, int64_t shares)
-    : count(shares), dw_size(g.groups * g.columns * g.x.depth()), db_size(g.db ? g.groups * g.columns : 0) {}
-
 int64_t GradientShares::floats() const { return round_up(count * (dw_size + kDoubleFloats * db_size), 16); }
 
 void GradientShares::place(float* scratch) {
@@ -36,7 +34,8 @@ void GradientShares::place(float* scratch) {
   dw = scratch + kDoubleFloats * count * db_size;
 }
 
-void GradientShares::sum(const WeightGradient& g, Context& context) const {
+template <typename T>
+void GradientShares::sum(const WeightGradient<T>& g, Context& context) const {
   const int64_t depth = g.x.depth(), K = g.columns;
   constexpr int64_t kLine = 16;  // floats in a cache line of dw
   context.threads->parallel_for(g.groups * ceil_div(depth, kLine), 1, [&](int64_t begin, int64_t end) {
@@ -62,5 +61,10 @@ void GradientShares::sum(const WeightGradient& g, Context& context) const {
     g.db[k] = static_cast<float>(total);
   }
 }
+
+template void add_rows(const MicroKernels<float>&, const float*, int64_t, int64_t, int64_t, double*);
+template void add_rows(const MicroKernels<bfloat16>&, const bfloat16*, int64_t, int64_t, int64_t, double*);
+template void GradientShares::sum(const WeightGradient<float>&, Context&) const;
+template void GradientShares::sum(const WeightGradient<bfloat16>&, Context&) const;
 
 }  // namespace striate::gemm

@@ -16,16 +16,22 @@ struct GradientShares {
   double* db = nullptr;
   int64_t dw_size = 0, db_size = 0;  ///< values in a share
 
-  GradientShares(const WeightGradient& gradient, int64_t shares);
+  template <typename T>
+  GradientShares(const WeightGradient<T>& gradient, int64_t shares)
+      : count(shares),
+        dw_size(gradient.groups * gradient.columns * gradient.x.depth()),
+        db_size(gradient.db ? gradient.groups * gradient.columns : 0) {}
   /// Floats of scratch they take, a multiple of 16.
   int64_t floats() const;
   void place(float* scratch);
   /// Sums them, first share first, into the gradient's dw and db.
-  void sum(const WeightGradient& gradient, Context& context) const;
+  template <typename T>
+  void sum(const WeightGradient<T>& gradient, Context& context) const;
 };
 
 /// sums[k] += Σ_m dy[m·stride + k], m < rows, k < columns.
-void add_rows(const MicroKernels& micro, const float* dy, int64_t stride, int64_t rows, int64_t columns, double* sums);
+template <typename T>
+void add_rows(const MicroKernels<T>& micro, const T* dy, int64_t stride, int64_t rows, int64_t columns, double* sums);
 
 /// Shares to cut `rows` rows into, for tasks enough where dw has but `blocks` of them. Depends on the shape alone.
 int64_t shares_wanted(int64_t rows, int64_t blocks);

@@ -35,7 +35,8 @@ struct Plan {
   int64_t blocks_per_group, blocks;
   Parts shares;  // in units
 
-  Plan(const WeightGradient& g, const MicroKernels& micro)
+  template <typename T>
+  Plan(const WeightGradient<T>& g, const MicroKernels<T>& micro)
       : cell(micro.cell),
         pixels(g.x.P * g.x.Q),
         rows(ceil_div(g.x.N, cell) * pixels),
@@ -74,7 +75,8 @@ struct NextRows {
   int64_t lines_x = 0, lines_dy = 0;  // for each call of the register tile
 
   NextRows() = default;
-  NextRows(const WeightGradient& g, const Plan& plan, const Task& task, int64_t t1, int64_t units, int64_t calls) {
+  template <typename T>
+  NextRows(const WeightGradient<T>& g, const Plan& plan, const Task& task, int64_t t1, int64_t units, int64_t calls) {
     const int64_t row = g.x.W * g.x.pixel_stride, n = t1 / g.x.P * plan.cell;
     // The rows after those that this step copied, as far as they lie in the image.
     const int64_t seen = std::max<int64_t>(0, t1 % g.x.P * g.x.step_h + g.x.origin_h + (g.x.R - 1) * g.x.tap_h);
@@ -92,15 +94,16 @@ struct NextRows {
 
 }  // namespace
 
-void merged_weight_gradient(const WeightGradient& g, Context& context) {
-  const MicroKernels micro = micro_kernels(context.precision);
+template <typename T>
+void merged_weight_gradient(const WeightGradient<T>& g, Context& context) {
+  const MicroKernels<T> micro = micro_kernels<T>(context.precision);
   const Plan plan(g, micro);
   const int64_t depth = g.x.depth(), K = g.columns;
   GradientShares shares(g, plan.shares.count);
 
   const int64_t step_rows = plan.step() * plan.unit;
   const int64_t x_stride = padded_stride(plan.longest_depth());
-  Patches largest = g.x;
+  Patches<T> largest = g.x;
   largest.R = plan.tap_rows.longest();
   const int64_t x_floats = round_up(micro.nr + (plan.in_place ? largest.window_height(std::min(g.x.P, plan.step())) *
                                                                     g.x.window_width() * g.x.channels
@@ -112,76 +115,78 @@ void merged_weight_gradient(const WeightGradient& g, Context& context) {
   float* const memory_base = context.workspace->get<float>(shares.floats() + context.threads->size() * scratch);
   shares.place(memory_base);
 
-  for_each_item(plan.blocks * plan.shares.count, memory_base + shares.floats(), scratch, context,
-                [&](int64_t item, float* memory) {
-                  const Task task(plan, item % plan.blocks);
-                  const int64_t share = item / plan.blocks, run = task.u1 - task.u0;
-                  int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
-                  float* const x = memory + offset_floats;
-                  float* const dy = x + x_floats;
-                  float* const dw = shares.dw + share * shares.dw_size + (task.group * depth + task.d0) * K;
-                  double* const db =
-                      g.db && task.d0 == 0 ? shares.db + share * shares.db_size + task.group * K : nullptr;
-                  if (db) std::fill(db + task.k0, db + task.k1, 0.0);
-                  for (int64_t tap = 0; tap < task.taps; ++tap) {
-                    for (int64_t u = 0; u < run; ++u) offsets[tap * run + u] = (tap * plan.run_length + u) * K;
-                  }
-                  Patches patches = g.x;
-                  patches.image += task.group * g.x_group;
-                  if (plan.in_place) patches.origin_h += task.first_tap * patches.tap_h, patches.R = task.taps;
-                  const int64_t window_row = patches.window_width() * patches.channels;
+  for_each_item(
+      plan.blocks * plan.shares.count, memory_base + shares.floats(), scratch, context,
+      [&](int64_t item, float* memory) {
+        const Task task(plan, item % plan.blocks);
+        const int64_t share = item / plan.blocks, run = task.u1 - task.u0;
+        int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
+        float* const x = memory + offset_floats;
+        float* const dy = x + x_floats;
+        float* const dw = shares.dw + share * shares.dw_size + (task.group * depth + task.d0) * K;
+        double* const db = g.db && task.d0 == 0 ? shares.db + share * shares.db_size + task.group * K : nullptr;
+        if (db) std::fill(db + task.k0, db + task.k1, 0.0);
+        for (int64_t tap = 0; tap < task.taps; ++tap) {
+          for (int64_t u = 0; u < run; ++u) offsets[tap * run + u] = (tap * plan.run_length + u) * K;
+        }
+        Patches<T> patches = g.x;
+        patches.image += task.group * g.x_group;
+        if (plan.in_place) patches.origin_h += task.first_tap * patches.tap_h, patches.R = task.taps;
+        const int64_t window_row = patches.window_width() * patches.channels;
 
-                  Block block;
-                  block.rows = run;
-                  block.a_stride = plan.in_place ? patches.step_w * patches.channels : x_stride;
-                  block.segment_stride = patches.step_h * window_row;
-                  for (int64_t t = plan.shares.begin(share), end = plan.shares.end(share); t < end;) {
-                    int64_t units = std::min(plan.step(), end - t);
-                    if (plan.in_place) units = std::min(units, patches.P - t % patches.P);  // within an image
-                    const int64_t m0 = t * plan.unit, rows = units * plan.unit;
-                    if (plan.in_place) {
-                      micro.copy_window_pairs(patches, t / patches.P, t % patches.P, units, x);
-                    } else {
-                      micro.gather_row_pairs(patches, m0, m0 + rows, task.d0, task.d0 + run, x, x_stride);
-                    }
-                    for (int64_t m = m0; m < m0 + rows;) {
-                      const int64_t n = m / plan.pixels * plan.cell, pixel = m % plan.pixels;
-                      const int64_t count = std::min(plan.pixels - pixel, m0 + rows - m);
-                      const float* const from =
-                          g.dy + task.group * g.dy_group + (n * plan.pixels + pixel) * g.dy_stride + task.k0;
-                      const int64_t pair = plan.cell > 1 && n + 1 < patches.N ? plan.pixels * g.dy_stride : 0;
-                      if (db && !micro.reads_floats) {  // the panels hold rounded values
-                        add_rows(micro, from, g.dy_stride, count, task.k1 - task.k0, db + task.k0);
-                        if (pair > 0) add_rows(micro, from + pair, g.dy_stride, count, task.k1 - task.k0, db + task.k0);
-                      }
-                      micro.pack_panels(from, pair, g.dy_stride, task.k1 - task.k0, count, dy + (m - m0) * micro.nr,
-                                        micro.nr, rows * micro.nr);
-                      m += count;
-                    }
-                    block.segments = plan.in_place ? units : 1;
-                    block.run = plan.in_place ? plan.unit : rows;
-                    block.add = t > plan.shares.begin(share);
-                    const int64_t calls = ceil_div(task.k1 - task.k0, micro.nr) * task.taps;
-                    NextRows next;
-                    if (t + units < end && plan.in_place) {
-                      next = NextRows(g, plan, task, t + units, std::min(units, end - t - units), calls);
-                    }
-                    for (int64_t k = task.k0; k < task.k1; k += micro.nr) {
-                      block.b = dy + (k - task.k0) * rows;
-                      block.columns = std::min(micro.nr, task.k1 - k);
-                      block.c = dw + k;
-                      if (db && micro.reads_floats) micro.add_columns(block.b, rows, block.columns, db + k);
-                      for (int64_t tap = 0; tap < task.taps; ++tap) {
-                        block.a = plan.in_place ? x + tap * patches.tap_h * window_row + task.u0 : x;
-                        block.c_rows = offsets + tap * run;
-                        micro.multiply_columns(block);
-                        next.fetch();
-                      }
-                    }
-                    t += units;
-                  }
-                });
+        Block block;
+        block.rows = run;
+        block.a_stride = plan.in_place ? patches.step_w * patches.channels : x_stride;
+        block.segment_stride = patches.step_h * window_row;
+        for (int64_t t = plan.shares.begin(share), end = plan.shares.end(share); t < end;) {
+          int64_t units = std::min(plan.step(), end - t);
+          if (plan.in_place) units = std::min(units, patches.P - t % patches.P);  // within an image
+          const int64_t m0 = t * plan.unit, rows = units * plan.unit;
+          if (plan.in_place) {
+            micro.copy_window_pairs(patches, t / patches.P, t % patches.P, units, x);
+          } else {
+            micro.gather_row_pairs(patches, m0, m0 + rows, task.d0, task.d0 + run, x, x_stride);
+          }
+          for (int64_t m = m0; m < m0 + rows;) {
+            const int64_t n = m / plan.pixels * plan.cell, pixel = m % plan.pixels;
+            const int64_t count = std::min(plan.pixels - pixel, m0 + rows - m);
+            const T* const from = g.dy + task.group * g.dy_group + (n * plan.pixels + pixel) * g.dy_stride + task.k0;
+            const int64_t pair = plan.cell > 1 && n + 1 < patches.N ? plan.pixels * g.dy_stride : 0;
+            if (db && !micro.exact_panels) {  // the panels hold cells
+              add_rows(micro, from, g.dy_stride, count, task.k1 - task.k0, db + task.k0);
+              if (pair > 0) add_rows(micro, from + pair, g.dy_stride, count, task.k1 - task.k0, db + task.k0);
+            }
+            micro.pack_panels(from, pair, g.dy_stride, task.k1 - task.k0, count, dy + (m - m0) * micro.nr, micro.nr,
+                              rows * micro.nr);
+            m += count;
+          }
+          block.segments = plan.in_place ? units : 1;
+          block.run = plan.in_place ? plan.unit : rows;
+          block.add = t > plan.shares.begin(share);
+          const int64_t calls = ceil_div(task.k1 - task.k0, micro.nr) * task.taps;
+          NextRows next;
+          if (t + units < end && plan.in_place) {
+            next = NextRows(g, plan, task, t + units, std::min(units, end - t - units), calls);
+          }
+          for (int64_t k = task.k0; k < task.k1; k += micro.nr) {
+            block.b = dy + (k - task.k0) * rows;
+            block.columns = std::min(micro.nr, task.k1 - k);
+            block.c = dw + k;
+            if (db && micro.exact_panels) micro.add_columns(block.b, rows, block.columns, db + k);
+            for (int64_t tap = 0; tap < task.taps; ++tap) {
+              block.a = plan.in_place ? x + tap * patches.tap_h * window_row + task.u0 : x;
+              block.c_rows = offsets + tap * run;
+              micro.multiply_columns(block);
+              next.fetch();
+            }
+          }
+          t += units;
+        }
+      });
   shares.sum(g, context);
 }
+
+template void merged_weight_gradient(const WeightGradient<float>&, Context&);
+template void merged_weight_gradient(const WeightGradient<bfloat16>&, Context&);
 
 }  // namespace striate::gemm

@@ -7,16 +7,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/gemm/micro_bf16.h"
-#include "kernels/simd_targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm/micro.cpp"
-#include <hwy/cache_control.h>
-#include <hwy/foreach_target.h>
-#include <hwy/highway.h>
+#include "kernels/simd.h"
 
 #include "kernels/gemm/micro_target.h"
 
@@ -33,21 +31,24 @@ HWY_INLINE Vector activate(Vector v, Activation activation) {
 }
 
 /// One half of a row of the tile into C.
-HWY_INLINE void finish(Vector v, float* c, int64_t n, const float* bias, const Block& block) {
+template <typename T>
+HWY_INLINE void finish(Vector v, T* c, int64_t n, const float* bias, const Block& block) {
   if (n >= kLanes) {
     if (bias) v = hn::Add(v, hn::LoadU(kTag, bias));
-    hn::StoreU(activate(v, block.activation), kTag, c);
+    cpu::HWY_NAMESPACE::WholeVector().store(activate(v, block.activation), c);
   } else if (n > 0) {
     if (bias) v = hn::Add(v, load_part(bias, n));
-    store_part(activate(v, block.activation), c, n);
+    cpu::HWY_NAMESPACE::PartOfVector{static_cast<size_t>(n)}.store(activate(v, block.activation), c);
   }
 }
 
 /// The tile into C, by way of memory: one small loop for every size of tile, at about 1% of a tile's time.
-HWY_NOINLINE void finish_tile(const float* HWY_RESTRICT tile, int rows, const Block& block, int64_t first) {
+template <typename T>
+HWY_NOINLINE void finish_tile(const float* HWY_RESTRICT tile, int rows, const Block& block, int64_t first, T* to,
+                              const int64_t* to_rows) {
   const float* bias_high = block.bias && block.columns > kLanes ? block.bias + kLanes : nullptr;
   for (int i = 0; i < rows; ++i, tile += kColumns) {
-    float* c = block.c + block.c_rows[first + i];
+    T* const c = to + to_rows[first + i];
     finish(hn::Load(kTag, tile), c, block.columns, block.bias, block);
     finish(hn::Load(kTag, tile + kLanes), c + kLanes, block.columns - kLanes, bias_high, block);
   }
@@ -80,7 +81,7 @@ HWY_INLINE void load_tile(Vector (&low)[rows], Vector (&high)[rows], const Block
 /// Straight from registers where the tile is whole: by way of memory it takes 100 cycles more.
 template <int rows, bool wide>
 HWY_INLINE void store_tile(Vector (&low)[rows], Vector (&high)[rows], const Block& block, int64_t first) {
-  if (block.columns == (wide ? kColumns : kLanes) && block.activation != Activation::leaky_relu) {
+  if (block.columns == (wide ? kColumns : kLanes) && block.activation != Activation::leaky_relu && !block.to) {
     if (block.bias) {
       const Vector bias_low = hn::LoadU(kTag, block.bias);
       const Vector bias_high = wide ? hn::LoadU(kTag, block.bias + kLanes) : bias_low;
@@ -111,7 +112,11 @@ HWY_INLINE void store_tile(Vector (&low)[rows], Vector (&high)[rows], const Bloc
     hn::Store(low[i], kTag, tile + i * kColumns);
     hn::Store(high[i], kTag, tile + i * kColumns + kLanes);
   }
-  finish_tile(tile, rows, block, first);
+  if (block.to) {
+    finish_tile(tile, rows, block, first, block.to, block.to_rows);
+  } else {
+    finish_tile(tile, rows, block, first, block.c, block.c_rows);
+  }
 }
 
 /// Fetches the tile's part of C while the tile is computed: its rows lie far apart.
@@ -132,7 +137,7 @@ template <int rows, bool wide>
 HWY_NOINLINE void tile_by_rows(const Block& block, int64_t first) {
   Vector low[rows], high[rows];
   load_tile<rows, wide>(low, high, block, first);
-  if (!block.add) prefetch_tile<rows>(block, first);
+  if (!block.add && !block.to) prefetch_tile<rows>(block, first);
   const ptrdiff_t stride = block.a_stride;
   const float* HWY_RESTRICT b = block.b;
   for (int64_t g = 0; g < block.segments; ++g) {
@@ -159,7 +164,7 @@ template <int rows, bool wide>
 HWY_NOINLINE void tile_by_columns(const Block& block, int64_t first) {
   Vector low[rows], high[rows];
   load_tile<rows, wide>(low, high, block, first);
-  if (!block.add) prefetch_tile<rows>(block, first);
+  if (!block.add && !block.to) prefetch_tile<rows>(block, first);
   const bool packed = block.a_stride == 0;
   const ptrdiff_t stride = packed ? rows : block.a_stride;
   const float* base = block.a + (packed ? first * block.run : first);
@@ -197,15 +202,19 @@ void by_columns(const Block& block, std::integer_sequence<int, sizes...>) {
 void multiply_rows(const Block& block) { by_rows(block, std::make_integer_sequence<int, kRows>()); }
 void multiply_columns(const Block& block) { by_columns(block, std::make_integer_sequence<int, kRows>()); }
 
-void fill(MicroKernels& kernels) {
+template <typename T>
+void fill(MicroKernels<T>& kernels) {
   kernels.mr = kRows;
   kernels.nr = kColumns;
   kernels.plane_pixel = kPlanePixel;
   kernels.target = hwy::TargetName(HWY_TARGET);
   kernels.multiply_rows = &multiply_rows;
   kernels.multiply_columns = &multiply_columns;
+  kernels.reads_images = std::is_same_v<T, float>;
   kernels.has_avx512 = HWY_TARGET == HWY_AVX3;
 }
+void fill_floats(MicroKernels<float>& kernels) { fill(kernels); }
+void fill_bfloat16(MicroKernels<bfloat16>& kernels) { fill(kernels); }
 
 }  // namespace striate::gemm::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -213,13 +222,24 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace striate::gemm {
 
-HWY_EXPORT(fill);
+HWY_EXPORT(fill_floats);
+HWY_EXPORT(fill_bfloat16);
 
-MicroKernels micro_kernels(Precision precision) {
-  MicroKernels kernels;
-  HWY_DYNAMIC_DISPATCH(fill)(kernels);
+template <>
+MicroKernels<float> micro_kernels(Precision precision) {
+  MicroKernels<float> kernels;
+  HWY_DYNAMIC_DISPATCH(fill_floats)(kernels);
   add_copy_kernels(kernels);
   if (precision == Precision::bf16) fill_bf16(kernels);
+  return kernels;
+}
+
+template <>
+MicroKernels<bfloat16> micro_kernels(Precision) {
+  MicroKernels<bfloat16> kernels;
+  HWY_DYNAMIC_DISPATCH(fill_bfloat16)(kernels);
+  add_copy_kernels(kernels);
+  fill_bf16(kernels);
   return kernels;
 }
 

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/gemm/micro_bf16_target.h"
@@ -49,6 +50,12 @@ HWY_INLINE void load_tile(__m512 (&low)[rows], __m512 (&high)[rows], const Block
     low[i] = high[i] = _mm512_setzero_ps();
     // Fetched while the tile is computed: its rows lie far apart.
     if (block.stream) continue;
+    if (block.to) {
+      const bfloat16* to = block.to + block.to_rows[first + i];
+      _mm_prefetch(reinterpret_cast<const char*>(to), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(to + kColumns - 1), _MM_HINT_T0);
+      continue;
+    }
     const float* c = block.c + block.c_rows[first + i];
     _mm_prefetch(reinterpret_cast<const char*>(c), _MM_HINT_T0);
     _mm_prefetch(reinterpret_cast<const char*>(c + kLanes), _MM_HINT_T0);
@@ -85,6 +92,15 @@ HWY_INLINE void store_tile(__m512 (&low)[rows], __m512 (&high)[rows], const Bloc
       if (wide) high[i] = activate(high[i], slope);
     }
   }
+  if (block.to) {
+    const __mmask32 lanes = _cvtu32_mask32(lanes_low | static_cast<uint32_t>(wide ? lanes_high : 0) << kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+      const __m512i values = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(wide ? high[i] : low[i], low[i]));
+      _mm512_mask_storeu_epi16(block.to + block.to_rows[first + i], lanes, values);
+    }
+    return;
+  }
   if (wide && block.stream && !block.add && block.columns == kColumns && starts_lines<rows>(block, first)) {
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) {
@@ -103,7 +119,11 @@ HWY_INLINE void store_tile(__m512 (&low)[rows], __m512 (&high)[rows], const Bloc
 }
 
 HWY_INLINE __m512bh load_cells(const float* p) { return reinterpret_cast<__m512bh>(_mm512_loadu_ps(p)); }
-HWY_INLINE __m512bh broadcast_cell(const float* p) { return reinterpret_cast<__m512bh>(_mm512_set1_ps(*p)); }
+/// The cell may lie in an image of bfloat16.
+HWY_INLINE __m512bh broadcast_cell(const float* p) {
+  using Cell [[gnu::may_alias]] = float;
+  return reinterpret_cast<__m512bh>(_mm512_set1_ps(*static_cast<const Cell*>(p)));
+}
 
 /// A by rows. Every third row has a pointer, the two after it are reached by one and two strides. Not
 /// `wide`: one vector of columns, for panels that hold no more.
@@ -177,13 +197,15 @@ void multiply_columns(const Block& block) {
 
 }  // namespace
 
-bool fill_bf16_cells(MicroKernels& kernels) {
+template <typename T>
+bool fill_bf16_cells(MicroKernels<T>& kernels) {
   if (!__builtin_cpu_supports("avx512bf16")) return false;
   kernels.mr = kRows;
   kernels.nr = kColumns;
   kernels.plane_pixel = kLanes;
   kernels.cell = 2;
-  kernels.reads_floats = false;
+  kernels.reads_images = std::is_same_v<T, bfloat16>;
+  kernels.exact_panels = false;
   kernels.target = "AVX-512 BF16";
   kernels.multiply_rows = &multiply_rows;
   kernels.multiply_columns = &multiply_columns;
@@ -198,7 +220,21 @@ HWY_POP_ATTRIBUTES
 #else  // not x86-64
 
 namespace striate::gemm {
-bool fill_bf16_cells(MicroKernels&) { return false; }
+template <typename T>
+bool fill_bf16_cells(MicroKernels<T>&) {
+  return false;
+}
 }  // namespace striate::gemm
 
 #endif
+
+namespace striate::gemm {
+
+template bool fill_bf16_cells(MicroKernels<float>&);
+template bool fill_bf16_cells(MicroKernels<bfloat16>&);
+
+void fill_bf16(MicroKernels<bfloat16>& kernels) {
+  if (kernels.has_avx512 && !WithoutBf16Instructions::any()) fill_bf16_cells(kernels);
+}
+
+}  // namespace striate::gemm

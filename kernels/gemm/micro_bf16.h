@@ -8,14 +8,18 @@ namespace striate::gemm {
 
 /// Makes float32's kernels those of bfloat16: cells of two values on CPUs that multiply them (AVX-512 BF16), floats
 /// that are rounded as they are packed, to nearest even, on all others.
-void fill_bf16(MicroKernels& kernels);
+void fill_bf16(MicroKernels<float>& kernels);
+/// The same of operands that are bfloat16: cells, or floats they are widened to.
+void fill_bf16(MicroKernels<bfloat16>& kernels);
 
 /// The first of these; false, and nothing is changed, where the CPU or the build has no such instructions.
-bool fill_bf16_cells(MicroKernels& kernels);
+template <typename T>
+bool fill_bf16_cells(MicroKernels<T>& kernels);
 /// The part of them that micro_bf16_copy.cpp defines; on x86-64 alone.
-void add_bf16_copy_kernels(MicroKernels& kernels);
+template <typename T>
+void add_bf16_copy_kernels(MicroKernels<T>& kernels);
 /// The second of these.
-void fill_rounded(MicroKernels& kernels);
+void fill_rounded(MicroKernels<float>& kernels);
 
 /// p[i] as bfloat16, in float32.
 void round_to_bf16(float* p, int64_t n);

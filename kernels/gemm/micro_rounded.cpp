@@ -48,14 +48,14 @@ void round_to_bf16(float* p, int64_t n) { HWY_DYNAMIC_DISPATCH(round_values)(p, 
 
 namespace {
 
-MicroKernels exact() { return micro_kernels(Precision::fp32); }
+MicroKernels<float> exact() { return micro_kernels<float>(); }
 
-void gather_rows(const Patches& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to, int64_t stride) {
+void gather_rows(const Patches<float>& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to, int64_t stride) {
   exact().gather_rows(x, m0, m1, d0, d1, to, stride);
   for (int64_t m = m0; m < m1; ++m, to += stride) round_to_bf16(to, d1 - d0);
 }
 
-void copy_window(const Patches& x, int64_t n, int64_t p0, int64_t rows, float* to) {
+void copy_window(const Patches<float>& x, int64_t n, int64_t p0, int64_t rows, float* to) {
   exact().copy_window(x, n, p0, rows, to);
   round_to_bf16(to, x.window_height(rows) * x.window_width() * x.channels);
 }
@@ -66,20 +66,20 @@ void pack_columns(const float* dy, int64_t stride, int64_t rows, int64_t columns
 }
 
 void pack_transposed(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to) {
-  const MicroKernels kernels = exact();
+  const MicroKernels<float> kernels = exact();
   kernels.pack_transposed(w, stride, columns, depth, to);
   round_to_bf16(to, depth * kernels.nr);
 }
 
 void pack_direct(const float* w, int64_t stride, int64_t columns, int64_t depth, float* to, int64_t panel_stride) {
-  const MicroKernels kernels = exact();
+  const MicroKernels<float> kernels = exact();
   kernels.pack_direct(w, stride, columns, depth, to, panel_stride);
   for (int64_t j = 0; j < columns; j += kernels.nr, to += panel_stride) round_to_bf16(to, depth * kernels.nr);
 }
 
 void pack_panels(const float* w, int64_t, int64_t stride, int64_t columns, int64_t depth, float* to, int64_t to_stride,
                  int64_t panel_stride) {
-  const MicroKernels kernels = exact();
+  const MicroKernels<float> kernels = exact();
   kernels.pack_panels(w, 0, stride, columns, depth, to, to_stride, panel_stride);
   for (int64_t j = 0; j < columns; j += kernels.nr, to += panel_stride) {
     for (int64_t d = 0; d < depth; ++d) round_to_bf16(to + d * to_stride, std::min(kernels.nr, columns - j));
@@ -88,7 +88,7 @@ void pack_panels(const float* w, int64_t, int64_t stride, int64_t columns, int64
 
 void pack_planes(const float* x, int64_t, int64_t stride, int64_t pixels, int64_t channels, float* to,
                  int64_t to_stride, int64_t plane_stride) {
-  const MicroKernels kernels = exact();
+  const MicroKernels<float> kernels = exact();
   kernels.pack_planes(x, 0, stride, pixels, channels, to, to_stride, plane_stride);
   for (int64_t t = 0; t < tile_count(channels, kernels.mr); ++t, to += plane_stride) {
     for (int64_t i = 0; i < pixels; ++i) round_to_bf16(to + i * to_stride, kernels.plane_pixel);
@@ -97,13 +97,8 @@ void pack_planes(const float* x, int64_t, int64_t stride, int64_t pixels, int64_
 
 }  // namespace
 
-void fill_bf16(MicroKernels& kernels) {
-  const bool cells = kernels.has_avx512 && !WithoutBf16Instructions::any() && fill_bf16_cells(kernels);
-  if (!cells) fill_rounded(kernels);
-}
-
-void fill_rounded(MicroKernels& kernels) {
-  kernels.reads_floats = false;
+void fill_rounded(MicroKernels<float>& kernels) {
+  kernels.reads_images = kernels.exact_panels = false;
   kernels.gather_rows = kernels.gather_row_pairs = &gather_rows;
   kernels.copy_window = kernels.copy_window_pairs = &copy_window;
   kernels.pack_columns = &pack_columns;
@@ -111,6 +106,11 @@ void fill_rounded(MicroKernels& kernels) {
   kernels.pack_direct = &pack_direct;
   kernels.pack_panels = &pack_panels;
   kernels.pack_planes = &pack_planes;
+}
+
+void fill_bf16(MicroKernels<float>& kernels) {
+  const bool cells = kernels.has_avx512 && !WithoutBf16Instructions::any() && fill_bf16_cells(kernels);
+  if (!cells) fill_rounded(kernels);
 }
 
 }  // namespace striate::gemm

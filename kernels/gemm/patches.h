@@ -7,11 +7,12 @@ namespace striate::gemm {
 /// The matrix that im2col would write, never written down: row m = (n·P + p)·Q + q holds the pixels that output (n,p,q)
 /// sees, column (r·S + s)·channels + c. Element = image[n][p·step_h + origin_h + r·tap_h][q·step_w + origin_w +
 /// s·tap_w][c], 0 outside the image. taps ≥ 1 ascend. A plain row-major matrix is the case H = W = P = Q = R = S = 1.
+template <typename T>
 struct Patches {
-  const float* image = nullptr;  ///< [N,H,W,pixel_stride], at the first channel of the group
+  const T* image = nullptr;  ///< [N,H,W,pixel_stride], at the first channel of the group
   int64_t N = 0, H = 1, W = 1;
   int64_t channels = 0;      ///< taken from a pixel
-  int64_t pixel_stride = 0;  ///< floats from a pixel to the next
+  int64_t pixel_stride = 0;  ///< values from a pixel to the next
   int64_t P = 1, Q = 1;
   int64_t R = 1, S = 1;
   int64_t step_h = 1, step_w = 1;
@@ -32,13 +33,15 @@ struct Patches {
 /// Where two values share a cell, pixels of an odd number of channels are padded, unless every output pixel's first tap
 /// begins a cell anyhow: then a row of taps is one run, whose last cell also holds a value of the next pixel, to be
 /// multiplied by zero.
-inline bool rows_of_taps_merge(const Patches& x) {
+template <typename T>
+bool rows_of_taps_merge(const Patches<T>& x) {
   return x.channels % 2 == 1 && x.channels == x.pixel_stride && x.taps_adjoin() && x.step_w % 2 == 0;
 }
 
 /// Rows [N,C] of a plain matrix.
-inline Patches plain_rows(const float* x, int64_t N, int64_t C) {
-  Patches p;
+template <typename T>
+Patches<T> plain_rows(const T* x, int64_t N, int64_t C) {
+  Patches<T> p;
   p.image = x;
   p.N = N;
   p.channels = p.pixel_stride = C;

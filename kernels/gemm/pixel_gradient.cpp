@@ -47,7 +47,8 @@ struct Plan {
   int64_t blocks_per_group, blocks;
   Parts shares;  // of the steps
 
-  Plan(const WeightGradient& g, const MicroKernels& micro)
+  template <typename T>
+  Plan(const WeightGradient<T>& g, const MicroKernels<T>& micro)
       : mr(micro.mr),
         nr(micro.nr),
         pixel(micro.plane_pixel),
@@ -60,11 +61,13 @@ struct Plan {
         blocks(g.groups * blocks_per_group),
         shares(steps(), 1, ceil_div(steps(), shares_wanted(images.n * g.x.P * g.x.Q, blocks))) {}
 
-  int64_t channels_together(const Patches& x, int64_t outputs_of_block) const {
+  template <typename T>
+  int64_t channels_together(const Patches<T>& x, int64_t outputs_of_block) const {
     return std::max(mr, kBlockFloats / (x.R * x.S * outputs_of_block));
   }
   /// Outputs in a block for which x and dy are copied least often: x once for each block of outputs, dy of channels.
-  int64_t outputs_together(const WeightGradient& g) const {
+  template <typename T>
+  int64_t outputs_together(const WeightGradient<T>& g) const {
     int64_t best = nr, least = INT64_MAX;
     for (int64_t count = 1; count <= ceil_div(g.columns, nr); ++count) {
       const int64_t longest = Parts(g.columns, nr, ceil_div(ceil_div(g.columns, nr), count) * nr).longest();
@@ -77,8 +80,11 @@ struct Plan {
 
   int64_t steps() const { return images.count * rows.count; }
   int64_t step_rows() const { return rows.longest(); }
-  /// Floats from a cell's first image to its second, of `size` floats each; 0 where there is none.
-  int64_t pair(const Patches& x, int64_t n, int64_t size) const { return cell > 1 && n * cell + 1 < x.N ? size : 0; }
+  /// Values from a cell's first image to its second, of `size` values each; 0 where there is none.
+  template <typename T>
+  int64_t pair(const Patches<T>& x, int64_t n, int64_t size) const {
+    return cell > 1 && n * cell + 1 < x.N ? size : 0;
+  }
   int64_t planes() const { return tile_count(channels.longest(), mr); }
 };
 
@@ -96,7 +102,8 @@ struct Task {
 /// A step of the walk: output rows [p0, p1) of images [n0, n1), which see rows from h0 on.
 struct Step {
   int64_t n0, n1, p0, p1, h0;
-  Step(const Plan& plan, const Patches& x, int64_t i)
+  template <typename T>
+  Step(const Plan& plan, const Patches<T>& x, int64_t i)
       : n0(plan.images.begin(i / plan.rows.count)),
         n1(plan.images.end(i / plan.rows.count)),
         p0(plan.rows.begin(i % plan.rows.count)),
@@ -109,12 +116,14 @@ struct Step {
 struct Planes {
   int64_t phase_length, row_length, plane_length;
 
-  Planes(const Plan& plan, const Patches& x, int64_t images)
+  template <typename T>
+  Planes(const Plan& plan, const Patches<T>& x, int64_t images)
       : phase_length(ceil_div(x.W, x.step_w) * images * plan.pixel),
         row_length(x.step_w * phase_length),
         plane_length(std::min(x.H, x.window_height(plan.step_rows())) * row_length) {}
 
-  void copy(const Plan& plan, const MicroKernels& micro, const Patches& x, const Task& task, const Step& step,
+  template <typename T>
+  void copy(const Plan& plan, const MicroKernels<T>& micro, const Patches<T>& x, const Task& task, const Step& step,
             float* to) const {
     const int64_t end = std::min(x.H, (step.p1 - 1) * x.step_h + x.origin_h + (x.R - 1) * x.tap_h + 1);
     for (int64_t h = step.h0; h < end; ++h, to += row_length) {
@@ -139,7 +148,8 @@ struct NextStep {
   int64_t lines_x = 0, lines_dy = 0;  // for each call of the register tile
 
   NextStep() = default;
-  NextStep(const WeightGradient& g, const Plan& plan, const Task& task, const Step& step, int64_t calls) {
+  template <typename T>
+  NextStep(const WeightGradient<T>& g, const Plan& plan, const Task& task, const Step& step, int64_t calls) {
     const int64_t n0 = step.n0 * plan.cell, n1 = std::min(g.x.N, step.n1 * plan.cell);
     const int64_t h1 = std::min(g.x.H, g.x.window_height(step.p1) + g.x.origin_h);
     x = Prefetch(g.x.image + task.group * g.x_group + (n0 * g.x.H + step.h0) * g.x.W * g.x.pixel_stride + task.c0,
@@ -159,7 +169,8 @@ struct TapRuns {
   int64_t segments = 0, run = 0;
   int64_t plane = 0, panel = 0, panel_skip = 0;  // floats: where both begin; between the panel's runs
 
-  TapRuns(const Plan& plan, const Patches& x, const Step& step, const Planes& layout, int64_t r, int64_t s) {
+  template <typename T>
+  TapRuns(const Plan& plan, const Patches<T>& x, const Step& step, const Planes& layout, int64_t r, int64_t s) {
     const int64_t h = x.origin_h + r * x.tap_h, w = x.origin_w + s * x.tap_w, images = step.images();
     const Inside p(step.p0, step.p1, x.step_h, h, x.H), q(0, x.Q, x.step_w, w, x.W);
     if (p.count() == 0 || q.count() == 0) return;
@@ -174,11 +185,12 @@ struct TapRuns {
 
 }  // namespace
 
-void pixel_weight_gradient(const WeightGradient& g, Context& context) {
-  const MicroKernels micro = micro_kernels(context.precision);
+template <typename T>
+void pixel_weight_gradient(const WeightGradient<T>& g, Context& context) {
+  const MicroKernels<T> micro = micro_kernels<T>(context.precision);
   if (g.x.channels < kMergedChannels) return merged_weight_gradient(g, context);
   const Plan plan(g, micro);
-  const Patches& x = g.x;
+  const Patches<T>& x = g.x;
   const int64_t K = g.columns, Q = x.Q;
   GradientShares shares(g, plan.shares.count);
 
@@ -203,7 +215,7 @@ void pixel_weight_gradient(const WeightGradient& g, Context& context) {
                       g.db && task.c0 == 0 ? shares.db + share * shares.db_size + task.group * K : nullptr;
                   if (db) std::fill(db + task.k0, db + task.k1, 0.0);
                   for (int64_t c = 0; c < plan.mr; ++c) offsets[c] = c * K;
-                  Patches patches = x;
+                  Patches<T> patches = x;
                   patches.image += task.group * g.x_group;
                   const int64_t tiles = tile_count(task.c1 - task.c0, plan.mr);
 
@@ -216,10 +228,10 @@ void pixel_weight_gradient(const WeightGradient& g, Context& context) {
                     layout.copy(plan, micro, patches, task, step, planes);
                     const int64_t image_rows = (step.p1 - step.p0) * Q, panel = image_rows * step.images() * plan.nr;
                     for (int64_t n = step.n0; n < step.n1; ++n) {
-                      const float* const from =
+                      const T* const from =
                           g.dy + task.group * g.dy_group + (n * plan.cell * x.P + step.p0) * Q * g.dy_stride + task.k0;
                       const int64_t pair = plan.pair(x, n, x.P * Q * g.dy_stride);
-                      if (db && !micro.reads_floats) {  // the panels hold rounded values
+                      if (db && !micro.exact_panels) {  // the panels hold cells
                         add_rows(micro, from, g.dy_stride, image_rows, task.k1 - task.k0, db + task.k0);
                         if (pair > 0)
                           add_rows(micro, from + pair, g.dy_stride, image_rows, task.k1 - task.k0, db + task.k0);
@@ -238,7 +250,7 @@ void pixel_weight_gradient(const WeightGradient& g, Context& context) {
                     for (int64_t k = task.k0; k < task.k1; k += plan.nr) {
                       const float* const b = dy + (k - task.k0) / plan.nr * panel;
                       block.columns = std::min(plan.nr, task.k1 - k);
-                      if (db && micro.reads_floats)
+                      if (db && micro.exact_panels)
                         micro.add_columns(b, image_rows * step.images(), block.columns, db + k);
                       for (int64_t t = 0; t < tiles; ++t) {
                         const int64_t c = tile_begin(t, tiles, task.c1 - task.c0);
@@ -261,5 +273,8 @@ void pixel_weight_gradient(const WeightGradient& g, Context& context) {
                 });
   shares.sum(g, context);
 }
+
+template void pixel_weight_gradient(const WeightGradient<float>&, Context&);
+template void pixel_weight_gradient(const WeightGradient<bfloat16>&, Context&);
 
 }  // namespace striate::gemm

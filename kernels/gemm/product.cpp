@@ -10,6 +10,7 @@
 #include "kernels/gemm/product.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/gemm/blocking.h"
 #include "kernels/gemm/cache_size.h"
@@ -39,7 +40,8 @@ struct CellLayout {
   bool merged;       // in a window: the taps of a row are one run, though a tap is no whole number of cells
   int64_t channels;  // of a pixel, with their padding
 
-  CellLayout(const Patches& a, const MicroKernels& micro, bool in_window)
+  template <typename T>
+  CellLayout(const Patches<T>& a, const MicroKernels<T>& micro, bool in_window)
       : cell(micro.cell),
         merged(in_window && cell > 1 && rows_of_taps_merge(a)),
         channels(merged ? a.channels : round_up(a.channels, cell)) {}
@@ -47,19 +49,28 @@ struct CellLayout {
   int64_t cells(int64_t pixels) const { return ceil_div(pixels * channels, cell); }
 };
 
-Source choose_source(const Patches& a, const MicroKernels& micro) {
+/// Whether pixels begin with a cell.
+template <typename T>
+bool consists_of_cells(const Patches<T>& a, int64_t cell) {
+  return a.channels % cell == 0 && a.pixel_stride % cell == 0 &&
+         reinterpret_cast<uintptr_t>(a.image) % (static_cast<uintptr_t>(cell) * sizeof(T)) == 0;
+}
+
+template <typename T>
+Source choose_source(const Patches<T>& a, const MicroKernels<T>& micro) {
   const int64_t first = a.origin_w, last = (a.Q - 1) * a.step_w + a.origin_w + (a.S - 1) * a.tap_w;
   if (!a.taps_adjoin() || a.Q < kShortestRow || a.depth() == 0) return Source::gathered;
   const bool padded = first < 0 || last >= a.W;
-  if (!padded && micro.reads_floats && (a.S == 1 || a.channels == a.pixel_stride) &&
-      spreads_over_sets(a.step_w * a.pixel_stride)) {
+  if (!padded && micro.reads_images && (a.S == 1 || a.channels == a.pixel_stride) && consists_of_cells(a, micro.cell) &&
+      spreads_over_sets(a.step_w * a.pixel_stride / micro.cell)) {
     return Source::image;
   }
   return spreads_over_sets(CellLayout(a, micro, true).cells(a.step_w)) ? Source::window : Source::gathered;
 }
 
 /// The most cells that copy_windows() writes for `count` output rows.
-int64_t window_cells(const Patches& a, const CellLayout& layout, int64_t count) {
+template <typename T>
+int64_t window_cells(const Patches<T>& a, const CellLayout& layout, int64_t count) {
   const int64_t images = ceil_div(count - 1, a.P) + 1;
   return (count * a.step_h + images * a.window_height(1)) * layout.cells(a.window_width());
 }
@@ -79,7 +90,8 @@ struct Plan {
   int64_t panels;
   Parts columns;
 
-  Plan(const Product& product, const MicroKernels& micro, int64_t thread_count)
+  template <typename T>
+  Plan(const Product<T>& product, const MicroKernels<T>& micro, int64_t thread_count)
       : mr(micro.mr),
         nr(micro.nr),
         threads(thread_count),
@@ -102,7 +114,8 @@ struct Plan {
     if (rows.count > threads) rows.count = std::min(rows.n, round_up(rows.count, threads));
   }
 
-  int64_t rows_together(const Patches& a) const {
+  template <typename T>
+  int64_t rows_together(const Patches<T>& a) const {
     if (few_rows) return kFewRows;  // each task packs its own weights: once
     if (!in_place) return kRowTiles * mr;
     int64_t most = std::max<int64_t>(1, kPixels / row_unit);
@@ -138,10 +151,11 @@ struct DepthBlock {
 };
 
 /// Columns [n0, n1) of a group's weights over a block of depth → panels of nr cells a step.
-void pack_weights(const Product& product, const Plan& plan, const MicroKernels& micro, int64_t group, int64_t n0,
+template <typename T>
+void pack_weights(const Product<T>& product, const Plan& plan, const MicroKernels<T>& micro, int64_t group, int64_t n0,
                   int64_t n1, const DepthBlock& depth, float* to) {
-  const Weights& weights = product.w;
-  const float* const w = weights.w + group * product.w_group;
+  const Weights<T>& weights = product.w;
+  const T* const w = weights.w + group * product.w_group;
   const int64_t channels = product.a.channels, S = product.a.S, cell = plan.layout.cell;
   // Values that lie side by side in w and begin and end with a cell: all of the depth, a row of taps, or a tap.
   const bool whole = weights.depth_contiguous && plan.layout.channels == channels && !plan.layout.merged;
@@ -165,7 +179,8 @@ void pack_weights(const Product& product, const Plan& plan, const MicroKernels& 
 }
 
 /// The offsets in c of rows [m0, m1).
-void fill_row_offsets(const Product& product, int64_t m0, int64_t m1, int64_t* to) {
+template <typename T>
+void fill_row_offsets(const Product<T>& product, int64_t m0, int64_t m1, int64_t* to) {
   const int64_t P = product.a.P, Q = product.a.Q;
   int64_t q = m0 % Q, p = m0 / Q % P, n = m0 / Q / P;
   for (int64_t m = m0; m < m1; ++m) {
@@ -178,7 +193,8 @@ void fill_row_offsets(const Product& product, int64_t m0, int64_t m1, int64_t* t
 }
 
 /// Copies the windows of output rows [t0, t1) (row t is row t mod P of image t / P) and sets where each row's begins.
-void copy_windows(const Patches& a, const CellLayout& layout, const MicroKernels& micro, int64_t t0, int64_t t1,
+template <typename T>
+void copy_windows(const Patches<T>& a, const CellLayout& layout, const MicroKernels<T>& micro, int64_t t0, int64_t t1,
                   float* to, int64_t* begins) {
   const int64_t row_length = layout.cells(a.window_width());
   for (int64_t t = t0, offset = 0; t < t1;) {
@@ -191,17 +207,19 @@ void copy_windows(const Patches& a, const CellLayout& layout, const MicroKernels
 }
 
 /// Where the same rows begin in the image itself; above it, for a window's first rows.
-void find_windows(const Patches& a, int64_t t0, int64_t t1, int64_t* begins) {
+template <typename T>
+void find_windows(const Patches<T>& a, const CellLayout& layout, int64_t t0, int64_t t1, int64_t* begins) {
   for (int64_t t = t0; t < t1; ++t) {
     const int64_t h = t / a.P * a.H + t % a.P * a.step_h + a.origin_h;
-    *begins++ = (h * a.W + a.origin_w) * a.pixel_stride;
+    *begins++ = (h * a.W + a.origin_w) * (a.pixel_stride / layout.cell);
   }
 }
 
 /// The rows of taps in [begin, end) that see rows of the image from output row t.
 struct TapRows {
   int64_t begin, end;
-  TapRows(const Patches& a, int64_t t, int64_t first, int64_t last) {
+  template <typename T>
+  TapRows(const Patches<T>& a, int64_t t, int64_t first, int64_t last) {
     const int64_t h = t % a.P * a.step_h + a.origin_h;
     begin = std::clamp(ceil_div(std::max<int64_t>(-h, 0), a.tap_h), first, last);
     end = std::clamp(ceil_div(std::max<int64_t>(a.H - h, 0), a.tap_h), begin, last);
@@ -210,8 +228,9 @@ struct TapRows {
 
 }  // namespace
 
-void multiply(const Product& product, Context& context) {
-  const MicroKernels micro = micro_kernels(context.precision);
+template <typename T>
+void multiply(const Product<T>& product, Context& context) {
+  const MicroKernels<T> micro = micro_kernels<T>(context.precision);
   if (product.a.rows() == 0 || product.columns == 0) return;
   const Plan plan(product, micro, context.threads->size());
 
@@ -224,7 +243,11 @@ void multiply(const Product& product, Context& context) {
                                                              : 0;
   const int64_t a_padded = round_up(a_floats + micro.nr, 16);
   const int64_t own_floats = plan.few_rows ? round_up(plan.columns.longest(), micro.nr) * plan.longest_depth() : 0;
-  const int64_t scratch = round_up(offset_floats + a_padded + own_floats, 16);
+  // Where bfloat16 are summed in several blocks of depth, their sums so far, panel by panel. Floats are summed in c.
+  const bool has_sums = std::is_same_v<T, bfloat16> && plan.depth_blocks() > 1;
+  const int64_t sum_offset_floats = has_sums ? round_up(2 * most_rows, 16) : 0;
+  const int64_t sum_floats = has_sums ? round_up(plan.columns.longest(), micro.nr) * most_rows : 0;
+  const int64_t scratch = round_up(offset_floats + a_padded + own_floats + sum_offset_floats + sum_floats, 16);
   const int64_t packed_group = plan.few_rows ? 0 : plan.panels * micro.nr * plan.depth();
   const int64_t packed = round_up(product.groups * packed_group, 16);
   float* const packed_weights = context.workspace->get<float>(packed + plan.threads * scratch);
@@ -242,8 +265,13 @@ void multiply(const Product& product, Context& context) {
     });
   }
 
+  const int64_t sums_at = offset_floats + a_padded + own_floats;
   for (int64_t thread = 0; thread < plan.threads; ++thread) {
-    *reinterpret_cast<int64_t*>(packed_weights + packed + thread * scratch) = -1;
+    float* const memory = packed_weights + packed + thread * scratch;
+    *reinterpret_cast<int64_t*>(memory) = -1;
+    for (int64_t i = 0; has_sums && i < most_rows; ++i) {
+      reinterpret_cast<int64_t*>(memory + sums_at)[i] = i * micro.nr;
+    }
   }
   const int64_t tasks_per_group = plan.rows.count * plan.columns.count;
   for_each_item(
@@ -258,7 +286,9 @@ void multiply(const Product& product, Context& context) {
         int64_t* const windows = offsets + (m1 - m0);
         float* const a = memory + offset_floats;
         float* const own = a + a_padded;
-        Patches patches = product.a;
+        const int64_t* const sum_offsets = reinterpret_cast<int64_t*>(memory + sums_at);
+        float* const sums = memory + sums_at + sum_offset_floats;
+        Patches<T> patches = product.a;
         patches.image += group * product.a_group;
         const bool has_rows = *held == item / plan.columns.count;  // from the task before, for other columns
         *held = item / plan.columns.count;
@@ -271,9 +301,10 @@ void multiply(const Product& product, Context& context) {
         if (plan.source == Source::window) {
           if (!has_rows) copy_windows(patches, plan.layout, micro, t0, t1, a, windows);
         } else if (plan.source == Source::image) {
-          in_place = patches.image;
-          row_length = patches.W * patches.pixel_stride, pixel_step = patches.step_w * patches.pixel_stride;
-          if (!has_rows) find_windows(patches, t0, t1, windows);
+          in_place = reinterpret_cast<const float*>(patches.image);
+          pixel_step = patches.step_w * (patches.pixel_stride / plan.layout.cell);
+          row_length = patches.W * (patches.pixel_stride / plan.layout.cell);
+          if (!has_rows) find_windows(patches, plan.layout, t0, t1, windows);
         }
         block.a_stride = plan.in_place ? pixel_step : a_stride;
         block.segment_stride = patches.tap_h * row_length;
@@ -291,7 +322,13 @@ void multiply(const Product& product, Context& context) {
             const float* const b =
                 plan.few_rows ? own + (n - n0) * (depth.d1 - depth.d0) : packed_block(group, depth, n);
             block.columns = std::min(micro.nr, n1 - n);
-            block.c = product.c + group * product.c_group + n;
+            T* const c = product.c + group * product.c_group + n;
+            if constexpr (std::is_same_v<T, float>) {
+              block.c = c;
+            } else {
+              block.c = has_sums ? sums + (n - n0) * most_rows : nullptr;
+              block.to = last ? c : nullptr;
+            }
             block.bias = last && product.bias ? product.bias + group * product.c_group + n : nullptr;
             for (int64_t strip = 0; strip < strips; ++strip) {
               block.a = a, block.b = b;
@@ -302,12 +339,17 @@ void multiply(const Product& product, Context& context) {
                 block.a = in_place + windows[strip] + taps.begin * block.segment_stride + depth.u;
                 block.b += (taps.begin - depth.first_tap) * depth.run * micro.nr;
               }
-              block.c_rows = offsets + strip * block.rows;
+              const int64_t* const c_rows = offsets + strip * block.rows;
+              block.c_rows = std::is_same_v<T, float> ? c_rows : sum_offsets + strip * block.rows;
+              block.to_rows = c_rows;
               micro.multiply_rows(block);
             }
           }
         }
       });
 }
+
+template void multiply(const Product<float>&, Context&);
+template void multiply(const Product<bfloat16>&, Context&);
 
 }  // namespace striate::gemm

@@ -10,8 +10,9 @@ namespace striate::gemm {
 
 /// How the right-hand matrix w(d, n), d = (r·S + s)·channels + c, lies in memory; the taps are those of the Patches it
 /// is multiplied with.
+template <typename T>
 struct Weights {
-  const float* w = nullptr;
+  const T* w = nullptr;
   /// true:  w(d, n) = w[n·stride + d]
   /// false: w(d, n) = w[r·tap_row_stride + s·tap_stride + c·stride + n]
   bool depth_contiguous = true;
@@ -23,17 +24,20 @@ struct Weights {
 /// Row m = (image, p, q) of c begins at c + image·c_image_stride + p·c_row_stride + q·c_pixel_stride and is
 /// overwritten. Each value is summed in an order that depends on the shape of the product alone: the same bits for any
 /// number of threads.
+template <typename T>
 struct Product {
-  Patches a;
-  Weights w;
+  Patches<T> a;
+  Weights<T> w;
   int64_t columns = 0;
-  float* c = nullptr;
+  T* c = nullptr;
   int64_t c_image_stride = 0, c_row_stride = 0, c_pixel_stride = 0;
   const float* bias = nullptr;
   Activation activation = Activation::none;
   int64_t groups = 1;
-  int64_t a_group = 0, w_group = 0, c_group = 0;  ///< floats from a group to the next; bias moves by c_group
+  int64_t a_group = 0, w_group = 0, c_group = 0;  ///< values from a group to the next; bias moves by c_group
 };
-void multiply(const Product& product, Context& context);
+/// Instantiated for float and bfloat16, whose sums are float32 all the same, rounded once at their end.
+template <typename T>
+void multiply(const Product<T>& product, Context& context);
 
 }  // namespace striate::gemm

@@ -19,12 +19,14 @@ constexpr int64_t kBiasRows = 256;            // rows summed in float before the
 
 }  // namespace
 
-int64_t bias_scratch(const WeightGradient& g) {
+template <typename T>
+int64_t bias_scratch(const WeightGradient<T>& g) {
   return g.db ? round_up(ceil_div(g.x.rows(), kBiasRows) * g.groups * g.columns, 16) : 0;
 }
 
-void bias_gradient(const WeightGradient& g, float* parts, Context& context) {
-  const MicroKernels micro = micro_kernels();
+template <typename T>
+void bias_gradient(const WeightGradient<T>& g, float* parts, Context& context) {
+  const MicroKernels<T> micro = micro_kernels<T>();
   const int64_t rows = g.x.rows(), columns = g.groups * g.columns, count = ceil_div(rows, kBiasRows);
   context.threads->parallel_for(count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t part = begin; part < end; ++part) {
@@ -40,8 +42,9 @@ void bias_gradient(const WeightGradient& g, float* parts, Context& context) {
   }
 }
 
-void plain_weight_gradient(const WeightGradient& g, Context& context) {
-  const MicroKernels micro = micro_kernels(context.precision);
+template <typename T>
+void plain_weight_gradient(const WeightGradient<T>& g, Context& context) {
+  const MicroKernels<T> micro = micro_kernels<T>(context.precision);
   const int64_t rows = g.x.rows(), depth = g.x.depth();
   const Parts outputs(g.columns, 1, kOutputTiles * micro.mr);
   const Parts depths(depth, micro.nr, kPanels * micro.nr);
@@ -85,7 +88,8 @@ void plain_weight_gradient(const WeightGradient& g, Context& context) {
   if (g.db) bias_gradient(g, bias, context);
 }
 
-void weight_gradient(const WeightGradient& g, Context& context) {
+template <typename T>
+void weight_gradient(const WeightGradient<T>& g, Context& context) {
   if (g.x.rows() == 0) {
     if (g.accumulate == Accumulate::yes) return;
     std::fill(g.dw, g.dw + g.groups * g.columns * g.x.depth(), 0.0f);
@@ -96,5 +100,12 @@ void weight_gradient(const WeightGradient& g, Context& context) {
     pixel_weight_gradient(g, context);
   }
 }
+
+template int64_t bias_scratch(const WeightGradient<float>&);
+template int64_t bias_scratch(const WeightGradient<bfloat16>&);
+template void bias_gradient(const WeightGradient<float>&, float*, Context&);
+template void bias_gradient(const WeightGradient<bfloat16>&, float*, Context&);
+template void weight_gradient(const WeightGradient<float>&, Context&);
+template void weight_gradient(const WeightGradient<bfloat16>&, Context&);
 
 }  // namespace striate::gemm

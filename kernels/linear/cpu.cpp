@@ -1,5 +1,7 @@
 // A handful of rows goes at the speed of memory (few_rows.h), more through register tiles (many_rows.h); in bfloat16
 // through the tile machinery of kernels/gemm, as a 1×1 convolution of 1×1 images.
+#include <type_traits>
+
 #include "kernels/error.h"
 #include "kernels/gemm/product.h"
 #include "kernels/gemm/weight_gradient.h"
@@ -11,9 +13,10 @@ namespace striate::cpu {
 
 namespace {
 
-gemm::WeightGradient weight_gradient(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
-                                     Accumulate accumulate) {
-  gemm::WeightGradient gradient;
+template <typename T>
+gemm::WeightGradient<T> weight_gradient(const T* x, const T* dy, float* dw, float* db, const LinearShape& shape,
+                                        Accumulate accumulate) {
+  gemm::WeightGradient<T> gradient;
   gradient.x = gemm::plain_rows(x, shape.N, shape.C);
   gradient.dy = dy;
   gradient.dy_stride = shape.K;
@@ -25,9 +28,10 @@ gemm::WeightGradient weight_gradient(const float* x, const float* dy, float* dw,
 }
 
 /// db may be null: nothing is done.
-void bias_gradient(const float* dy, float* db, const LinearShape& shape, Accumulate accumulate, Context& context) {
+template <typename T>
+void bias_gradient(const T* dy, float* db, const LinearShape& shape, Accumulate accumulate, Context& context) {
   if (db == nullptr) return;
-  const gemm::WeightGradient gradient = weight_gradient(nullptr, dy, nullptr, db, shape, accumulate);
+  const gemm::WeightGradient<T> gradient = weight_gradient<T>(nullptr, dy, nullptr, db, shape, accumulate);
   gemm::bias_gradient(gradient, context.workspace->get<float>(gemm::bias_scratch(gradient)), context);
 }
 
@@ -41,10 +45,11 @@ void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const L
                       "{}: only none, relu and leaky_relu can be fused into a linear layer; apply others after it",
                       shape.to_string());
   if (0 < shape.N && shape.N <= kFewRows) return linear_forward_few_rows(x, w, b, y, shape, activation, context);
-  if (shape.N > 0 && context.precision != Precision::bf16) {
-    return linear_forward_many_rows(x, w, b, y, shape, activation, context);
+  if constexpr (std::is_same_v<T, float>) {
+    if (shape.N > 0 && context.precision != Precision::bf16)
+      return linear_forward_many_rows(x, w, b, y, shape, activation, context);
   }
-  gemm::Product product;
+  gemm::Product<T> product;
   product.a = gemm::plain_rows(x, shape.N, shape.C);
   product.w.w = w;
   product.w.stride = shape.C;
@@ -60,16 +65,17 @@ template <typename T>
 void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context) {
   shape.check();
   if (0 < shape.N && shape.N <= kFewRows) {
-    FewRowsBackward backward;
+    FewRowsBackward<T> backward;
     backward.dy = dy;
     backward.w = w;
     backward.dx = dx;
     return linear_backward_few_rows(backward, shape, context);
   }
-  if (shape.N > 0 && context.precision != Precision::bf16) {
-    return linear_backward_data_many_rows(dy, w, dx, shape, context);
+  if constexpr (std::is_same_v<T, float>) {
+    if (shape.N > 0 && context.precision != Precision::bf16)
+      return linear_backward_data_many_rows(dy, w, dx, shape, context);
   }
-  gemm::Product product;
+  gemm::Product<T> product;
   product.a = gemm::plain_rows(dy, shape.N, shape.K);
   product.w.w = w;
   product.w.depth_contiguous = false;
@@ -85,7 +91,7 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
                             Accumulate accumulate, Context& context) {
   shape.check();
   if (0 < shape.N && shape.N <= kFewRows) {
-    FewRowsBackward backward;
+    FewRowsBackward<T> backward;
     backward.x = x;
     backward.dy = dy;
     backward.dw = dw;
@@ -93,9 +99,11 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
     linear_backward_few_rows(backward, shape, context);
     return bias_gradient(dy, db, shape, accumulate, context);
   }
-  if (0 < shape.N && shape.N <= kMostGradientRows && context.precision != Precision::bf16) {
-    linear_backward_weight_many_rows(x, dy, dw, shape, accumulate, nullptr, {}, context);
-    return bias_gradient(dy, db, shape, accumulate, context);
+  if constexpr (std::is_same_v<T, float>) {
+    if (0 < shape.N && shape.N <= kMostGradientRows && context.precision != Precision::bf16) {
+      linear_backward_weight_many_rows(x, dy, dw, shape, accumulate, nullptr, {}, context);
+      return bias_gradient(dy, db, shape, accumulate, context);
+    }
   }
   gemm::weight_gradient(weight_gradient(x, dy, dw, db, shape, accumulate), context);
 }
@@ -113,7 +121,7 @@ void linear_backward_update(const T* x, const T* dy, T* dx, float* db, Accumulat
   require<Error>(linear_can_update(shape, context), "{}: its weights cannot be updated as their gradient arrives",
                  shape.to_string());
   if (shape.N <= kFewRows) {
-    FewRowsBackward backward;
+    FewRowsBackward<T> backward;
     backward.x = x;
     backward.dy = dy;
     backward.w = w.w;
@@ -128,12 +136,17 @@ void linear_backward_update(const T* x, const T* dy, T* dx, float* db, Accumulat
   bias_gradient(dy, db, shape, accumulate, context);
 }
 
-template void linear_forward<float>(const float*, const float*, const float*, float*, const LinearShape&, Activation,
-                                    Context&);
-template void linear_backward_data<float>(const float*, const float*, float*, const LinearShape&, Context&);
+template void linear_forward(const float*, const float*, const float*, float*, const LinearShape&, Activation,
+                             Context&);
+template void linear_forward(const bfloat16*, const bfloat16*, const float*, bfloat16*, const LinearShape&, Activation,
+                             Context&);
+template void linear_backward_data(const float*, const float*, float*, const LinearShape&, Context&);
+template void linear_backward_data(const bfloat16*, const bfloat16*, bfloat16*, const LinearShape&, Context&);
 template void linear_backward_weight<float>(const float*, const float*, float*, float*, const LinearShape&, Accumulate,
                                             Context&);
-template void linear_backward_update<float>(const float*, const float*, float*, float*, Accumulate, const LinearShape&,
-                                            const UpdateRule&, const ParameterUpdate<float>&, Context&);
+template void linear_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const LinearShape&,
+                                               Accumulate, Context&);
+template void linear_backward_update(const float*, const float*, float*, float*, Accumulate, const LinearShape&,
+                                     const UpdateRule&, const ParameterUpdate<float>&, Context&);
 
 }  // namespace striate::cpu

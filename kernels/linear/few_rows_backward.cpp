@@ -45,7 +45,8 @@ struct StoreGradient {
     }
   }
 };
-template <class Step>
+/// Of weights of type T: the floats that move, or their bfloat16.
+template <typename T, class Step>
 struct UpdateWeights {
   static constexpr bool kReadsW = true, kWanted = true;
   Step step;
@@ -57,15 +58,15 @@ struct UpdateWeights {
   }
   template <class Part>
   HWY_INLINE void take(Part part, int64_t i, FloatVector w, FloatVector gradient) const {
-    step(part, i, w, gradient, update);
+    step(part, i, std::is_same_v<T, float> ? w : part.load(update.w + i), gradient, update);
   }
 };
 
 /// R rows of w from row k on: dx[n] (+)= Σ_j dy[n][k + j]·w[k + j], and of each row the gradient Σ_n dy[n][k + j]·x[n].
 /// All in one loop: a pass for each, over pieces in the cache, had fewer loads from memory in flight and took 1.4 times
 /// as long.
-template <int N, int R, class Gradient>
-HWY_NOINLINE void rows(const FewRowsPart& o, int64_t k, bool first, const Gradient& sink) {
+template <int N, int R, typename T, class Gradient>
+HWY_NOINLINE void rows(const FewRowsPart<T>& o, int64_t k, bool first, const Gradient& sink) {
   const Floats d;
   const Gradient gradient = sink;  // a copy that stores to memory cannot change
   const float* const x = o.x;
@@ -103,18 +104,18 @@ HWY_NOINLINE void rows(const FewRowsPart& o, int64_t k, bool first, const Gradie
   });
 }
 
-template <int N, class Gradient>
-HWY_INLINE void all_rows(const FewRowsPart& o, int64_t begin, int64_t end, const Gradient& gradient) {
+template <int N, typename T, class Gradient>
+HWY_INLINE void all_rows(const FewRowsPart<T>& o, int64_t begin, int64_t end, const Gradient& gradient) {
   int64_t k = begin;
   for (; k + 4 <= end; k += 4) rows<N, 4>(o, k, k == begin, gradient);
   for (; k < end; ++k) rows<N, 1>(o, k, k == begin, gradient);
 }
 
-template <int N>
-void part(const FewRowsPart& o, int64_t begin, int64_t end) {
+template <int N, typename T>
+void part(const FewRowsPart<T>& o, int64_t begin, int64_t end) {
   if (o.rule != nullptr) {
     with_step(*o.rule, o.update->weight_decay, [&](const auto& step) HWY_ATTR {
-      all_rows<N>(o, begin, end, UpdateWeights<std::decay_t<decltype(step)>>{step, *o.update});
+      all_rows<N>(o, begin, end, UpdateWeights<T, std::decay_t<decltype(step)>>{step, *o.update});
     });
   } else if (o.dw != nullptr) {
     all_rows<N>(o, begin, end, StoreGradient{o.dw, o.add, o.stream});
@@ -124,23 +125,34 @@ void part(const FewRowsPart& o, int64_t begin, int64_t end) {
   }
 }
 
-using Part = void (*)(const FewRowsPart&, int64_t, int64_t);
+template <typename T>
+using Part = void (*)(const FewRowsPart<T>&, int64_t, int64_t);
 
-template <int... sizes>
-Part choose(int64_t N, std::integer_sequence<int, sizes...>) {
-  static constexpr Part kPart[] = {&part<sizes + 1>...};
+template <typename T, int... sizes>
+Part<T> choose(int64_t N, std::integer_sequence<int, sizes...>) {
+  static constexpr Part<T> kPart[] = {&part<sizes + 1, T>...};
   return kPart[N - 1];
 }
 
-Part few_rows_part(int64_t N) { return choose(N, std::make_integer_sequence<int, static_cast<int>(kFewRows)>()); }
+constexpr auto kSizes = std::make_integer_sequence<int, static_cast<int>(kFewRows)>();
+Part<float> part_of_floats(int64_t N) { return choose<float>(N, kSizes); }
+Part<bfloat16> part_of_bfloat16(int64_t N) { return choose<bfloat16>(N, kSizes); }
 
 /// to[i] = Σ_p parts[p·stride + i], p ascending.
-void sum_parts(const float* parts, int64_t count, int64_t stride, int64_t n, float* to) {
+template <typename T>
+HWY_INLINE void sum_all(const float* parts, int64_t count, int64_t stride, int64_t n, T* to) {
   for_each_vector(0, n, [&](int64_t i, auto part) HWY_ATTR {
     FloatVector sum = part.load(parts + i);
     for (int64_t p = 1; p < count; ++p) sum = hn::Add(sum, part.load(parts + p * stride + i));
     part.store(sum, to + i);
   });
+}
+
+void sum_parts(const float* parts, int64_t count, int64_t stride, int64_t n, float* to) {
+  sum_all(parts, count, stride, n, to);
+}
+void sum_and_round(const float* parts, int64_t count, int64_t stride, int64_t n, bfloat16* to) {
+  sum_all(parts, count, stride, n, to);
 }
 
 int64_t vector_bytes() { return 4 * float_lanes(); }
@@ -152,11 +164,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace striate::cpu {
 
-HWY_EXPORT(few_rows_part);
+HWY_EXPORT(part_of_floats);
+HWY_EXPORT(part_of_bfloat16);
 HWY_EXPORT(sum_parts);
+HWY_EXPORT(sum_and_round);
 HWY_EXPORT(vector_bytes);
 
-void linear_backward_few_rows(const FewRowsBackward& b, const LinearShape& shape, Context& context) {
+template <typename T>
+void linear_backward_few_rows(const FewRowsBackward<T>& b, const LinearShape& shape, Context& context) {
   constexpr int64_t kPartBytes = 1 << 18, kMostParts = 16;  // each part of dx is as large as dx
   constexpr int64_t kStreamBytes = 1 << 24;  // a dw that no cache would hold until it is read: 42 for 33 GB/s written
   const int64_t weight_bytes = 4 * shape.K * shape.C;
@@ -164,32 +179,49 @@ void linear_backward_few_rows(const FewRowsBackward& b, const LinearShape& shape
   const gemm::Parts parts(shape.K, 4, gemm::round_up(part_rows, 4));
   const int64_t stride = gemm::padded_stride(shape.C);  // rows of a power of two would meet in one set of the L1 cache
   const int64_t part_floats = shape.N * stride;
-  float* const x = context.workspace->get<float>(part_floats * (parts.count + 1));
+  constexpr bool kFloats = std::is_same_v<T, float>;
+  const int64_t dy_floats = kFloats ? 0 : gemm::round_up(shape.N * shape.K, 16);
+  float* const x = context.workspace->get<float>(part_floats * (parts.count + 1) + dy_floats);
   float* const dx = x + part_floats;
-  if (b.x != nullptr) {
-    for (int64_t n = 0; n < shape.N; ++n) {
+  const float* dy = nullptr;
+  if constexpr (kFloats) {
+    dy = b.dy;
+  } else {
+    float* const floats = dx + part_floats * parts.count;
+    widen_bfloat16(b.dy, shape.N * shape.K, floats);
+    dy = floats;
+  }
+  for (int64_t n = 0; b.x != nullptr && n < shape.N; ++n) {
+    if constexpr (kFloats) {
       std::memcpy(x + n * stride, b.x + n * shape.C, static_cast<size_t>(shape.C) * sizeof(float));
+    } else {
+      widen_bfloat16(b.x + n * shape.C, shape.C, x + n * stride);
     }
   }
 
-  FewRowsPart operands{x,
-                       b.dy,
-                       b.w,
-                       nullptr,
-                       b.dw,
-                       b.rule,
-                       &b.update,
-                       shape.C,
-                       shape.K,
-                       stride,
-                       b.rule == nullptr && b.accumulate == Accumulate::yes,
-                       false};
+  FewRowsPart<T> operands{x,
+                          dy,
+                          b.w,
+                          nullptr,
+                          b.dw,
+                          b.rule,
+                          &b.update,
+                          shape.C,
+                          shape.K,
+                          stride,
+                          b.rule == nullptr && b.accumulate == Accumulate::yes,
+                          false};
   const int64_t vector = HWY_DYNAMIC_DISPATCH(vector_bytes)();
   operands.stream = b.rule == nullptr && b.dw != nullptr && !operands.add && weight_bytes >= kStreamBytes &&
                     4 * shape.C % vector == 0 && reinterpret_cast<uintptr_t>(b.dw) % vector == 0;
-  const auto part = HWY_DYNAMIC_DISPATCH(few_rows_part)(shape.N);
+  void (*part)(const FewRowsPart<T>&, int64_t, int64_t) = nullptr;
+  if constexpr (kFloats) {
+    part = HWY_DYNAMIC_DISPATCH(part_of_floats)(shape.N);
+  } else {
+    part = HWY_DYNAMIC_DISPATCH(part_of_bfloat16)(shape.N);
+  }
   context.threads->run(parts.count, [&](int64_t i) {
-    FewRowsPart own = operands;
+    FewRowsPart<T> own = operands;
     own.dx = dx + i * part_floats;  // an update makes dx where nobody wants it too: the time goes into memory
     part(own, parts.begin(i), parts.end(i));
   });
@@ -198,11 +230,20 @@ void linear_backward_few_rows(const FewRowsBackward& b, const LinearShape& shape
   context.threads->parallel_for(shape.N * pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / pieces, c = i % pieces * 2048;
-      HWY_DYNAMIC_DISPATCH(sum_parts)
-      (dx + n * stride + c, parts.count, part_floats, std::min<int64_t>(2048, shape.C - c), b.dx + n * shape.C + c);
+      const float* const from = dx + n * stride + c;
+      T* const to = b.dx + n * shape.C + c;
+      const int64_t count = std::min<int64_t>(2048, shape.C - c);
+      if constexpr (kFloats) {
+        HWY_DYNAMIC_DISPATCH(sum_parts)(from, parts.count, part_floats, count, to);
+      } else {
+        HWY_DYNAMIC_DISPATCH(sum_and_round)(from, parts.count, part_floats, count, to);
+      }
     }
   });
 }
+
+template void linear_backward_few_rows(const FewRowsBackward<float>&, const LinearShape&, Context&);
+template void linear_backward_few_rows(const FewRowsBackward<bfloat16>&, const LinearShape&, Context&);
 
 }  // namespace striate::cpu
 #endif

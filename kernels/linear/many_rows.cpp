@@ -20,7 +20,7 @@ namespace striate::cpu {
 namespace {
 
 using gemm::ceil_div;
-using gemm::MicroKernels;
+using MicroKernels = gemm::MicroKernels<float>;
 using gemm::round_up;
 
 /// m [rows, columns] → panels [rows/nr][columns][nr], transposed, by all threads.
@@ -57,7 +57,7 @@ void finish_forward(const float* c, int64_t nr, int64_t k0, int64_t rows, int64_
 void linear_forward_many_rows(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
                               Activation activation, Context& context) {
   constexpr int64_t kDepth = 512, kMostRows = 512;
-  const MicroKernels micro = gemm::micro_kernels();
+  const MicroKernels micro = gemm::micro_kernels<float>();
   const LinearTiles tiles = linear_tiles();
   const int64_t wanted = 4 * context.threads->size();  // tasks: a late thread costs a quarter of its share
   const int64_t nr = micro.nr, panels = ceil_div(shape.N, nr);
@@ -99,7 +99,7 @@ void linear_forward_many_rows(const float* x, const float* w, const float* b, fl
 void linear_backward_data_many_rows(const float* dy, const float* w, float* dx, const LinearShape& shape,
                                     Context& context) {
   constexpr int64_t kDepth = 128, kMostPanels = 8;  // a panel of w and one of dy, 16 KB each, stay in the L1 cache
-  const MicroKernels micro = gemm::micro_kernels();
+  const MicroKernels micro = gemm::micro_kernels<float>();
   const LinearTiles tiles = linear_tiles();
   const int64_t nr = micro.nr, wanted = 4 * context.threads->size();
   const int64_t strips = ceil_div(shape.C, nr);
@@ -172,7 +172,7 @@ void linear_backward_weight_many_rows(const float* x, const float* dy, float* dw
                                       const ParameterUpdate<float>& update, Context& context) {
   constexpr int64_t kStreamBytes = 1 << 24;  // a dw that no cache would hold until it is read
   constexpr int64_t kMostTiles = 16;
-  const MicroKernels micro = gemm::micro_kernels();
+  const MicroKernels micro = gemm::micro_kernels<float>();
   const LinearTiles tiles = linear_tiles();
   const int64_t N = shape.N, C = shape.C, nr = micro.nr, wanted = 4 * context.threads->size();
   const int64_t panels = ceil_div(C, nr);

@@ -25,6 +25,11 @@ constexpr BackendTable<Conv2dFunctions> kConv2d = {
     .cuda = {&cuda::conv2d_forward, &cuda::conv2d_backward_data, &cuda::conv2d_backward_weight},
     .cudnn = {&cudnn::conv2d_forward, &cudnn::conv2d_backward_data, &cudnn::conv2d_backward_weight}};
 
+using StoredFunctions = ProductFunctions<Conv2dShape, bfloat16>;
+
+constexpr BackendTable<StoredFunctions> kStoredConv2d = {
+    .cpu = {&cpu::conv2d_forward, &cpu::conv2d_backward_data, &cpu::conv2d_backward_weight}};
+
 using Conv2dCase = InPrecision<Conv2dShape>;
 
 Conv2dShape conv(int64_t N, int64_t H, int64_t W, int64_t C, int64_t K, int64_t R, int64_t S, int64_t stride = 1,
@@ -100,6 +105,36 @@ TEST_P(Conv2d, gives_the_same_bits_for_any_number_of_threads) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Conv2d, in_every_precision(cases(), backends_and(Backend::cudnn)), case_name);
+
+/// Activations and gradients stored in bfloat16.
+class StoredConv2d : public BackendTest<OnConv2d> {
+ protected:
+  Conv2dShape shape() const { return GetParam().value.shape; }
+  const StoredFunctions& op() const { return kStoredConv2d[backend()]; }
+};
+
+TEST_P(StoredConv2d, agrees_with_the_reference) { check_against_reference(op(), backend(), Precision::bf16, shape()); }
+TEST_P(StoredConv2d, is_exact_on_small_integers) { check_exact_on_small_integers(op(), Precision::bf16, shape()); }
+TEST_P(StoredConv2d, gives_the_same_bits_for_any_number_of_threads) {
+  check_same_bits(op(), backend(), Precision::bf16, shape());
+}
+TEST_P(StoredConv2d, fuses_bias_and_activation) { check_bias_and_activation(op(), shape()); }
+
+INSTANTIATE_TEST_SUITE_P(, StoredConv2d, on_every_backend(cases(), {Backend::cpu}), case_name);
+
+/// The same as CPUs compute it that have no instruction for it.
+class WidenedConv2d : public testing::TestWithParam<Conv2dCase> {
+  const gemm::WithoutBf16Instructions without_;
+};
+
+TEST_P(WidenedConv2d, agrees_with_the_reference) {
+  check_against_reference(kStoredConv2d[Backend::cpu], Backend::cpu, Precision::bf16, GetParam().shape);
+}
+TEST_P(WidenedConv2d, is_exact_on_small_integers) {
+  check_exact_on_small_integers(kStoredConv2d[Backend::cpu], Precision::bf16, GetParam().shape);
+}
+
+INSTANTIATE_TEST_SUITE_P(cpu, WidenedConv2d, testing::ValuesIn(cases()), [](const auto& c) { return c.param.name; });
 
 /// bfloat16 as CPUs compute it that have no instruction for it.
 class Conv2dRounded : public testing::TestWithParam<Conv2dCase> {

@@ -23,6 +23,11 @@ constexpr BackendTable<LinearFunctions> kLinear = {
     .cuda = {&cuda::linear_forward, &cuda::linear_backward_data, &cuda::linear_backward_weight},
     .cublas = {&cublas::linear_forward, &cublas::linear_backward_data, &cublas::linear_backward_weight}};
 
+using StoredFunctions = ProductFunctions<LinearShape, bfloat16>;
+
+constexpr BackendTable<StoredFunctions> kStoredLinear = {
+    .cpu = {&cpu::linear_forward, &cpu::linear_backward_data, &cpu::linear_backward_weight}};
+
 using LinearCase = InPrecision<LinearShape>;
 
 std::vector<LinearCase> cases() {
@@ -66,6 +71,36 @@ TEST_P(Linear, refuses_what_does_not_fit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Linear, in_every_precision(cases(), backends_and(Backend::cublas)), case_name);
+
+/// Activations and gradients stored in bfloat16.
+class StoredLinear : public BackendTest<OnLinear> {
+ protected:
+  LinearShape shape() const { return GetParam().value.shape; }
+  const StoredFunctions& op() const { return kStoredLinear[backend()]; }
+};
+
+TEST_P(StoredLinear, agrees_with_the_reference) { check_against_reference(op(), backend(), Precision::bf16, shape()); }
+TEST_P(StoredLinear, is_exact_on_small_integers) { check_exact_on_small_integers(op(), Precision::bf16, shape()); }
+TEST_P(StoredLinear, gives_the_same_bits_for_any_number_of_threads) {
+  check_same_bits(op(), backend(), Precision::bf16, shape());
+}
+TEST_P(StoredLinear, fuses_bias_and_activation) { check_bias_and_activation(op(), shape()); }
+
+INSTANTIATE_TEST_SUITE_P(, StoredLinear, on_every_backend(cases(), {Backend::cpu}), case_name);
+
+/// The same as CPUs compute it that have no instruction for it.
+class WidenedLinear : public testing::TestWithParam<LinearCase> {
+  const gemm::WithoutBf16Instructions without_;
+};
+
+TEST_P(WidenedLinear, agrees_with_the_reference) {
+  check_against_reference(kStoredLinear[Backend::cpu], Backend::cpu, Precision::bf16, GetParam().shape);
+}
+TEST_P(WidenedLinear, is_exact_on_small_integers) {
+  check_exact_on_small_integers(kStoredLinear[Backend::cpu], Precision::bf16, GetParam().shape);
+}
+
+INSTANTIATE_TEST_SUITE_P(cpu, WidenedLinear, testing::ValuesIn(cases()), [](const auto& c) { return c.param.name; });
 
 /// bfloat16 as CPUs compute it that have no instruction for it.
 class LinearRounded : public testing::TestWithParam<LinearCase> {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <numeric>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/conv2d/conv2d.h"
@@ -23,12 +24,13 @@
 
 namespace striate::test {
 
-/// The functions of one of the two ops on a backend.
-template <typename Shape>
+/// The functions of one of the two ops on a backend, of activations of type T.
+template <typename Shape, typename T = float>
 struct ProductFunctions {
-  void (*forward)(const float* x, const float* w, const float* b, float* y, const Shape&, Activation, Context&);
-  void (*backward_data)(const float* dy, const float* w, float* dx, const Shape&, Context&);
-  void (*backward_weight)(const float* x, const float* dy, float* dw, float* db, const Shape&, Accumulate, Context&);
+  void (*forward)(const T* x, const T* w, const Parameter<T>* b, T* y, const Shape&, Activation, Context&);
+  void (*backward_data)(const T* dy, const T* w, T* dx, const Shape&, Context&);
+  void (*backward_weight)(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Shape&, Accumulate,
+                          Context&);
 };
 
 /// The extents of its tensors, and how many products make one of their values.
@@ -58,12 +60,14 @@ inline ProductTensors tensors_of(const LinearShape& s) {
 }
 
 template <typename T>
-void reference_forward(const T* x, const T* w, const T* b, T* y, const Conv2dShape& s, Activation act, Context& c) {
-  reference::conv2d_forward(x, w, b, y, s, act, c);
+void reference_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& s, Activation act,
+                       Context& c) {
+  reference::conv2d_forward<T>(x, w, b, y, s, act, c);
 }
 template <typename T>
-void reference_forward(const T* x, const T* w, const T* b, T* y, const LinearShape& s, Activation act, Context& c) {
-  reference::linear_forward(x, w, b, y, s, act, c);
+void reference_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& s, Activation act,
+                       Context& c) {
+  reference::linear_forward<T>(x, w, b, y, s, act, c);
 }
 template <typename T>
 void reference_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& s, Context& c) {
@@ -74,11 +78,13 @@ void reference_backward_data(const T* dy, const T* w, T* dx, const LinearShape& 
   reference::linear_backward_data(dy, w, dx, s, c);
 }
 template <typename T>
-void reference_backward_weight(const T* x, const T* dy, T* dw, T* db, const Conv2dShape& s, Accumulate a, Context& c) {
+void reference_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& s,
+                               Accumulate a, Context& c) {
   reference::conv2d_backward_weight(x, dy, dw, db, s, a, c);
 }
 template <typename T>
-void reference_backward_weight(const T* x, const T* dy, T* dw, T* db, const LinearShape& s, Accumulate a, Context& c) {
+void reference_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& s,
+                               Accumulate a, Context& c) {
   reference::linear_backward_weight(x, dy, dw, db, s, a, c);
 }
 
@@ -136,23 +142,27 @@ struct Expected {
 };
 
 /// Random data, by the error of a sum of so many products.
-template <typename Shape>
-void check_against_reference(const ProductFunctions<Shape>& op, Backend backend, Precision precision, const Shape& s) {
+template <typename Shape, typename T>
+void check_against_reference(const ProductFunctions<Shape, T>& op, Backend backend, Precision precision,
+                             const Shape& s) {
   const ProductTensors t = tensors_of(s);
-  const auto x = uniform<float>(t.x_size(), 1), w = uniform<float>(t.w_size(), 2), b = uniform<float>(t.K, 3);
-  const auto dy = uniform<float>(t.y_size(), 4);
+  const auto x = uniform<T>(t.x_size(), 1), w = uniform<T>(t.w_size(), 2), dy = uniform<T>(t.y_size(), 4);
+  const auto b = uniform<float>(t.K, 3);
   const Computed computed = computed_in(backend, precision, s);
-  const Expected<Shape> asked_for(s, backend, precision, x, w, b, dy), exact(s, backend, Precision::fp32, x, w, b, dy);
+  const auto fx = as<float>(x), fw = as<float>(w), fdy = as<float>(dy);
+  const Expected<Shape> asked_for(s, backend, precision, fx, fw, b, fdy),
+      exact(s, backend, Precision::fp32, fx, fw, b, fdy);
 
   TestContext context;
   context->precision = precision;
-  const GuardedBuffer<float> gx(x), gw(w), gb(b), gdy(dy);
-  GuardedBuffer<float> y(t.y_size()), dx(t.x_size()), dw(t.w_size(), 0.5f), db(t.K, 0.5f);
+  const GuardedBuffer<T> gx(x), gw(w), gdy(dy);
+  const GuardedBuffer<float> gb(b);
+  GuardedBuffer<T> y(t.y_size()), dx(t.x_size());
+  GuardedBuffer<float> dw(t.w_size(), 0.5f), db(t.K, 0.5f);
   op.forward(gx.data(), gw.data(), gb.data(), y.data(), s, Activation::relu, context);
   op.backward_data(gdy.data(), gw.data(), dx.data(), s, context);
   op.backward_weight(gx.data(), gdy.data(), dw.data(), db.data(), s, Accumulate::yes, context);
-  const auto agrees = [&](Precision p, int64_t summands, const GuardedBuffer<float>& actual,
-                          Values<double> ProductResults::*member) {
+  const auto agrees = [&](Precision p, int64_t summands, const auto& actual, Values<double> ProductResults::*member) {
     const Expected<Shape>& expected = p == precision ? asked_for : exact;
     return within(rounding_unit(backend, p, summands), actual, expected.results.*member, expected.sums.*member);
   };
@@ -161,8 +171,8 @@ void check_against_reference(const ProductFunctions<Shape>& op, Backend backend,
   EXPECT_TRUE(agrees(computed.dw, t.summands_dw + 1, dw, &ProductResults::dw));
   EXPECT_TRUE(
       within(rounding_unit(backend, Precision::fp32, t.summands_dw + 1), db, asked_for.results.db, asked_for.sums.db));
-  for (const auto* buffer : {&gx, &gw, &gb, &gdy}) EXPECT_TRUE(buffer->intact());
-  for (const auto* buffer : {&y, &dx, &dw, &db}) EXPECT_TRUE(buffer->intact());
+  EXPECT_TRUE(gx.intact() && gw.intact() && gb.intact() && gdy.intact());
+  EXPECT_TRUE(y.intact() && dx.intact() && dw.intact() && db.intact());
 }
 
 struct ExactWays {
@@ -170,25 +180,27 @@ struct ExactWays {
   std::vector<Accumulate> accumulates = {Accumulate::no, Accumulate::yes};
 };
 
-/// Small integers, whose products and sums are exact in every precision and order: a missing or doubled term shows.
-template <typename Shape>
-void check_exact_on_small_integers(const ProductFunctions<Shape>& op, Precision precision, const Shape& s,
+/// Small integers, whose products and sums are exact in every precision and order, bfloat16's but for their one
+/// rounding: a missing or doubled term shows.
+template <typename Shape, typename T>
+void check_exact_on_small_integers(const ProductFunctions<Shape, T>& op, Precision precision, const Shape& s,
                                    const ExactWays& ways = {}) {
   const ProductTensors t = tensors_of(s);
-  const auto x = small_integers<float>(t.x_size(), 5), w = small_integers<float>(t.w_size(), 6);
-  const auto b = small_integers<float>(t.K, 7), dy = small_integers<float>(t.y_size(), 8);
+  const auto x = small_integers<T>(t.x_size(), 5), w = small_integers<T>(t.w_size(), 6);
+  const auto dy = small_integers<T>(t.y_size(), 8);
+  const auto b = small_integers<float>(t.K, 7);
   TestContext context;
   context->precision = precision;
   for (const Activation activation : ways.activations) {
-    Values<float> expected(t.y_size());
-    GuardedBuffer<float> y(t.y_size());
+    Values<T> expected(t.y_size());
+    GuardedBuffer<T> y(t.y_size());
     reference_forward(x.data(), w.data(), b.data(), expected.data(), s, activation, context);
     op.forward(x.data(), w.data(), b.data(), y.data(), s, activation, context);
     EXPECT_TRUE(all_equal(y, expected, t.y)) << s.to_string();
     EXPECT_TRUE(y.intact());
   }
-  Values<float> expected(t.x_size());
-  GuardedBuffer<float> dx(t.x_size());
+  Values<T> expected(t.x_size());
+  GuardedBuffer<T> dx(t.x_size());
   reference_backward_data(dy.data(), w.data(), expected.data(), s, context);
   op.backward_data(dy.data(), w.data(), dx.data(), s, context);
   EXPECT_TRUE(all_equal(dx, expected, t.x)) << s.to_string();
@@ -206,42 +218,44 @@ void check_exact_on_small_integers(const ProductFunctions<Shape>& op, Precision 
   }
 }
 
-template <typename Shape>
-void check_same_bits(const ProductFunctions<Shape>& op, Backend backend, Precision precision, const Shape& s) {
+template <typename Shape, typename T>
+void check_same_bits(const ProductFunctions<Shape, T>& op, Backend backend, Precision precision, const Shape& s) {
   const ProductTensors t = tensors_of(s);
-  const auto x = uniform<float>(t.x_size(), 9), w = uniform<float>(t.w_size(), 10), b = uniform<float>(t.K, 11);
-  const auto dy = uniform<float>(t.y_size(), 12);
+  const auto x = uniform<T>(t.x_size(), 9), w = uniform<T>(t.w_size(), 10), dy = uniform<T>(t.y_size(), 12);
+  const auto b = uniform<float>(t.K, 11);
   Values<float> first;
   // But on cpu the host's threads compute nothing.
   for (const int threads : backend == Backend::cpu ? std::vector{1, 1, 2, 3} : std::vector{1, 1}) {
     TestContext context(threads);
     context->precision = precision;
-    Values<float> y(t.y_size()), dx(t.x_size()), dw(t.w_size()), db(t.K), all;
+    Values<T> y(t.y_size()), dx(t.x_size());
+    Values<float> dw(t.w_size()), db(t.K);
     op.forward(x.data(), w.data(), b.data(), y.data(), s, Activation::leaky_relu, context);
     op.backward_data(dy.data(), w.data(), dx.data(), s, context);
     op.backward_weight(x.data(), dy.data(), dw.data(), db.data(), s, Accumulate::no, context);
-    for (const auto* part : {&y, &dx, &dw, &db}) all.insert(all.end(), part->begin(), part->end());
+    Values<float> all = as<float>(y);
+    for (const auto& part : {as<float>(dx), dw, db}) all.insert(all.end(), part.begin(), part.end());
     if (first.empty()) first = all;
     EXPECT_TRUE(all_equal(all, first)) << "with " << threads << " threads";
   }
 }
 
-template <typename Shape>
-void check_bias_and_activation(const ProductFunctions<Shape>& op, const Shape& s,
+template <typename Shape, typename T>
+void check_bias_and_activation(const ProductFunctions<Shape, T>& op, const Shape& s,
                                Precision precision = Precision::fp32) {
   const ProductTensors t = tensors_of(s);
-  const auto x = small_integers<float>(t.x_size(), 1), w = small_integers<float>(t.w_size(), 2);
+  const auto x = small_integers<T>(t.x_size(), 1), w = small_integers<T>(t.w_size(), 2);
   const auto b = small_integers<float>(t.K, 3);
   TestContext context;
   context->precision = precision;
   for (const Activation activation : {Activation::none, Activation::relu, Activation::leaky_relu}) {
     for (const float* bias : {b.data(), static_cast<const float*>(nullptr)}) {
-      Values<float> expected(t.y_size());
-      GuardedBuffer<float> y(t.y_size());
+      Values<T> expected(t.y_size());
+      GuardedBuffer<T> y(t.y_size());
       reference_forward(x.data(), w.data(), bias, expected.data(), s, activation, context);
       op.forward(x.data(), w.data(), bias, y.data(), s, activation, context);
-      // One rounding of 0.01·v, in float here and from double there.
-      EXPECT_TRUE(all_close(y, expected, {0.0, 2e-7}, t.y));
+      // One rounding of 0.01·v, in float here and from double there, which in bfloat16 may decide a tie.
+      EXPECT_TRUE(all_close(y, expected, {0.0, std::is_same_v<T, float> ? 2e-7 : 0x1p-7}, t.y));
     }
   }
 }

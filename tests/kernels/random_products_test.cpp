@@ -86,28 +86,15 @@ LinearShape random_linear(Random& random) {
 }
 
 /// What a product's three directions make of the same inputs.
+template <typename T>
 struct Results {
-  Floats y, dx, dw, db;
+  Edged<T> y, dx;
+  Floats dw, db;
   bool same_bits(const Results& other) const {
     return y.same_bits(other.y) && dx.same_bits(other.dx) && dw.same_bits(other.dw) && db.same_bits(other.db);
   }
   bool intact() const { return y.intact() && dx.intact() && dw.intact() && db.intact(); }
 };
-
-/// |a − e| ≤ unit·S + share·max|e|.
-testing::AssertionResult within_share(double unit, double share, const Floats& actual, const Values<double>& expected,
-                                      const Values<double>& sums) {
-  double largest = 0.0;
-  for (const double e : expected) largest = std::max(largest, std::abs(e));
-  for (int64_t i = 0; i < actual.size(); ++i) {
-    const auto at = static_cast<size_t>(i);
-    const double allowed = unit * sums[at] + share * largest + 1e-30;
-    if (std::abs(double{actual.data()[i]} - expected[at]) <= allowed) continue;
-    return testing::AssertionFailure() << "element " << i << " is " << actual.data()[i] << ", expected " << expected[at]
-                                       << " ± " << allowed;
-  }
-  return testing::AssertionSuccess();
-}
 
 /// Whether Winograd's algorithm computes y, dx, dw: its error is a share of the largest value.
 std::array<bool, 3> by_winograd(const Conv2dShape& s, Precision precision) {
@@ -116,45 +103,54 @@ std::array<bool, 3> by_winograd(const Conv2dShape& s, Precision precision) {
 }
 std::array<bool, 3> by_winograd(const LinearShape&, Precision) { return {}; }
 
-class RandomProducts : public testing::TestWithParam<Precision> {
+/// What is multiplied: float32, rounded on its way or not, or bfloat16.
+struct Operands {
+  const char* name;
+  Precision precision;
+  bool stored_in_bfloat16;
+};
+
+class RandomProducts : public testing::TestWithParam<Operands> {
  protected:
-  template <typename Shape>
-  static void check(const ProductFunctions<Shape>& op, Precision precision, const Shape& s, uint32_t seed) {
+  template <typename Shape, typename T>
+  static void check(const ProductFunctions<Shape, T>& op, Precision precision, const Shape& s, uint32_t seed) {
     const ProductTensors t = tensors_of(s);
-    const auto x = uniform<float>(t.x_size(), seed), w = uniform<float>(t.w_size(), seed + 1);
-    const auto b = uniform<float>(t.K, seed + 2), dy = uniform<float>(t.y_size(), seed + 3);
+    const auto sx = uniform<T>(t.x_size(), seed), sw = uniform<T>(t.w_size(), seed + 1);
+    const auto sdy = uniform<T>(t.y_size(), seed + 3);
+    const auto x = as<float>(sx), w = as<float>(sw), b = uniform<float>(t.K, seed + 2), dy = as<float>(sdy);
     const bool inputs_end = seed % 4 != 0;
-    const Floats ux(x, inputs_end), uw(w, inputs_end), ub(b, inputs_end), udy(dy, inputs_end);
+    const Edged<T> ux(sx, inputs_end), uw(sw, inputs_end), udy(sdy, inputs_end);
+    const Floats ub(b, inputs_end);
     const auto results = [&](int threads, Accumulate accumulate) {
       ThreadPool pool(threads);
       PoisonedWorkspace workspace;
       Context context{&pool, &workspace, precision};
       const float start = accumulate == Accumulate::yes ? 0.5f : poison<float>();
       const bool end = threads != 3;
-      Results r{Floats(t.y_size(), end), Floats(t.x_size(), end), Floats(t.w_size(), end, start),
-                Floats(t.K, end, start)};
+      Results<T> r{Edged<T>(t.y_size(), end), Edged<T>(t.x_size(), end), Floats(t.w_size(), end, start),
+                   Floats(t.K, end, start)};
       op.forward(ux.data(), uw.data(), ub.data(), r.y.data(), s, Activation::relu, context);
       op.backward_data(udy.data(), uw.data(), r.dx.data(), s, context);
       op.backward_weight(ux.data(), udy.data(), r.dw.data(), r.db.data(), s, accumulate, context);
       EXPECT_TRUE(r.intact() && workspace.intact());
       return r;
     };
-    const Results added = results(1, Accumulate::yes), stored = results(2, Accumulate::no);
+    const Results<T> added = results(1, Accumulate::yes), stored = results(2, Accumulate::no);
     const Computed computed = computed_in(Backend::cpu, precision, s);
     const Expected<Shape> asked_for(s, Backend::cpu, precision, x, w, b, dy),
         exact(s, Backend::cpu, Precision::fp32, x, w, b, dy);
     const std::array<bool, 3> winograd = by_winograd(s, precision);
-    const auto agrees = [&](Precision p, bool by_winograd, int64_t summands, const Floats& actual,
+    const auto agrees = [&](Precision p, bool by_winograd, int64_t summands, const auto& actual,
                             Values<double> ProductResults::*member, double offset) {
       const Expected<Shape>& expected = p == precision ? asked_for : exact;
       Values<double> values = expected.results.*member;
       for (double& v : values) v -= offset;
-      return within_share(rounding_unit(Backend::cpu, p, summands), by_winograd ? 1e-5 : 0.0, actual, values,
-                          expected.sums.*member);
+      return within(rounding_unit(Backend::cpu, p, summands), actual, values, expected.sums.*member,
+                    by_winograd ? 1e-5 : 0.0);
     };
     EXPECT_TRUE(agrees(computed.y, winograd[0], t.summands_y + 1, added.y, &ProductResults::y, 0.0));
     EXPECT_TRUE(agrees(computed.dx, winograd[1], t.summands_dx, added.dx, &ProductResults::dx, 0.0));
-    for (const Results* r : {&added, &stored}) {
+    for (const Results<T>* r : {&added, &stored}) {
       const double offset = r == &added ? 0.0 : 0.5;
       EXPECT_TRUE(agrees(computed.dw, winograd[2], t.summands_dw + 1, r->dw, &ProductResults::dw, offset));
       EXPECT_TRUE(agrees(Precision::fp32, false, t.summands_dw + 1, r->db, &ProductResults::db, offset));
@@ -173,8 +169,16 @@ TEST_P(RandomProducts, convolve) {
     const Conv2dShape s = random_conv2d(random);
     const RandomTarget target(random);
     SCOPED_TRACE(s.to_string() + " on " + target.name());
-    check<Conv2dShape>({&cpu::conv2d_forward, &cpu::conv2d_backward_data, &cpu::conv2d_backward_weight}, GetParam(), s,
-                       static_cast<uint32_t>(i));
+    const auto seed = static_cast<uint32_t>(i);
+    if (GetParam().stored_in_bfloat16) {
+      check(ProductFunctions<Conv2dShape, bfloat16>{&cpu::conv2d_forward, &cpu::conv2d_backward_data,
+                                                    &cpu::conv2d_backward_weight},
+            GetParam().precision, s, seed);
+    } else {
+      check(
+          ProductFunctions<Conv2dShape>{&cpu::conv2d_forward, &cpu::conv2d_backward_data, &cpu::conv2d_backward_weight},
+          GetParam().precision, s, seed);
+    }
     if (HasFailure()) return;
   }
 }
@@ -185,14 +189,25 @@ TEST_P(RandomProducts, multiply) {
     const LinearShape s = random_linear(random);
     const RandomTarget target(random);
     SCOPED_TRACE(s.to_string() + " on " + target.name());
-    check<LinearShape>({&cpu::linear_forward, &cpu::linear_backward_data, &cpu::linear_backward_weight}, GetParam(), s,
-                       static_cast<uint32_t>(i));
+    const auto seed = static_cast<uint32_t>(i);
+    if (GetParam().stored_in_bfloat16) {
+      check(ProductFunctions<LinearShape, bfloat16>{&cpu::linear_forward, &cpu::linear_backward_data,
+                                                    &cpu::linear_backward_weight},
+            GetParam().precision, s, seed);
+    } else {
+      check(
+          ProductFunctions<LinearShape>{&cpu::linear_forward, &cpu::linear_backward_data, &cpu::linear_backward_weight},
+          GetParam().precision, s, seed);
+    }
     if (HasFailure()) return;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, RandomProducts, testing::Values(Precision::fp32, Precision::bf16),
-                         [](const auto& p) { return to_string(p.param); });
+INSTANTIATE_TEST_SUITE_P(, RandomProducts,
+                         testing::Values(Operands{"fp32", Precision::fp32, false},
+                                         Operands{"bf16", Precision::bf16, false},
+                                         Operands{"stored_in_bfloat16", Precision::bf16, true}),
+                         [](const auto& p) { return p.param.name; });
 
 }  // namespace
 }  // namespace striate::test

@@ -52,7 +52,7 @@ std::vector<std::pair<Shape, Precision>> in_fp32_and_bf16(const std::vector<Shap
   return all;
 }
 
-TEST_P(SimdTarget, is_the_one_that_runs) { EXPECT_STREQ(gemm::micro_kernels().target, hwy::TargetName(GetParam())); }
+TEST_P(SimdTarget, is_the_one_that_runs) { EXPECT_STREQ(gemm::micro_kernels<float>().target, hwy::TargetName(GetParam())); }
 
 TEST_P(SimdTarget, convolves_exactly_on_small_integers) {
   TestContext context;

@@ -64,12 +64,14 @@ std::vector<Case> cases() {
   };
 }
 
-/// The error of the largest element by the largest expected value.
-double error_of(const GuardedBuffer<float>& actual, const Values<double>& expected) {
+/// The error of the largest element by the largest expected value; of bfloat16 beyond that of their rounding.
+template <typename T>
+double error_of(const GuardedBuffer<T>& actual, const Values<double>& expected) {
   double error = 0.0, largest = 1e-30;
   for (int64_t i = 0; i < actual.size(); ++i) {
-    const double e = expected[static_cast<size_t>(i)];
-    error = std::isnan(actual[i]) ? HUGE_VAL : std::max(error, std::abs(double{actual[i]} - e));
+    const double a = reference::value_of(actual[i]), e = expected[static_cast<size_t>(i)];
+    const double rounding = std::is_same_v<T, bfloat16> ? std::abs(a) / 256 : 0.0;
+    error = std::isnan(a) ? HUGE_VAL : std::max(error, std::abs(a - e) - rounding);
     largest = std::max(largest, std::abs(e));
   }
   return error / largest;
@@ -83,19 +85,20 @@ class Winograd : public testing::TestWithParam<Case> {
     hwy::SetSupportedTargetsForTest(target);
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   }
+  template <typename T>
+  static void check_on_every_instruction_set(const Conv2dShape& s);
 };
 
 /// Sums of C·taps² products are right to about 1.5e-6 of the largest value. The transforms lose more the larger their
 /// coefficients: with 6 points twice that, with 8 up to 6e-6. A wrong or missing term shows as 1e-2.
 double tolerance(const Conv2dShape& s) { return s.R == 3 ? 4e-6 : 1e-5; }
 
-TEST_P(Winograd, agrees_with_the_reference_on_every_instruction_set) {
-  const Conv2dShape s = GetParam().shape;
+template <typename T>
+void Winograd::check_on_every_instruction_set(const Conv2dShape& s) {
   ASSERT_TRUE(winograd::fits(s));
-  const auto x = uniform<float>(s.x_size(), 1), w = uniform<float>(s.w_size(), 2), b = uniform<float>(s.K, 3);
-  const auto dy = uniform<float>(s.y_size(), 4);
-  const Values<double> rx(x.begin(), x.end()), rw(w.begin(), w.end()), rb(b.begin(), b.end()),
-      rdy(dy.begin(), dy.end());
+  const auto x = uniform<T>(s.x_size(), 1), w = uniform<T>(s.w_size(), 2), dy = uniform<T>(s.y_size(), 4);
+  const auto b = uniform<float>(s.K, 3);
+  const auto rx = as<double>(x), rw = as<double>(w), rb = as<double>(b), rdy = as<double>(dy);
   Values<double> y(s.y_size()), dx(s.x_size()), dw(s.w_size()), dw_added(s.w_size(), 0.5);
   TestContext context;
   reference::conv2d_forward(rx.data(), rw.data(), rb.data(), y.data(), s, Activation::leaky_relu, context);
@@ -103,16 +106,17 @@ TEST_P(Winograd, agrees_with_the_reference_on_every_instruction_set) {
   reference::conv2d_backward_weight<double>(rx.data(), rdy.data(), dw.data(), nullptr, s, Accumulate::no, context);
   reference::conv2d_backward_weight<double>(rx.data(), rdy.data(), dw_added.data(), nullptr, s, Accumulate::yes,
                                             context);
-  const GuardedBuffer<float> gx(x), gw(w), gb(b), gdy(dy);
+  const GuardedBuffer<T> gx(x), gw(w), gdy(dy);
+  const GuardedBuffer<float> gb(b);
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     choose(target);
     SCOPED_TRACE(hwy::TargetName(target));
-    GuardedBuffer<float> y2(s.y_size()), dx2(s.x_size());
+    GuardedBuffer<T> y2(s.y_size()), dx2(s.x_size());
     winograd::forward(gx.data(), gw.data(), gb.data(), y2.data(), s, Activation::leaky_relu, context);
     winograd::backward_data(gdy.data(), gw.data(), dx2.data(), s, context);
     EXPECT_LE(error_of(y2, y), tolerance(s));
     EXPECT_LE(error_of(dx2, dx), tolerance(s));
-    for (const auto* buffer : {&gx, &gw, &gb, &gdy}) EXPECT_TRUE(buffer->intact());
+    EXPECT_TRUE(gx.intact() && gw.intact() && gb.intact() && gdy.intact());
     for (const auto* buffer : {&y2, &dx2}) EXPECT_TRUE(buffer->intact());
     if (s.N == 0) continue;
     GuardedBuffer<float> dw2(s.w_size()), dw2_added(s.w_size(), 0.5f);
@@ -124,6 +128,11 @@ TEST_P(Winograd, agrees_with_the_reference_on_every_instruction_set) {
     for (const auto* buffer : {&gx, &gdy}) EXPECT_TRUE(buffer->intact());
   }
 }
+
+TEST_P(Winograd, agrees_with_the_reference_on_every_instruction_set) {
+  check_on_every_instruction_set<float>(GetParam().shape);
+}
+TEST_P(Winograd, agrees_with_the_reference_in_bfloat16) { check_on_every_instruction_set<bfloat16>(GetParam().shape); }
 
 TEST_P(Winograd, gives_the_same_bits_for_any_number_of_threads) {
   const Conv2dShape s = GetParam().shape;
@@ -153,7 +162,7 @@ TEST(WinogradAlone, refuses_what_it_cannot_do) {
     EXPECT_FALSE(winograd::fits(s)) << s.to_string();
     EXPECT_FALSE(winograd::forward_pays(s) || winograd::backward_data_pays(s) || winograd::backward_weight_pays(s))
         << s.to_string();
-    EXPECT_THROW(winograd::forward(v, v, v, v, s, Activation::none, context), ShapeError);
+    EXPECT_THROW(winograd::forward<float>(v, v, v, v, s, Activation::none, context), ShapeError);
     EXPECT_THROW(winograd::backward_data(v, v, v, s, context), ShapeError);
     EXPECT_THROW(winograd::backward_weight(v, v, v, s, Accumulate::no, context), ShapeError);
   }
@@ -183,8 +192,9 @@ TEST_P(WinogradInConv2d, takes_its_results) {
 
 // The tolerance of direct sums, which is by the sum of the products' magnitudes.
 TEST_P(WinogradInConv2d, keeps_to_the_tolerance_of_direct_sums) {
-  check_against_reference<Conv2dShape>({&cpu::conv2d_forward, &cpu::conv2d_backward_data, &cpu::conv2d_backward_weight},
-                                       Backend::cpu, Precision::fp32, GetParam().shape);
+  check_against_reference<Conv2dShape, float>(
+      {&cpu::conv2d_forward, &cpu::conv2d_backward_data, &cpu::conv2d_backward_weight}, Backend::cpu, Precision::fp32,
+      GetParam().shape);
 }
 
 TEST_P(WinogradInConv2d, lets_nan_through_to_the_tiles_that_see_it) {

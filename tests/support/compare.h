@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "kernels/reference_values.h"
+
 namespace striate::test {
 
 struct Tolerance {
@@ -18,11 +20,16 @@ struct Tolerance {
 testing::AssertionResult all_close(const std::vector<double>& actual, const std::vector<double>& expected,
                                    Tolerance tolerance, const std::vector<int64_t>& shape = {});
 
-/// The same for any two ranges (vector, GuardedBuffer) of any arithmetic types.
+/// The same for any two ranges (vector, GuardedBuffer) of any arithmetic types or bfloat16.
 template <typename Actual, typename Expected>
 testing::AssertionResult all_close(const Actual& actual, const Expected& expected, Tolerance tolerance,
                                    const std::vector<int64_t>& shape = {}) {
-  const auto widen = [](const auto& range) { return std::vector<double>(range.data(), range.data() + range.size()); };
+  const auto widen = [](const auto& range) {
+    std::vector<double> values;
+    values.reserve(static_cast<size_t>(range.size()));
+    for (auto p = range.data(); p != range.data() + range.size(); ++p) values.push_back(reference::value_of(*p));
+    return values;
+  };
   return all_close(widen(actual), widen(expected), tolerance, shape);
 }
 

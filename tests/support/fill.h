@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/philox.h"
+#include "kernels/reference_values.h"
 #include "tests/support/visible_memory.h"
 
 namespace striate::test {
@@ -19,7 +20,7 @@ template <typename T>
 Values<T> uniform(int64_t count, uint32_t seed, double low = -1.0, double high = 1.0) {
   Values<T> values(static_cast<size_t>(count));
   for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = static_cast<T>(low + (high - low) * uniform_from_word(random_word(seed, i)));
+    values[i] = reference::rounded_to<T>(low + (high - low) * uniform_from_word(random_word(seed, i)));
   }
   return values;
 }
@@ -31,7 +32,8 @@ Values<T> small_integers(int64_t count, uint32_t seed, int64_t low = -3, int64_t
   Values<T> values(static_cast<size_t>(count));
   const auto span = static_cast<uint64_t>(high - low + 1);
   for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = static_cast<T>(low + static_cast<int64_t>((uint64_t{random_word(seed, i)} * span) >> 32));
+    const int64_t value = low + static_cast<int64_t>((uint64_t{random_word(seed, i)} * span) >> 32);
+    values[i] = reference::rounded_to<T>(static_cast<double>(value));
   }
   return values;
 }
@@ -44,7 +46,7 @@ Values<T> distinct(int64_t count, uint32_t seed) {
   const double spacing = 2.0 / static_cast<double>(count + 1);
   for (int64_t i = 0; i < count; ++i) {
     // An even count straddles 0 by itself; an odd one is moved by half a spacing.
-    values[static_cast<size_t>(i)] = static_cast<T>(
+    values[static_cast<size_t>(i)] = reference::rounded_to<T>(
         (static_cast<double>(i) - static_cast<double>(count - 1) / 2) * spacing + (count % 2 == 1 ? spacing / 2 : 0));
   }
   for (size_t i = values.size(); i > 1; --i) {
@@ -53,10 +55,13 @@ Values<T> distinct(int64_t count, uint32_t seed) {
   return values;
 }
 
-/// The same values in another type.
+/// The same values in another type, rounded to it where need be.
 template <typename To>
 Values<To> as(const auto& values) {
-  return Values<To>(values.begin(), values.end());
+  Values<To> result;
+  result.reserve(values.size());
+  for (const auto v : values) result.push_back(reference::rounded_to<To>(reference::value_of(v)));
+  return result;
 }
 
 }  // namespace striate::test

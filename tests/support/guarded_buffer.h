@@ -10,6 +10,7 @@
 #include <span>
 #include <type_traits>
 
+#include "kernels/bfloat16.h"
 #include "tests/support/visible_memory.h"
 
 namespace striate::test {
@@ -19,6 +20,8 @@ template <typename T>
 constexpr T poison() {
   if constexpr (std::is_floating_point_v<T>) {
     return std::numeric_limits<T>::quiet_NaN();
+  } else if constexpr (std::is_same_v<T, bfloat16>) {
+    return to_bfloat16(std::numeric_limits<float>::quiet_NaN());
   } else {
     return static_cast<T>(0x6d);
   }

@@ -7,9 +7,12 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
+#include "kernels/reference_values.h"
 #include "tests/support/backend.h"
 #include "tests/support/guarded_buffer.h"
 
@@ -77,15 +80,22 @@ inline Values<double> magnitudes(Values<double> values) {
   return values;
 }
 
-/// |a − e| ≤ unit·S for every output, where S = Σ|products| of it.
-inline testing::AssertionResult within(double unit, const GuardedBuffer<float>& actual, const Values<double>& expected,
-                                       const Values<double>& sums) {
+/// |a − e| ≤ unit·S + share·max|e| for every output, where S = Σ|products| of it; and, where the output is bfloat16,
+/// the one rounding of what lies within: to 8 bits, by at most 2⁻⁸ of it.
+template <typename Buffer>
+testing::AssertionResult within(double unit, const Buffer& actual, const Values<double>& expected,
+                                const Values<double>& sums, double share = 0.0) {
+  constexpr bool kRounded = std::is_same_v<std::decay_t<decltype(*actual.data())>, bfloat16>;
+  double largest = 0.0;
+  for (const double e : expected) largest = std::max(largest, std::abs(e));
   for (int64_t i = 0; i < actual.size(); ++i) {
     const auto at = static_cast<size_t>(i);
-    if (!(std::abs(double{actual[i]} - expected[at]) <= unit * sums[at] + 1e-30)) {
-      return testing::AssertionFailure() << "element " << i << " is " << actual[i] << ", expected " << expected[at]
-                                         << " ± " << unit * sums[at];
-    }
+    const double a = reference::value_of(actual.data()[i]);
+    double allowed = unit * sums[at] + share * largest + 1e-30;
+    if (kRounded) allowed += (std::abs(expected[at]) + allowed) / 256;
+    if (std::abs(a - expected[at]) <= allowed) continue;
+    return testing::AssertionFailure() << "element " << i << " is " << a << ", expected " << expected[at] << " ± "
+                                       << allowed;
   }
   return testing::AssertionSuccess();
 }

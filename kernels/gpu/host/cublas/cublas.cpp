@@ -104,7 +104,7 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa, cub
   const std::vector<float> a = gather(A, m, k, a_plain ? 1 : lda, a_plain ? lda : 1, computeType);
   const std::vector<float> b = gather(B, n, k, b_plain ? ldb : 1, b_plain ? 1 : ldb, computeType);
   std::vector<float> product(static_cast<size_t>(n) * static_cast<size_t>(m));
-  striate::gemm::Product p;
+  striate::gemm::Product<float> p;
   p.a = striate::gemm::plain_rows(b.data(), n, k);
   p.w.w = a.data();
   p.w.stride = k;
