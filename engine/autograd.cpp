@@ -80,6 +80,7 @@ void record(const char* name, Tensor& output, const std::vector<Tensor>& inputs,
       if (const auto& update = input.impl()->storage->arriving_update) ++update->uses;
       if (input.impl()->grad_fn) {
         edge.node = input.impl()->grad_fn;
+        ++edge.node->uses;
       } else if (input.impl()->requires_grad) {
         edge.leaf = input.impl();
       }
@@ -92,6 +93,21 @@ void record(const char* name, Tensor& output, const std::vector<Tensor>& inputs,
 bool comes_out_of_relu(const Tensor& x) { return x.impl()->grad_fn != nullptr && x.impl()->grad_fn->ends_in_relu; }
 
 void ends_in_relu(Tensor& output) { output.impl()->grad_fn->ends_in_relu = true; }
+
+void keep_output(Tensor& output) { output.impl()->grad_fn->output = output.detach(); }
+
+void takes_through_relu(Tensor& output) { ++output.impl()->grad_fn->inputs.front().node->uses_through_relu; }
+
+TensorImpl::~TensorImpl() {
+  // The last handle: no op will be recorded on this tensor any more.
+  if (grad_fn && grad_fn->uses > 0 && grad_fn->uses == grad_fn->uses_through_relu) grad_fn->output = Tensor();
+}
+
+const Tensor& Gradients::output() const {
+  require<Error>(output_.defined(), "{}: its output is gone, and its gradient has not been through the ReLU",
+                 node_.name);
+  return output_;
+}
 
 ArrivingUpdate* Gradients::arriving_update(size_t input, const std::shared_ptr<ArrivingUpdate>& recorded) const {
   const Node::Edge& edge = node_.inputs.at(input);
@@ -171,7 +187,7 @@ void Tensor::backward() const {
     // Taken out before the call, so that what a node saved and its gradient are freed as the walk goes on.
     const BackwardFunction backward = std::exchange(node->backward, nullptr);
     const Tensor dy = std::exchange(node->pending, Tensor());
-    Gradients gradients(*node);
+    Gradients gradients(*node, std::exchange(node->output, Tensor()));
     const ProfileScope profiled_node(Pass::backward, node->layer, node->layer.module ? nullptr : node->name.c_str());
     backward(dy, gradients);
     for (Node::Edge& edge : node->inputs) {

@@ -39,10 +39,13 @@ class Node {
   BackwardFunction backward;
   ProfileLayer layer;  ///< that recorded it
   Tensor pending;      ///< gradient of the output collected so far, while backward() walks
+  Tensor output;       ///< the output's values, where `backward` makes the derivative of a fused activation of them
   /// The op ends in a ReLU, whose backward the ops that use the output may take over: it is idempotent, so it does not
   /// matter which of them do.
   bool ends_in_relu = false;
   bool pending_through_relu = false;  ///< all that is pending has been through that ReLU's backward
+  int64_t uses = 0;                   ///< recorded ops that took the output
+  int64_t uses_through_relu = 0;      ///< those of them that take its gradient through that ReLU
 };
 
 /// Whether a gradient has been through the backward of the ReLU that its tensor came out of.
@@ -51,12 +54,16 @@ enum class ThroughRelu { no, yes };
 /// Where a node's backward delivers the gradients of its inputs.
 class Gradients {
  public:
-  explicit Gradients(Node& node) : node_(node) {}
+  /// `output`: what keep_output() kept.
+  explicit Gradients(Node& node, Tensor output = {}) : node_(node), output_(std::move(output)) {}
   bool wants(size_t input) const;
   /// Delivers the finished gradient of an input; it is added to what other uses of the input delivered.
   void add(size_t input, Tensor gradient, ThroughRelu through_relu = ThroughRelu::no);
   /// Whether the users of this op's output have already taken its gradient through the ReLU it ends in.
   bool through_relu() const { return node_.pending_through_relu; }
+  /// The op's output, where keep_output() kept it. Throws Error where it was let go, as all uses take the gradient
+  /// through the ReLU.
+  const Tensor& output() const;
   /// Memory for a gradient of that shape and whether the kernel overwrites it or adds to it. For kernels that can
   /// accumulate (parameters); others use add().
   std::pair<Tensor, Accumulate> target(size_t input, const Shape& shape, Device device);
@@ -67,6 +74,7 @@ class Gradients {
 
  private:
   Node& node_;
+  Tensor output_;
 };
 
 /// False inside a NoGradGuard: nothing is recorded.
@@ -91,6 +99,11 @@ bool any_requires_grad(std::initializer_list<Tensor> inputs);
 bool comes_out_of_relu(const Tensor& x);
 /// Says so of the op recorded for `output`; its own backward must leave the ReLU out where Gradients::through_relu().
 void ends_in_relu(Tensor& output);
+/// Keeps the values of `output` for the backward recorded for it. They are let go early where nobody can use the output
+/// any more and all who did take its gradient through the ReLU that it ends in.
+void keep_output(Tensor& output);
+/// Says of the op recorded for `output` that it takes its first input's gradient through the ReLU that ended it.
+void takes_through_relu(Tensor& output);
 
 /// Makes `output` the result of an op on `inputs` (undefined ones allowed) whose gradients `backward` computes.
 /// Call it only where any_requires_grad() said so.

@@ -33,6 +33,11 @@ class Storage {
 
 /// What a Tensor is a handle to.
 struct TensorImpl {
+  TensorImpl() = default;
+  ~TensorImpl();
+  TensorImpl(const TensorImpl&) = delete;
+  TensorImpl& operator=(const TensorImpl&) = delete;
+
   Shape shape;
   DType dtype = DType::float32;
   std::shared_ptr<Storage> storage;

@@ -75,6 +75,7 @@ class Recorder : public nn::ForwardObserver {
   void observe(nn::Module& module, const Tensor& input, const Tensor& output) override {
     alive_.push_back(output);  // so that no address is used twice
     keep(module.type(), input, output);
+    let_go(module.type(), input, output);
     if (!module.children().empty()) return;
     LayerSummary layer{names_[&module],
                        module.type(),
@@ -88,7 +89,11 @@ class Recorder : public nn::ForwardObserver {
     // The gradient of its output and that of its input; an activation's backward works in place.
     const bool in_place = dynamic_cast<const nn::ActivationLayer*>(&module) != nullptr;
     const int64_t at_work = kept_bytes_ + kFloatBytes * ((in_place ? 0 : input.size()) + output.size());
-    peak_bytes_ = std::max(peak_bytes_, at_work);
+    if (after_relu_ == address(output)) {
+      peak_after_relu_ = at_work;
+    } else {
+      peak_bytes_ = std::max(peak_bytes_, at_work);
+    }
   }
 
   std::vector<LayerSummary> layers;
@@ -105,14 +110,31 @@ class Recorder : public nn::ForwardObserver {
     kept_bytes_ += kept.bytes_per_output * output.size();
   }
 
+  // A pool behind a ReLU takes the gradient through it; if it is the only use, the ReLU's output is not kept after all.
+  void let_go(const std::string& type, const Tensor& input, const Tensor& output) {
+    if (after_relu_ == address(input)) {
+      if (type == "MaxPool2d") {
+        kept_.erase(after_relu_);
+        kept_bytes_ -= kFloatBytes * input.size();
+      } else {
+        peak_bytes_ = std::max(peak_bytes_, peak_after_relu_);
+      }
+      after_relu_ = nullptr;
+    }
+    if (type == "ReLU") after_relu_ = address(output);
+  }
+
   void keep_values(const Tensor& values) {
     if (kept_.insert(values.data<float>()).second) kept_bytes_ += kFloatBytes * values.size();
   }
 
+  static const float* address(const Tensor& values) { return values.data<float>(); }
+
   std::map<const nn::Module*, std::string> names_;
   std::set<const float*> kept_;
   std::vector<Tensor> alive_;
-  int64_t kept_bytes_ = 0, peak_bytes_ = 0;
+  const float* after_relu_ = nullptr;  // the last ReLU's output, until something uses it
+  int64_t kept_bytes_ = 0, peak_bytes_ = 0, peak_after_relu_ = 0;
 };
 
 }  // namespace

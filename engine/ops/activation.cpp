@@ -13,15 +13,17 @@ Tensor activation(const Tensor& x, Activation activation) {
   Tensor y = Tensor::empty(x.shape(), DType::float32, device);
   STRIATE_DISPATCH(device, activation_forward, activation, x.data<float>(), y.data<float>(), x.size(), context(device));
   if (!any_requires_grad({x})) return y;
-  const Tensor saved = derivative_from_output(activation) ? y.detach() : x.detach();
-  record("activation", y, {x}, [saved, activation, device](const Tensor& dy, Gradients& gradients) {
+  const bool from_output = derivative_from_output(activation);
+  const Tensor saved_x = from_output ? Tensor() : x.detach();
+  record("activation", y, {x}, [saved_x, from_output, activation, device](const Tensor& dy, Gradients& gradients) {
     if (gradients.through_relu()) return gradients.add(0, dy);
+    const Tensor& saved = from_output ? gradients.output() : saved_x;
     Tensor dx = dy.is_only_handle() ? dy : Tensor::empty(dy.shape(), DType::float32, device);
     STRIATE_DISPATCH(device, activation_backward, activation, saved.data<float>(), dy.data<float>(), dx.data<float>(),
                      dy.size(), context(device));
     gradients.add(0, std::move(dx));
   });
-  offer_activation(activation, y);
+  if (from_output) record_activation(activation, y);
   return y;
 }
 

@@ -31,10 +31,16 @@ void check_kernels(const char* op, const char* library, Device device, Kernels k
                        to_string(device));
 }
 
-Tensor through_activation(Activation activation, const Tensor& saved_y, const Tensor& dy, const Gradients& gradients) {
+void record_activation(Activation activation, Tensor& y) {
+  if (activation == Activation::none) return;
+  keep_output(y);
+  if (activation == Activation::relu) ends_in_relu(y);
+}
+
+Tensor through_activation(Activation activation, const Tensor& dy, const Gradients& gradients) {
   if (activation == Activation::none || gradients.through_relu()) return dy;
   Tensor d = dy.is_only_handle() ? dy : Tensor::empty(dy.shape(), DType::float32, dy.device());
-  STRIATE_DISPATCH(dy.device(), activation_backward, activation, saved_y.data<float>(), dy.data<float>(),
+  STRIATE_DISPATCH(dy.device(), activation_backward, activation, gradients.output().data<float>(), dy.data<float>(),
                    d.data<float>(), d.size(), context(dy.device()));
   return d;
 }

@@ -22,13 +22,11 @@ void check_kernels(const char* op, const char* library, Device device, Kernels k
 
 inline const float* data_or_null(const Tensor& t) { return t.defined() ? t.data<float>() : nullptr; }
 
-/// Gradient before a fused activation, from its output; dy itself where there is none, or where the ops that use the
-/// output have taken it through.
-Tensor through_activation(Activation activation, const Tensor& saved_y, const Tensor& dy, const Gradients& gradients);
-/// Lets the ops that use the output recorded for y do so. Call it after record().
-inline void offer_activation(Activation activation, Tensor& y) {
-  if (activation == Activation::relu) ends_in_relu(y);
-}
+/// Gradient before a fused activation, from the output that the op kept; dy itself where there is none, or where the
+/// ops that use the output have taken it through.
+Tensor through_activation(Activation activation, const Tensor& dy, const Gradients& gradients);
+/// Keeps y for that, and lets the ops that use it take a ReLU over. Call it after record().
+void record_activation(Activation activation, Tensor& y);
 
 /// Where a kernel that computes the gradients of inputs 1 (weight) and 2 (bias) in one call writes them. One of the two
 /// that nobody wants, or that would need the other mode, is made good here, so that the kernel needs one mode only.

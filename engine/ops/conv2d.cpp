@@ -28,11 +28,9 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
                       y.data<float>(), shape, activation, context(device));
   if (!any_requires_grad({x, w, b})) return y;
 
-  const Tensor saved_y = activation == Activation::none ? Tensor() : y.detach();
   record("conv2d", y, {x, w, b},
-         [x = x.detach(), w = w.detach(), shape, activation, saved_y, device, kernels](const Tensor& dy,
-                                                                                       Gradients& gradients) {
-           const Tensor d = through_activation(activation, saved_y, dy, gradients);
+         [x = x.detach(), w = w.detach(), shape, activation, device, kernels](const Tensor& dy, Gradients& gradients) {
+           const Tensor d = through_activation(activation, dy, gradients);
            if (gradients.wants(0)) {
              Tensor dx = Tensor::empty(x.shape(), DType::float32, device);
              STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_data, d.data<float>(), w.data<float>(),
@@ -45,7 +43,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
                                  dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
            }
          });
-  offer_activation(activation, y);
+  record_activation(activation, y);
   return y;
 }
 

@@ -16,13 +16,12 @@ Tensor add(const Tensor& a, const Tensor& b, Activation activation) {
   STRIATE_DISPATCH(device, add, a.data<float>(), b.data<float>(), y.data<float>(), a.size(), activation,
                    context(device));
   if (!any_requires_grad({a, b})) return y;
-  const Tensor saved_y = activation == Activation::none ? Tensor() : y.detach();
-  record("add", y, {a, b}, [activation, saved_y](const Tensor& dy, Gradients& gradients) {
-    const Tensor d = through_activation(activation, saved_y, dy, gradients);
+  record("add", y, {a, b}, [activation](const Tensor& dy, Gradients& gradients) {
+    const Tensor d = through_activation(activation, dy, gradients);
     if (gradients.wants(0)) gradients.add(0, d);
     if (gradients.wants(1)) gradients.add(1, d);
   });
-  offer_activation(activation, y);
+  record_activation(activation, y);
   return y;
 }
 

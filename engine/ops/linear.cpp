@@ -50,11 +50,10 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
                       y.data<float>(), shape, activation, context(device));
   if (!any_requires_grad({x, w, b})) return y;
 
-  const Tensor saved_y = activation == Activation::none ? Tensor() : y.detach();
   record("linear", y, {x, w, b},
-         [x = x.detach(), w = w.detach(), shape, activation, saved_y, device, kernels,
+         [x = x.detach(), w = w.detach(), shape, activation, device, kernels,
           update = w.impl()->storage->arriving_update](const Tensor& dy, Gradients& gradients) {
-           const Tensor d = through_activation(activation, saved_y, dy, gradients);
+           const Tensor d = through_activation(activation, dy, gradients);
            if (ArrivingUpdate* arriving = gradients.arriving_update(1, update)) {
              if (device == Device::cpu && cpu::linear_can_update(shape, context(device))) {
                return update_on_arrival(x, d, shape, *arriving, gradients);
@@ -72,7 +71,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
                                  dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
            }
          });
-  offer_activation(activation, y);
+  record_activation(activation, y);
   return y;
 }
 

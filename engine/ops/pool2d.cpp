@@ -33,6 +33,7 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
                      context(device));
     gradients.add(0, std::move(dx), shape.after_relu ? ThroughRelu::yes : ThroughRelu::no);
   });
+  if (shape.after_relu) takes_through_relu(y);
   return y;
 }
 

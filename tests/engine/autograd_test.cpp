@@ -247,6 +247,58 @@ TEST_P(AutogradOn, GraphIsFreedByTheWalkAndCannotBeWalkedTwice) {
   EXPECT_THROW(loss.backward(), Error);
 }
 
+TEST_P(AutogradOn, WalkFreesActivationsAsItGoes) {
+  const Tensor w = random_tensor({8, 1, 1, 8}, 1, GetParam()).set_requires_grad(true);
+  Tensor x = random_tensor({1, 16, 16, 8}, 2, GetParam()).set_requires_grad(true);
+  Allocator& memory = allocator(GetParam());
+  const size_t before = memory.stats().in_use;
+  size_t at_the_bottom = 0;
+  Tensor y = x.detach().clone();
+  record("bottom", y, {x}, [&](const Tensor&, Gradients&) { at_the_bottom = memory.stats().in_use; });
+  for (int i = 0; i < 8; ++i) y = ops::activation(ops::conv2d(y, w, Tensor(), {}), Activation::silu);
+  Tensor loss = weighted_sum(y);
+  y = Tensor();
+  const size_t kept = memory.stats().in_use - before;
+  EXPECT_GT(kept, 16 * x.bytes());
+  memory.reset_peak();
+  loss.backward();
+  // What was kept, the gradients at work of the last layer, and at the end the gradient there and no activation.
+  EXPECT_LT(memory.stats().peak - before, kept + 3 * x.bytes());
+  EXPECT_LT(at_the_bottom - before, 3 * x.bytes());
+}
+
+TEST_P(AutogradOn, OutputThatAPoolTookThroughItsReluIsLetGo) {
+  const Tensor image = random_tensor({1, 16, 16, 8}, 2, GetParam());
+  const Tensor w = random_tensor({8, 1, 1, 8}, 1, GetParam()).set_requires_grad(true);
+  Allocator& memory = allocator(GetParam());
+  enum Use { pooled, pooled_twice, held, pooled_and_scaled };
+  std::vector<std::vector<float>> gradients;
+  for (const Use use : {pooled, pooled_twice, held, pooled_and_scaled}) {
+    const size_t before = memory.stats().in_use;
+    Tensor held_on, loss;
+    {
+      const Tensor y = ops::conv2d(image, w, Tensor(), {}, Activation::relu);
+      Tensor z = ops::max_pool2d(y, {});
+      if (use == pooled_twice) z = ops::add(z, ops::max_pool2d(y, {}));
+      loss = weighted_sum(z);
+      if (use == pooled_and_scaled) loss = ops::add(loss, weighted_sum(ops::scale(y, 0.5f)));
+      if (use == held) held_on = y;
+    }
+    const bool let_go = use == pooled || use == pooled_twice;
+    // A pool's output, its weights and its index take a good half of the bytes of what it pools.
+    EXPECT_EQ(memory.stats().in_use - before < image.bytes(), let_go) << use;
+    const Tensor late = held_on.defined() ? weighted_sum(held_on) : Tensor();
+    if (late.defined()) loss = ops::add(loss, late);
+    held_on = Tensor();
+    loss.backward();
+    gradients.push_back(w.grad().to_vector<float>());
+    Tensor(w).clear_grad();
+  }
+  for (size_t i = 0; i < gradients[0].size(); ++i) EXPECT_NEAR(gradients[1][i], 2 * gradients[0][i], 1e-4f);
+  EXPECT_NE(gradients[2], gradients[0]);
+  EXPECT_NE(gradients[3], gradients[0]);
+}
+
 TEST_P(AutogradOn, GraphThatIsNeverWalkedLeavesNothingBehind) {
   Tensor x = random_tensor({100}, 1, GetParam()).set_requires_grad(true);
   const size_t before = allocator(GetParam()).stats().in_use;
