@@ -4,7 +4,7 @@
 //   backward-data    dx[pixel, c]   = Σ_taps,k dy[pixels whose windows hold it, k] · w[k, tap, c]
 //   backward-weight  dw[k, (tap,c)] = Σ_pixels dy[pixel, k] · x[window, tap, c]
 // Taps are (r, s, c), c fastest, so that a run of channels is a run of memory: 16 bytes at once where a group's
-// channels are a multiple of 4. Otherwise neighbouring threads copy neighbouring floats of a row of taps (AlexNet's
+// channels are a multiple of that. Otherwise neighbouring threads copy neighbouring floats of a row of taps (AlexNet's
 // first layer: 33), and the depth is packed: no channel is padded. Backward-data goes phase by phase, (row mod stride,
 // column mod stride): the pixels of a phase are met by the same taps, so that no product with a zero between dy's
 // strides is computed. Backward-weight splits its long sums into shares.
@@ -43,8 +43,8 @@ int bits_of_columns(int64_t windows, int64_t stride) {
   return std::bit_width(static_cast<uint64_t>(std::max<int64_t>(windows - 1, 0) * stride));
 }
 
-template <typename Windows>
-Windows windows_of_input(const float* x, const Conv2dShape& s) {
+template <typename Windows, typename T>
+Windows windows_of_input(const T* x, const Conv2dShape& s) {
   Windows v{};
   v.data = x;
   v.group = s.group_channels();
@@ -68,13 +68,14 @@ struct TapRuns {
 
   explicit TapRuns(const Conv2dShape& s) : front((4 - s.pad_w * s.C % 4) % 4), quads((front + s.S * s.C + 3) / 4) {}
 
-  static bool fit(const float* x, const Conv2dShape& s) {
-    return s.groups == 1 && s.dilation_w == 1 && s.C % 4 != 0 && s.S > 1 && tile::in_quads(x, s.W * s.C) &&
+  template <typename T>
+  static bool fit(const T* x, const Conv2dShape& s) {
+    return s.groups == 1 && s.dilation_w == 1 && s.C % 4 != 0 && s.S > 1 && tile::in_runs(x, s.W * s.C, 4) &&
            s.stride_w * s.C % 4 == 0;
   }
   /// The picture as one of 4 channels.
-  template <typename Windows>
-  Windows windows_of_input(const float* x, const Conv2dShape& s) const {
+  template <typename Windows, typename T>
+  Windows windows_of_input(const T* x, const Conv2dShape& s) const {
     Windows v = cuda::windows_of_input<Windows>(x, s);
     v.W = static_cast<int>(s.W * s.C / 4), v.pixel_pitch = 4;
     v.channels = tile::FastDivision(4), v.taps_w = tile::FastDivision(quads);
@@ -108,13 +109,14 @@ struct Phase {
   }
 };
 
-void backward_data_phase(const float* dy, const float* w, float* dx, const Conv2dShape& s, int64_t phase_h,
-                         int64_t phase_w, Context& context) {
+template <typename T>
+void backward_data_phase(const T* dy, const T* w, T* dx, const Conv2dShape& s, int64_t phase_h, int64_t phase_w,
+                         Context& context) {
   const Phase h(phase_h, s.H, s.R, s.stride_h, s.pad_h, s.dilation_h);
   const Phase v(phase_w, s.W, s.S, s.stride_w, s.pad_w, s.dilation_w);
   const int64_t kernels = s.group_kernels(), channels = s.group_channels();
   const int depth = static_cast<int>(h.taps * v.taps * kernels);
-  WindowRows a{};
+  WindowRows<T> a{};
   a.data = dy;
   a.group = kernels;
   a.H = static_cast<int>(s.P()), a.W = static_cast<int>(s.Q()), a.pixel_pitch = static_cast<int>(s.K);
@@ -125,22 +127,22 @@ void backward_data_phase(const float* dy, const float* w, float* dx, const Conv2
   a.step_h = -h.output_step, a.step_w = -v.output_step;
   a.column_bits = bits_of_columns(v.count, 1);
   a.windows = static_cast<int>(s.N * h.count * v.count), a.taps = depth;
-  FilterColumns b{};
+  FilterColumns<T> b{};
   b.data = w;
   b.group = kernels * s.taps();
   b.kernels = a.channels, b.taps_w = a.taps_w;
   b.S = static_cast<int>(s.S), b.channels = static_cast<int>(channels), b.kernel_pitch = static_cast<int>(s.taps());
   b.first_h = h.first, b.first_w = v.first, b.step_h = h.step, b.step_w = v.step;
   b.depth = depth;
-  tile::Output out = tile::matrix_output(dx + (phase_h * s.W + phase_w) * s.C, a.windows, channels);
+  auto out = tile::matrix_output<tile::Fused::relu_backward>(dx + (phase_h * s.W + phase_w) * s.C, a.windows, channels);
   out.row_pixels = a.grid_columns, out.image_rows = a.grid_rows;
   out.image_pitch = static_cast<int>(s.H * s.W * s.C);
   out.row_pitch = static_cast<int>(s.stride_h * s.W * s.C);
   out.pixel_pitch = static_cast<int>(s.stride_w * s.C);
   out.group = channels;
   const int groups = static_cast<int>(s.groups);
-  if (tile::in_quads(dy, kernels) && tile::in_quads(w, channels)) {
-    tile::multiply<4, 4, tile::Tiles>(a, b, out, depth, groups, context);
+  if (tile::in_wholes(dy, kernels) && tile::in_wholes(w, channels)) {
+    tile::multiply<tile::kWhole<T>, tile::kWhole<T>, tile::Tiles>(a, b, out, depth, groups, context);
   } else {
     tile::multiply<1, 1, tile::Tiles>(a, b, out, depth, groups, context);
   }
@@ -153,30 +155,30 @@ void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const C
                     Activation activation, Context& context) {
   check_forward(shape, activation);
   in_parts(shape, [&](const Conv2dShape& s, int64_t image) {
-    const auto a = windows_of_input<WindowRows>(x + image * s.H * s.W * s.C, s);
+    const auto a = windows_of_input<WindowRows<T>>(x + image * s.H * s.W * s.C, s);
     const int64_t kernels = s.group_kernels();
-    const MatrixRows filters{w, kernels * s.taps(), static_cast<int>(s.taps()), static_cast<int>(kernels),
-                             static_cast<int>(s.taps())};
-    tile::Output out = tile::matrix_output(y + image * s.P() * s.Q() * s.K, a.windows, kernels);
+    const MatrixRows<T> filters{w, kernels * s.taps(), static_cast<int>(s.taps()), static_cast<int>(kernels),
+                                static_cast<int>(s.taps())};
+    auto out = tile::matrix_output(y + image * s.P() * s.Q() * s.K, a.windows, kernels);
     out.image_pitch = static_cast<int>(s.K);
     out.group = kernels;
     out.bias = b;
-    out.bias_quads = tile::in_quads(b, out.columns);
+    out.bias_quads = tile::in_wholes(b, out.columns);
     out.activation = activation;
     const int groups = static_cast<int>(s.groups);
     if (TapRuns::fit(x, s)) {
       const TapRuns runs(s);
-      const auto quads = runs.windows_of_input<WindowRows>(x + image * s.H * s.W * s.C, s);
-      const FilterRuns padded{w,
-                              tile::FastDivision(4 * runs.quads),
-                              static_cast<int>(runs.front),
-                              static_cast<int>(s.S * s.C),
-                              filters.pitch,
-                              filters.rows,
-                              quads.taps};
+      const auto quads = runs.windows_of_input<WindowRows<T>>(x + image * s.H * s.W * s.C, s);
+      const FilterRuns<T> padded{w,
+                                 tile::FastDivision(4 * runs.quads),
+                                 static_cast<int>(runs.front),
+                                 static_cast<int>(s.S * s.C),
+                                 filters.pitch,
+                                 filters.rows,
+                                 quads.taps};
       tile::multiply<4, 1, tile::RunTiles>(quads, padded, out, quads.taps, groups, context);
-    } else if (tile::in_quads(x, s.group_channels()) && tile::in_quads(w, s.group_channels())) {
-      tile::multiply<4, 4, tile::ForwardTiles>(a, filters, out, s.taps(), groups, context);
+    } else if (tile::in_wholes(x, s.group_channels()) && tile::in_wholes(w, s.group_channels())) {
+      tile::multiply<tile::kWhole<T>, tile::kWhole<T>, tile::ForwardTiles>(a, filters, out, s.taps(), groups, context);
     } else {
       tile::multiply<1, 1, tile::Tiles>(a, filters, out, s.taps(), groups, context);
     }
@@ -203,16 +205,18 @@ void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
   const bool add = accumulate == Accumulate::yes;
   const auto part = [&](const Conv2dShape& s, int64_t image, bool accumulate_part) {
     const int64_t kernels = s.group_kernels(), pixels = s.N * s.P() * s.Q();
-    const float* const part_x = x + image * s.H * s.W * s.C;
-    const float* const part_dy = dy + image * s.P() * s.Q() * s.K;
-    const auto b = windows_of_input<WindowColumns>(part_x, s);
-    const MatrixColumns a{part_dy, kernels, static_cast<int>(s.K), static_cast<int>(kernels), static_cast<int>(pixels)};
-    tile::Output out = tile::matrix_output(dw, kernels, s.taps());
+    const T* const part_x = x + image * s.H * s.W * s.C;
+    const T* const part_dy = dy + image * s.P() * s.Q() * s.K;
+    const auto b = windows_of_input<WindowColumns<T>>(part_x, s);
+    const MatrixColumns<T> a{part_dy, kernels, static_cast<int>(s.K), static_cast<int>(kernels),
+                             static_cast<int>(pixels)};
+    auto out = tile::matrix_output(dw, kernels, s.taps());
     out.group = kernels * s.taps();
     out.accumulate = accumulate_part;
     const int groups = static_cast<int>(s.groups);
-    const bool dy_quads = tile::in_quads(dy, kernels), x_quads = tile::in_quads(x, s.group_channels());
-    if (dy_quads && TapRuns::fit(x, s)) {
+    constexpr int kWhole = tile::kWhole<T>;
+    const bool dy_wholes = tile::in_wholes(dy, kernels), x_wholes = tile::in_wholes(x, s.group_channels());
+    if (dy_wholes && TapRuns::fit(x, s)) {
       const TapRuns runs(s);
       out.gaps = true;
       out.run = tile::FastDivision(4 * runs.quads);
@@ -220,12 +224,12 @@ void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
       // Whole sectors, so that shares' rows begin at one.
       out.columns = static_cast<int>((s.R * runs.quads + 1) / 2 * 8);
       out.pairs = out.quads = false;
-      tile::multiply<4, 4, tile::GradientTiles>(a, runs.windows_of_input<WindowColumns>(part_x, s), out, pixels, groups,
-                                                context);
-    } else if (dy_quads && x_quads) {
-      tile::multiply<4, 4, tile::GradientTiles>(a, b, out, pixels, groups, context);
-    } else if (dy_quads) {
-      tile::multiply<4, 1, tile::GradientTiles>(a, b, out, pixels, groups, context);
+      tile::multiply<kWhole, 4, tile::GradientTiles>(a, runs.windows_of_input<WindowColumns<T>>(part_x, s), out, pixels,
+                                                     groups, context);
+    } else if (dy_wholes && x_wholes) {
+      tile::multiply<kWhole, kWhole, tile::GradientTiles>(a, b, out, pixels, groups, context);
+    } else if (dy_wholes) {
+      tile::multiply<kWhole, 1, tile::GradientTiles>(a, b, out, pixels, groups, context);
     } else {
       tile::multiply<1, 1, tile::GradientTiles>(a, b, out, pixels, groups, context);
     }
@@ -244,5 +248,11 @@ template void conv2d_forward<float>(const float*, const float*, const float*, fl
 template void conv2d_backward_data<float>(const float*, const float*, float*, const Conv2dShape&, Context&);
 template void conv2d_backward_weight<float>(const float*, const float*, float*, float*, const Conv2dShape&, Accumulate,
                                             Context&);
+
+template void conv2d_forward<bfloat16>(const bfloat16*, const bfloat16*, const float*, bfloat16*, const Conv2dShape&,
+                                       Activation, Context&);
+template void conv2d_backward_data<bfloat16>(const bfloat16*, const bfloat16*, bfloat16*, const Conv2dShape&, Context&);
+template void conv2d_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const Conv2dShape&,
+                                               Accumulate, Context&);
 
 }  // namespace striate::cuda

@@ -11,9 +11,11 @@ namespace striate::conv2d {
 /// NHWC images, a window at every pixel of a grid [n, rows, columns]: tap (r, s) of the window at (n, i, j) is pixel
 /// (i·stride_h + origin_h + r·step_h, j·stride_w + origin_w + s·step_w) of image n. Forward: origin −pad, step the
 /// dilation. Backward-data: the images are dy, the grid one phase of dx's pixels, steps are negative.
+template <typename T>
 struct Windows {
-  const float* data;
-  int64_t group;  ///< floats from a group's channels to the next's
+  using Value = T;
+  const T* data;
+  int64_t group;  ///< values from a group's channels to the next's
   int H, W, pixel_pitch;
   tile::FastDivision grid_columns, grid_rows;
   tile::FastDivision channels, taps_w;  ///< of a group; of a row of taps
@@ -26,7 +28,7 @@ struct Windows {
     int offset, dh, dw;
   };
 
-  int64_t floats() const {
+  int64_t values() const {
     const int64_t grid = int64_t{grid_rows.divisor} * grid_columns.divisor;
     return windows / grid * H * W * channels.divisor;
   }
@@ -47,7 +49,7 @@ struct Windows {
     const int dh = r * step_h + origin_h, dw = s * step_w + origin_w;
     return {(dh * W + dw) * pixel_pitch + channel, dh, dw};
   }
-  __device__ __forceinline__ tile::Source source(const int2& place, const Tap& tap) const {
+  __device__ __forceinline__ tile::Source<T> source(const int2& place, const Tap& tap) const {
     const int h = place.y >> column_bits, w = place.y & ((1 << column_bits) - 1);
     const bool valid = static_cast<unsigned>(h) + static_cast<unsigned>(tap.dh) < static_cast<unsigned>(H) &&
                        static_cast<unsigned>(w + tap.dw) < static_cast<unsigned>(W);
@@ -56,33 +58,37 @@ struct Windows {
 };
 
 /// A row for every window, its taps along the depth.
-struct WindowRows : Windows {
+template <typename T>
+struct WindowRows : Windows<T> {
   static constexpr bool kDepthContiguous = true, kHasPlaces = true;
-  using Depth = Tap;
+  using Depth = typename Windows<T>::Tap;
 
-  __device__ __forceinline__ void enter_group(int g) { data += g * group; }
-  __device__ __forceinline__ Depth along(int k) const { return tap(k); }
-  __device__ __forceinline__ tile::Source source(int row, int, const int2* places, const Depth& along) const {
-    return Windows::source(gpu::load_8<int2>(places + row), along);
+  __device__ __forceinline__ void enter_group(int g) { this->data += g * this->group; }
+  __device__ __forceinline__ Depth along(int k) const { return this->tap(k); }
+  __device__ __forceinline__ tile::Source<T> source(int row, int, const int2* places, const Depth& along) const {
+    return Windows<T>::source(gpu::load_8<int2>(places + row), along);
   }
 };
 
 /// A column for every tap, the windows along the depth.
-struct WindowColumns : Windows {
+template <typename T>
+struct WindowColumns : Windows<T> {
   static constexpr bool kDepthContiguous = false, kHasPlaces = false;
-  using Column = Tap;
+  using Column = typename Windows<T>::Tap;
 
-  __device__ __forceinline__ void enter_group(int g) { data += g * group; }
-  __device__ __forceinline__ Column column(int t) const { return tap(t); }
-  __device__ __forceinline__ tile::Source source(const Column& column, int window) const {
-    return Windows::source(place(window), column);
+  __device__ __forceinline__ void enter_group(int g) { this->data += g * this->group; }
+  __device__ __forceinline__ Column column(int t) const { return this->tap(t); }
+  __device__ __forceinline__ tile::Source<T> source(const Column& column, int window) const {
+    return Windows<T>::source(this->place(window), column);
   }
 };
 
 /// Weights [K, R, S·C] whose rows of taps are runs of `run` values: zeros, the S·C taps from `front` on, zeros.
+template <typename T>
 struct FilterRuns {
+  using Value = T;
   static constexpr bool kDepthContiguous = true, kHasPlaces = false;
-  const float* data;
+  const T* data;
   tile::FastDivision run;
   int front, row_taps, pitch, rows, depth;
 
@@ -90,7 +96,7 @@ struct FilterRuns {
     int offset;
     bool valid;
   };
-  int64_t floats() const { return int64_t{rows} * pitch; }
+  int64_t values() const { return int64_t{rows} * pitch; }
   __device__ __forceinline__ void enter_group(int) {}
   __device__ __forceinline__ Depth along(int k) const {
     int at;
@@ -98,7 +104,7 @@ struct FilterRuns {
     at -= front;
     return {r * row_taps + at, k < depth && static_cast<unsigned>(at) < static_cast<unsigned>(row_taps)};
   }
-  __device__ __forceinline__ tile::Source source(int row, int first_row, const int2*, const Depth& along) const {
+  __device__ __forceinline__ tile::Source<T> source(int row, int first_row, const int2*, const Depth& along) const {
     const bool valid = along.valid && first_row + row < rows;
     return {valid ? data + ((first_row + row) * pitch + along.offset) : data, valid};
   }
@@ -106,9 +112,11 @@ struct FilterRuns {
 
 /// Weights [K, R, S, C/groups] as backward-data wants them: a column for every input channel; along the depth every
 /// tap_step'th tap from first_h (first_w) on, and for each of them the group's kernels.
+template <typename T>
 struct FilterColumns {
+  using Value = T;
   static constexpr bool kDepthContiguous = false, kHasPlaces = false;
-  const float* data;
+  const T* data;
   int64_t group;
   tile::FastDivision kernels, taps_w;
   int S, channels, kernel_pitch;
@@ -118,10 +126,10 @@ struct FilterColumns {
     int channel;
     bool valid;
   };
-  int64_t floats() const { return int64_t{depth} * channels; }
+  int64_t values() const { return int64_t{depth} * channels; }
   __device__ __forceinline__ void enter_group(int g) { data += g * group; }
   __device__ __forceinline__ Column column(int c) const { return {c, c < channels}; }
-  __device__ __forceinline__ tile::Source source(const Column& column, int k) const {
+  __device__ __forceinline__ tile::Source<T> source(const Column& column, int k) const {
     const bool valid = column.valid && k < depth;
     int kernel, s;
     const int r = taps_w.divide(kernels.divide(k, kernel), s);

@@ -9,9 +9,9 @@ namespace striate::cuda {
 
 void finish_rows(float* y, const float* bias, Activation activation, int64_t rows, int64_t columns, Context& context) {
   if (rows == 0 || (!bias && activation == Activation::none)) return;
-  tile::Output out = tile::matrix_output(y, rows, columns);
+  tile::Output<float> out = tile::matrix_output(y, rows, columns);
   out.bias = bias;
-  out.bias_quads = tile::in_quads(bias, columns);
+  out.bias_quads = tile::in_wholes(bias, columns);
   out.activation = activation;
   tile::sum_shares(y, 1, 1, out, *context.stream);
 }

@@ -1,5 +1,5 @@
-// Sums in a fixed order: the shares of a product's depth, and the columns of a matrix. Both read every float once, 16
-// bytes a thread where columns allow, neighbouring threads neighbouring columns; bound by bytes.
+// Sums in a fixed order: the shares of a product's depth, and the columns of a matrix. Both read every value once, four
+// a thread where columns allow, neighbouring threads neighbouring columns; bound by bytes.
 #include "kernels/gemm/split_sum.h"
 
 #include <algorithm>
@@ -13,22 +13,31 @@ namespace {
 
 constexpr int kThreads = 256;
 
-template <int kWidth>
+__device__ __forceinline__ float4 quad_of(const float* p) { return gpu::load_16_constant(p); }
+__device__ __forceinline__ float4 quad_of(const bfloat16* p) {
+  const uint2 v = gpu::load_8<uint2>(p);
+  return make_float4(__uint_as_float(v.x << 16), __uint_as_float(v.x & 0xFFFF0000u), __uint_as_float(v.y << 16),
+                     __uint_as_float(v.y & 0xFFFF0000u));
+}
+__device__ __forceinline__ float value_of(const float* p) { return __ldg(p); }
+__device__ __forceinline__ float value_of(const bfloat16* p) { return gpu::from_bf16(__ldg(&p->bits)); }
+
+template <int kWidth, typename From, typename Out>
 __global__ void __launch_bounds__(kThreads)
-    sum_shares_kernel(const float* partial, int shares, int64_t share_pitch, Output out, FastDivision runs_in_row) {
+    sum_shares_kernel(const From* partial, int shares, int64_t share_pitch, Out out, FastDivision runs_in_row) {
   const int runs = out.rows * runs_in_row.divisor;
   partial += static_cast<int64_t>(blockIdx.z) * out.rows * out.columns;
   out.enter(static_cast<int>(blockIdx.z), 0);
   for (int run = static_cast<int>(blockIdx.x * kThreads + threadIdx.x); run < runs;
        run += static_cast<int>(gridDim.x) * kThreads) {
     int column;
-    float* const row = out.row(runs_in_row.divide(run, column));
+    const auto row = out.row(runs_in_row.divide(run, column));
     const int n = column * kWidth;
-    const float* from = partial + static_cast<int64_t>(run) * kWidth;
+    const From* from = partial + static_cast<int64_t>(run) * kWidth;
     if constexpr (kWidth == 4) {
-      float4 sum = gpu::load_16(from);
+      float4 sum = quad_of(from);
       for (int share = 1; share < shares; ++share) {
-        const float4 v = gpu::load_16(from + share * share_pitch);
+        const float4 v = quad_of(from + share * share_pitch);
         sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
       }
       const float4 bias = out.bias_of_quad(n);
@@ -36,8 +45,8 @@ __global__ void __launch_bounds__(kThreads)
                      make_float4(out.finish(sum.x, bias.x), out.finish(sum.y, bias.y), out.finish(sum.z, bias.z),
                                  out.finish(sum.w, bias.w)));
     } else {
-      float sum = *from;
-      for (int share = 1; share < shares; ++share) sum += from[share * share_pitch];
+      float sum = value_of(from);
+      for (int share = 1; share < shares; ++share) sum += value_of(from + share * share_pitch);
       out.store(row, n, out.finish(sum, out.bias_of(n)));
     }
   }
@@ -45,9 +54,9 @@ __global__ void __launch_bounds__(kThreads)
 
 /// Block (x, y) sums the columns of its threads over the y-th part of the rows; its lines of threads take rows in turn
 /// and are added up in shared memory, line 0 first. blockDim = (runs of columns, lines).
-template <int kWidth>
+template <int kWidth, typename T>
 __global__ void __launch_bounds__(kThreads)
-    sum_columns_kernel(const float* x, float* sums, int64_t rows, int64_t rows_per_part, int columns, bool accumulate) {
+    sum_columns_kernel(const T* x, float* sums, int64_t rows, int64_t rows_per_part, int columns, bool accumulate) {
   STRIATE_SHARED(float4, quads_of_line, [kThreads * kWidth / 4]);
   float* const of_line = reinterpret_cast<float*>(quads_of_line);  // [line][column]
   const int n = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x) * kWidth;
@@ -57,10 +66,10 @@ __global__ void __launch_bounds__(kThreads)
   if (n < columns) {
     for (int64_t r = begin + threadIdx.y; r < end; r += blockDim.y) {
       if constexpr (kWidth == 4) {
-        const float4 v = gpu::load_16_constant(x + r * columns + n);
+        const float4 v = quad_of(x + r * columns + n);
         sum[0] += v.x, sum[1] += v.y, sum[2] += v.z, sum[3] += v.w;
       } else {
-        sum[0] += x[r * columns + n];
+        sum[0] += value_of(x + r * columns + n);
       }
     }
   }
@@ -85,9 +94,10 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-void launch_sum_columns(const float* x, float* sums, int64_t rows, int64_t columns, int64_t parts, bool accumulate,
+template <typename T>
+void launch_sum_columns(const T* x, float* sums, int64_t rows, int64_t columns, int64_t parts, bool accumulate,
                         gpu::Stream& stream) {
-  const bool quads = columns % 4 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0;
+  const bool quads = columns % 4 == 0 && reinterpret_cast<uintptr_t>(x) % (4 * sizeof(T)) == 0;
   const int64_t runs = quads ? columns / 4 : columns;
   unsigned across = 1;
   while (across < 32 && across < runs) across *= 2;
@@ -97,17 +107,18 @@ void launch_sum_columns(const float* x, float* sums, int64_t rows, int64_t colum
   while (lines < kThreads / across && lines < rows_per_part) lines *= 2;
   const dim3 grid(static_cast<unsigned>((runs + across - 1) / across), static_cast<unsigned>(parts));
   if (quads) {
-    gpu::launch(sum_columns_kernel<4>, grid, dim3(across, lines), 0, stream, x, sums, rows, rows_per_part,
+    gpu::launch(sum_columns_kernel<4, T>, grid, dim3(across, lines), 0, stream, x, sums, rows, rows_per_part,
                 static_cast<int>(columns), accumulate);
   } else {
-    gpu::launch(sum_columns_kernel<1>, grid, dim3(across, lines), 0, stream, x, sums, rows, rows_per_part,
+    gpu::launch(sum_columns_kernel<1, T>, grid, dim3(across, lines), 0, stream, x, sums, rows, rows_per_part,
                 static_cast<int>(columns), accumulate);
   }
 }
 
 }  // namespace
 
-void sum_shares(const float* partial, int shares, int groups, const Output& out, gpu::Stream& stream) {
+template <typename From, typename Out>
+void sum_shares(const From* partial, int shares, int groups, const Out& out, gpu::Stream& stream) {
   const int64_t elements = int64_t{out.rows} * out.columns;
   const bool quads = out.quads;
   const int64_t runs = quads ? elements / 4 : elements;
@@ -115,15 +126,16 @@ void sum_shares(const float* partial, int shares, int groups, const Output& out,
   const dim3 grid(static_cast<unsigned>(std::min((runs + kThreads - 1) / kThreads, enough)), 1,
                   static_cast<unsigned>(groups));
   if (quads) {
-    gpu::launch(sum_shares_kernel<4>, grid, dim3(kThreads), 0, stream, partial, shares, elements * groups, out,
-                FastDivision(out.columns / 4));
+    gpu::launch(sum_shares_kernel<4, From, Out>, grid, dim3(kThreads), 0, stream, partial, shares, elements * groups,
+                out, FastDivision(out.columns / 4));
   } else {
-    gpu::launch(sum_shares_kernel<1>, grid, dim3(kThreads), 0, stream, partial, shares, elements * groups, out,
-                FastDivision(out.columns));
+    gpu::launch(sum_shares_kernel<1, From, Out>, grid, dim3(kThreads), 0, stream, partial, shares, elements * groups,
+                out, FastDivision(out.columns));
   }
 }
 
-void sum_columns(const float* x, float* sums, int64_t rows, int64_t columns, bool accumulate, Workspace& workspace,
+template <typename T>
+void sum_columns(const T* x, float* sums, int64_t rows, int64_t columns, bool accumulate, Workspace& workspace,
                  gpu::Stream& stream) {
   // Enough blocks to fill the chip; a part of fewer than 64 rows costs more than it saves.
   const int64_t across = (columns + 127) / 128, wanted = 4 * gpu::properties().multiprocessors;
@@ -136,5 +148,13 @@ void sum_columns(const float* x, float* sums, int64_t rows, int64_t columns, boo
   launch_sum_columns(x, partial, rows, columns, parts, false, stream);
   launch_sum_columns(partial, sums, parts, columns, 1, accumulate, stream);
 }
+
+template void sum_shares(const float*, int, int, const Output<float>&, gpu::Stream&);
+template void sum_shares(const float*, int, int, const Output<bfloat16>&, gpu::Stream&);
+template void sum_shares(const bfloat16*, int, int, const Output<bfloat16>&, gpu::Stream&);
+template void sum_shares(const float*, int, int, const Output<float, Fused::relu_backward>&, gpu::Stream&);
+template void sum_shares(const float*, int, int, const Output<bfloat16, Fused::relu_backward>&, gpu::Stream&);
+template void sum_columns(const float*, float*, int64_t, int64_t, bool, Workspace&, gpu::Stream&);
+template void sum_columns(const bfloat16*, float*, int64_t, int64_t, bool, Workspace&, gpu::Stream&);
 
 }  // namespace striate::tile

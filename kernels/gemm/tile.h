@@ -16,9 +16,10 @@
 //   ┌───┬─┼──┬───┤                 pixels under a filter's tap, read in place (implicit GEMM, Chetlur et al. 2014,
 // kM│ A │ │w0│w1 │  a warp's       "cuDNN: Efficient Primitives for Deep Learning"); what lies outside is filled with
 //   │   │ ├──┼───┤  results        zeros by cp.async itself. Warps hold their results in registers: float32 one by one
-//   └───┴─┤w2│w3 │                 (tile_fma.h), or tf32 and bf16 on the tensor cores (tile_mma.h, tile_mma_half.h),
-//         └──┴───┘                 and store them from there with bias and activation (tile_store.h). For bf16, pieces
-//                                  go by way of the registers, where they are rounded (tile_convert.h).
+//   └───┴─┤w2│w3 │                 (tile_fma.h), or on the tensor cores (tile_mma.h for float32 that is rounded as it
+//         └──┴───┘                 is read, tile_mma_half.h for bfloat16), and store them from there with bias and
+//                                  activation (tile_store.h). Float operands for bf16 go by way of the registers,
+//                                  where they are rounded (tile_convert.h).
 //
 // The grid: x counts tiles, those of one row of tiles first, so that blocks which run together read the same part of
 // A; y the shares of the depth (each a result of its own, summed by split_sum.h in the order of the shares); z groups.
@@ -33,45 +34,52 @@ struct Division {
   int steps_per_share = 0;  ///< of those for each blockIdx.y
 };
 
-/// The float32 pieces of a product: copied by cp.async, multiplied as they are or rounded as fragments are read.
+/// The pieces of a product as they lie in memory: copied by cp.async, multiplied as they are or, float32 for tensor
+/// cores, rounded as fragments are read.
 template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
 struct CopiedPieces {
-  using Element = float;
+  using Element = typename A::Value;
+  static_assert(std::is_same_v<Element, typename B::Value>);
   using OfA = Copier<A, Shape::kM, Shape::kK, kWidthA, Shape::kThreads, A::kDepthContiguous>;
   using OfB = Copier<B, Shape::kN, Shape::kK, kWidthB, Shape::kThreads, B::kDepthContiguous>;
   using TileA = typename OfA::Tile;
   using TileB = typename OfB::Tile;
-  using Products =
+  using OfFloats =
       std::conditional_t<kPrecision == Precision::fp32, FusedMultiplyAdd<Shape, TileA, TileB>,
                          TensorCore<Shape, TileA, TileB, kPrecision == Precision::fp32 ? Precision::tf32 : kPrecision>>;
+  using Products = std::conditional_t<std::is_same_v<Element, float>, OfFloats, HalfTensorCore<Shape, TileA, TileB>>;
+  static constexpr bool kConverted = false;
 };
 
-/// Its bfloat16 pieces: rounded on their way to shared memory.
+/// bfloat16 pieces of float32 in memory: rounded on their way to shared memory.
 template <typename Shape, typename A, typename B>
 struct ConvertedPieces {
-  using Element = uint16_t;
+  using Element = bfloat16;
   using OfA = Converter<A, Shape::kM, Shape::kK, Shape::kThreads, A::kDepthContiguous>;
   using OfB = Converter<B, Shape::kN, Shape::kK, Shape::kThreads, B::kDepthContiguous>;
   using TileA = typename OfA::Tile;
   using TileB = typename OfB::Tile;
   using Products = HalfTensorCore<Shape, TileA, TileB>;
+  static constexpr bool kConverted = true;
 };
 
 template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
 using PiecesOf =
-    std::conditional_t<kPrecision == Precision::bf16 && kWidthA == 4 && kWidthB == 4, ConvertedPieces<Shape, A, B>,
-                       CopiedPieces<Shape, kPrecision, kWidthA, kWidthB, A, B>>;
+    std::conditional_t<std::is_same_v<typename A::Value, float> && kPrecision == Precision::bf16 && kWidthA == 4 &&
+                           kWidthB == 4,
+                       ConvertedPieces<Shape, A, B>, CopiedPieces<Shape, kPrecision, kWidthA, kWidthB, A, B>>;
 
 template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
 struct Pieces : PiecesOf<Shape, kPrecision, kWidthA, kWidthB, A, B> {
   using Base = PiecesOf<Shape, kPrecision, kWidthA, kWidthB, A, B>;
-  static constexpr bool kConverted = sizeof(typename Base::Element) == 2;
   static constexpr int kPlaces = Base::OfA::kPlaces + Base::OfB::kPlaces;
-  static constexpr int kStageFloats = Base::TileA::kFloats + Base::TileB::kFloats;
-  static constexpr int kSharedBytes = Shape::kStages * kStageFloats * 4 + kPlaces * 8;
+  static constexpr int kStageBytes = Base::TileA::kBytes + Base::TileB::kBytes;
+  static constexpr int kValuesOfA = Base::TileA::kBytes / static_cast<int>(sizeof(typename Base::Element));
+  static constexpr int kStageValues = kStageBytes / static_cast<int>(sizeof(typename Base::Element));
+  static constexpr int kSharedBytes = Shape::kStages * kStageBytes + kPlaces * 8;
   /// Passes through shared memory to write both pieces, to read the places of their rows (8 bytes a copy) and to read
   /// the pieces, for each unit of their depth.
-  static constexpr double kWavefronts = ((Shape::kM + Shape::kN) * (kConverted ? 0.5 : 1.0) +
+  static constexpr double kWavefronts = ((Shape::kM + Shape::kN) * sizeof(typename Base::Element) / 4.0 +
                                          2.0 * Base::OfA::kPlaces / kWidthA + 2.0 * Base::OfB::kPlaces / kWidthB) /
                                             32.0 +
                                         Base::Products::kWavefronts;
@@ -82,29 +90,44 @@ struct Pieces : PiecesOf<Shape, kPrecision, kWidthA, kWidthB, A, B> {
 /// Stages are filled kStages − 1 steps before they are multiplied.
 template <typename Shape, typename Both>
 __device__ __forceinline__ void multiply_copied(typename Both::Products& products, const typename Both::OfA& copy_a,
-                                                const typename Both::OfB& copy_b, float* stages, int first_step,
-                                                int steps) {
+                                                const typename Both::OfB& copy_b, typename Both::Element* stages,
+                                                int first_step, int steps) {
   constexpr int kAhead = Shape::kStages - 1;
-  const auto issue = [&](int step, int stage) {
+  typename Both::OfA::Copies copies_a;
+  typename Both::OfB::Copies copies_b;
+  const auto begin = [&](int step, int stage) {
     if (step < steps) {
-      float* const to = stages + stage * Both::kStageFloats;
-      copy_a.issue(to, (first_step + step) * Shape::kK);
-      copy_b.issue(to + Both::TileA::kFloats, (first_step + step) * Shape::kK);
+      auto* const to = stages + stage * Both::kStageValues;
+      copy_a.begin(copies_a, to, (first_step + step) * Shape::kK);
+      copy_b.begin(copies_b, to + Both::kValuesOfA, (first_step + step) * Shape::kK);
     }
     // An empty group too, so that the newest kAhead − 1 groups are always those of the steps to come.
     gpu::cp_async_commit();
   };
+  const auto finish = [&](int step, int stage) {
+    [[maybe_unused]] auto* const to = stages + stage * Both::kStageValues;
+    if constexpr (Both::OfA::Copies::kHeld) {
+      if (step < steps) copy_a.finish(copies_a, to);
+    }
+    if constexpr (Both::OfB::Copies::kHeld) {
+      if (step < steps) copy_b.finish(copies_b, to + Both::kValuesOfA);
+    }
+  };
 
   STRIATE_UNROLL
-  for (int step = 0; step < kAhead; ++step) issue(step, step);
+  for (int step = 0; step < kAhead; ++step) {
+    begin(step, step);
+    finish(step, step);
+  }
   int stage = 0, free_stage = kAhead;
   for (int step = 0; step < steps; ++step) {
     gpu::cp_async_wait<kAhead - 1>();
     // Every thread's copies of this step have arrived, and nobody reads the stage of the step before any more.
     __syncthreads();
-    issue(step + kAhead, free_stage);
-    const float* const from = stages + stage * Both::kStageFloats;
-    products.multiply(from, from + Both::TileA::kFloats);
+    begin(step + kAhead, free_stage);
+    const auto* const from = stages + stage * Both::kStageValues;
+    products.multiply(from, from + Both::kValuesOfA);
+    finish(step + kAhead, free_stage);
     free_stage = stage;
     stage = stage + 1 < Shape::kStages ? stage + 1 : 0;
   }
@@ -115,11 +138,11 @@ __device__ __forceinline__ void multiply_copied(typename Both::Products& product
 /// as that takes.
 template <typename Shape, typename Both>
 __device__ __forceinline__ void multiply_converted(typename Both::Products& products, const typename Both::OfA& copy_a,
-                                                   const typename Both::OfB& copy_b, float* stages, int first_step,
+                                                   const typename Both::OfB& copy_b, bfloat16* stages, int first_step,
                                                    int steps) {
   static_assert(Shape::kStages == 2 && Shape::kK == 32);
-  const auto piece = [&](int step) { return reinterpret_cast<uint16_t*>(stages + (step & 1) * Both::kStageFloats); };
-  constexpr int kOfA = 2 * Both::TileA::kFloats;
+  const auto piece = [&](int step) { return stages + (step & 1) * Both::kStageValues; };
+  constexpr int kOfA = Both::kValuesOfA;
   typename Both::OfA::Values a;
   typename Both::OfB::Values b;
   if (steps > 0) {
@@ -132,8 +155,8 @@ __device__ __forceinline__ void multiply_converted(typename Both::Products& prod
     // Every thread has stored this step, and nobody reads the one before any more.
     __syncthreads();
     const bool more = step + 1 < steps;
-    const uint16_t* const from = piece(step);
-    uint16_t* const to = piece(step + 1);
+    const bfloat16* const from = piece(step);
+    bfloat16* const to = piece(step + 1);
     const int k = (first_step + step + 1) * Shape::kK;
     if (more) copy_a.load(a, k);
     products.multiply(from, from + kOfA, 0);
@@ -146,21 +169,23 @@ __device__ __forceinline__ void multiply_converted(typename Both::Products& prod
   }
 }
 
-template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
+/// Of bfloat16 results, those of a share of the depth go to `shares` as float32.
+template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B, typename Out>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
-    product_kernel(A a, B b, Output out, Division division) {
+    product_kernel(A a, B b, Out out, Output<float> shares, Division division) {
   using Both = Pieces<Shape, kPrecision, kWidthA, kWidthB, A, B>;
+  using Element = typename Both::Element;
 
-  float* const stages = gpu::dynamic_shared<float>();
-  int2* const places = reinterpret_cast<int2*>(stages + Shape::kStages * Both::kStageFloats);
+  Element* const stages = gpu::dynamic_shared<Element>();
+  int2* const places = reinterpret_cast<int2*>(stages + Shape::kStages * Both::kStageValues);
   const int tile = static_cast<int>(blockIdx.x);
   const int first_row = tile / division.column_tiles * Shape::kM;
   const int first_column = tile % division.column_tiles * Shape::kN;
   const int first_step = static_cast<int>(blockIdx.y) * division.steps_per_share;
   const int steps = min(division.steps - first_step, division.steps_per_share);
-  a.enter_group(static_cast<int>(blockIdx.z));
-  b.enter_group(static_cast<int>(blockIdx.z));
-  out.enter(static_cast<int>(blockIdx.z), static_cast<int>(blockIdx.y));
+  const int group = static_cast<int>(blockIdx.z), share = static_cast<int>(blockIdx.y);
+  a.enter_group(group);
+  b.enter_group(group);
 
   const typename Both::OfA copy_a(a, first_row, places);
   const typename Both::OfB copy_b(b, first_column, places + Both::OfA::kPlaces);
@@ -171,6 +196,14 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   } else {
     multiply_copied<Shape, Both>(products, copy_a, copy_b, stages, first_step, steps);
   }
+  if constexpr (Out::kHalf) {
+    if (shares.data) {
+      shares.enter(group, share);
+      products.store(shares, first_row, first_column);
+      return;
+    }
+  }
+  out.enter(group, share);
   products.store(out, first_row, first_column);
 }
 

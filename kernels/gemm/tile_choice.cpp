@@ -18,11 +18,11 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Clocks for one unit of a block's depth. What products, shared memory and the L2 take overlaps, but not to the full:
 /// the eighth root of the sum of eighth powers is 1.09 times the longer of two equal ones, 1.15 times that of three.
-double clocks_of_depth(const TileShape& tile, Precision precision) {
+double clocks_of_depth(const TileShape& tile, int value_bytes, Precision precision) {
   const Rates& of = kA100Rates;
   const double rate = precision == Precision::fp32 ? of.fp32 : precision == Precision::tf32 ? of.tf32 : of.bf16;
   return std::pow(std::pow(tile.m * tile.n / rate, 8.0) + std::pow(tile.wavefronts / of.wavefronts, 8.0) +
-                      std::pow((tile.m + tile.n) * 4.0 / of.cache_bytes, 8.0),
+                      std::pow((tile.m + tile.n) * value_bytes / of.cache_bytes, 8.0),
                   1.0 / 8.0);
 }
 
@@ -44,13 +44,15 @@ double predicted_clocks(const TileShape& tile, const ProductSize& size, int64_t 
   // A few multiprocessors cannot ask for all that memory gives; half of them can.
   const double asked = std::min(1.0, 2.0 * static_cast<double>(blocks) / static_cast<double>(multiprocessors));
   const auto results = static_cast<double>(size.m * size.n * size.groups);
-  // Of shares, each writes what the sum reads.
-  const double written = results * static_cast<double>(shares);
+  // Of shares, each writes what the sum reads, as float32.
+  const double result_bytes = results * size.result_bytes;
+  const double written = shares > 1 ? 4.0 * results * static_cast<double>(shares) : result_bytes;
   const double on_chip = in_turn * depth * clocks_of_depth + waves * kBlockClocks;
-  const double traffic = 4.0 * (static_cast<double>(size.floats) + written) / (asked * bytes_per_clock);
+  const double read = static_cast<double>(size.values) * size.value_bytes;
+  const double traffic = (read + written) / (asked * bytes_per_clock);
   // The shorter overlaps with the longer, though not to the full: of tiles that wait for memory the fastest.
   const double clocks = std::max(on_chip, traffic) + 0.05 * std::min(on_chip, traffic);
-  return shares > 1 ? clocks + kLaunchClocks + 4.0 * (written + results) / bytes_per_clock : clocks;
+  return shares > 1 ? clocks + kLaunchClocks + (written + result_bytes) / bytes_per_clock : clocks;
 }
 
 }  // namespace
@@ -65,7 +67,7 @@ Choice choose(std::span<const TileShape> tiles, const ProductSize& size, Precisi
     if (tiles[t].shared_bytes > gpu::properties().shared_bytes_per_block) continue;
     const int64_t steps = divide_up(size.k, tiles[t].k);
     if (forced && t != std::min(forced->tile, tiles.size() - 1)) continue;
-    const double clocks_a_depth = clocks_of_depth(tiles[t], precision);
+    const double clocks_a_depth = clocks_of_depth(tiles[t], size.value_bytes, precision);
     const int64_t resident = resident_blocks(tiles[t]);
     // All numbers of shares up to 16, then steps of an eighth.
     for (int64_t shares = 1; shares <= kMostShares; shares += std::max<int64_t>(1, shares / 8)) {

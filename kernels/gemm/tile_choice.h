@@ -27,11 +27,12 @@ struct Rates {
 /// chips.
 inline constexpr Rates kA100Rates{64, 512, 1024, 1, 5120.0 / 108, 1555e9 / 1.41e9 / 108};
 
-/// A product c [m, n] with sums of k products, `groups` times. Its operands are `floats` values of memory, which are
-/// fewer than the sums' where windows overlap.
+/// A product c [m, n] with sums of k products, `groups` times. Its operands are `values` of memory, which are fewer
+/// than the sums' where windows overlap.
 struct ProductSize {
   int64_t m, n, k, groups;
-  int64_t floats = (m + n) * k * groups;
+  int64_t values = (m + n) * k * groups;
+  int value_bytes = 4, result_bytes = 4;  ///< of one
 };
 
 /// Tile number `tile`, the depth in `shares` parts.

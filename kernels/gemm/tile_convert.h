@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/bfloat16.h"
 #include "kernels/gemm/tile_shape.h"
 #include "kernels/gpu/convert.h"
 #include "kernels/gpu/vector.h"
@@ -19,7 +20,7 @@ __device__ __forceinline__ float4 load_quad(const Source& source) {
   return source.valid ? gpu::load_16_constant(source.address) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 }
 
-__device__ __forceinline__ void store_halves(uint16_t* shared, const float4& v) {
+__device__ __forceinline__ void store_halves(bfloat16* shared, const float4& v) {
   gpu::store_8(shared, make_uint2(gpu::to_bf16x2(v.y, v.x), gpu::to_bf16x2(v.w, v.z)));
 }
 
@@ -30,7 +31,7 @@ class Converter;
 template <typename Operand, int kRows, int kDepth, int kThreads>
 class Converter<Operand, kRows, kDepth, kThreads, true> {
  public:
-  using Tile = HalfDepthTile<kRows, kDepth>;
+  using Tile = DepthTile<bfloat16, kRows, kDepth>;
   static constexpr int kPlaces = Operand::kHasPlaces ? kRows : 0;
   static constexpr int kRuns = kDepth / 4, kRowsAtOnce = kThreads / kRuns;
   static_assert(kThreads % kRuns == 0 && kRows % kRowsAtOnce == 0);
@@ -52,7 +53,7 @@ class Converter<Operand, kRows, kDepth, kThreads, true> {
       values.at[i] = load_quad(operand_.source(row(i), first_row_, places_, along));
     }
   }
-  __device__ __forceinline__ void store(uint16_t* tile, const Values& values) const {
+  __device__ __forceinline__ void store(bfloat16* tile, const Values& values) const {
     STRIATE_UNROLL
     for (int i = 0; i < kRows / kRowsAtOnce; ++i) store_halves(tile + Tile::at(row(i), depth()), values.at[i]);
   }
@@ -70,7 +71,7 @@ class Converter<Operand, kRows, kDepth, kThreads, true> {
 template <typename Operand, int kRows, int kDepth, int kThreads>
 class Converter<Operand, kRows, kDepth, kThreads, false> {
  public:
-  using Tile = HalfRowTile<kRows, kDepth>;
+  using Tile = RowTile<bfloat16, kRows, kDepth>;
   static constexpr int kPlaces = 0;
   static constexpr int kRuns = kRows / 4, kLinesAtOnce = kThreads / kRuns;
   static_assert(kThreads % kRuns == 0 && kDepth % kLinesAtOnce == 0);
@@ -83,7 +84,7 @@ class Converter<Operand, kRows, kDepth, kThreads, false> {
     STRIATE_UNROLL
     for (int i = 0; i < kDepth / kLinesAtOnce; ++i) values.at[i] = load_quad(operand_.source(column_, k + line(i)));
   }
-  __device__ __forceinline__ void store(uint16_t* tile, const Values& values) const {
+  __device__ __forceinline__ void store(bfloat16* tile, const Values& values) const {
     STRIATE_UNROLL
     for (int i = 0; i < kDepth / kLinesAtOnce; ++i) store_halves(tile + Tile::at(row_, line(i)), values.at[i]);
   }

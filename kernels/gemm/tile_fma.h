@@ -56,7 +56,8 @@ class FusedMultiplyAdd {
     }
   }
 
-  __device__ __forceinline__ void store(const Output& out, int first_row, int first_column) const {
+  template <typename Out>
+  __device__ __forceinline__ void store(const Out& out, int first_row, int first_column) const {
     float bias[kColumns];
     STRIATE_UNROLL
     for (int j = 0; j < kColumns; ++j) bias[j] = out.bias_of(first_column + column(j));
@@ -64,7 +65,7 @@ class FusedMultiplyAdd {
     for (int i = 0; i < kRows; ++i) {
       const int m = first_row + row(i);
       if (m >= out.rows) continue;
-      float* const to = out.row(m);
+      const auto to = out.row(m);
       STRIATE_UNROLL
       for (int j = 0; j < kColumns; j += kStepB) {
         const auto value = [&](int l) { return out.finish(sums_[i][j + l], bias[j + l]); };

@@ -8,7 +8,6 @@
 #include "kernels/gemm/split_sum.h"
 #include "kernels/gemm/tile.h"
 #include "kernels/gemm/tile_choice.h"
-#include "kernels/gpu/floats.h"
 #include "kernels/gpu/launch.h"
 
 namespace striate::tile {
@@ -24,21 +23,28 @@ struct ShapeList {};
 // more than its shape does. 32 deep, so that a warp's copy is one run of a row: fewer of its sectors are touched in
 // part.
 
-/// For products with an operand that is contiguous along the depth.
+/// For products with an operand that is contiguous along the depth. Bf16 are for float32 operands that are rounded on
+/// the way, Half for bfloat16 in memory.
 struct Tiles {
   using Fma = ShapeList<Shape<128, 128, 16, 4, 2, 3, 2>, Shape<64, 64, 16, 2, 2, 3, 4>>;
   using Mma = ShapeList<Shape<224, 128, 32, 2, 4, 3, 1>, Shape<128, 128, 16, 2, 2, 4, 2>,
                         Shape<128, 64, 16, 2, 1, 3, 4>, Shape<64, 64, 32, 2, 2, 3, 3>>;
   using Bf16 =
       ShapeList<Shape<224, 128, 32, 2, 4, 2, 1>, Shape<128, 128, 32, 2, 4, 2, 1>, Shape<64, 64, 32, 2, 2, 2, 4>>;
+  using Half = ShapeList<Shape<224, 128, 64, 2, 4, 3, 1>, Shape<128, 128, 32, 2, 2, 4, 2>,
+                         Shape<128, 64, 32, 2, 1, 3, 4>, Shape<64, 64, 64, 2, 2, 3, 3>>;
   using OddFma = ShapeList<Shape<64, 64, 32, 2, 2, 3, 3>>;
   using OddMma = OddFma;
+  using OddHalf = OddFma;
 };
 
 /// For windows against filters: also a tile of 192 columns.
 struct ForwardTiles : Tiles {
   using Bf16 = ShapeList<Shape<224, 128, 32, 2, 4, 2, 1>, Shape<128, 192, 32, 2, 4, 2, 1>,
                          Shape<128, 128, 32, 2, 4, 2, 1>, Shape<64, 64, 32, 2, 2, 2, 4>>;
+  using Half =
+      ShapeList<Shape<224, 128, 64, 2, 4, 3, 1>, Shape<128, 192, 64, 2, 4, 3, 1>, Shape<128, 128, 32, 2, 2, 4, 2>,
+                Shape<128, 64, 32, 2, 1, 3, 4>, Shape<64, 64, 64, 2, 2, 3, 3>>;
 };
 
 /// For weights' gradients: both operands are contiguous along the result's rows and columns.
@@ -48,21 +54,36 @@ struct GradientTiles {
                         Shape<64, 128, 16, 1, 2, 3, 4>, Shape<64, 64, 16, 2, 2, 4, 4>>;
   using Bf16 =
       ShapeList<Shape<256, 128, 32, 4, 2, 2, 1>, Shape<128, 128, 32, 2, 4, 2, 1>, Shape<64, 64, 32, 2, 2, 2, 4>>;
+  using Half = ShapeList<Shape<256, 128, 32, 4, 2, 4, 1>, Shape<128, 128, 32, 2, 2, 4, 2>,
+                         Shape<64, 128, 32, 1, 2, 3, 4>, Shape<64, 64, 32, 2, 2, 4, 4>>;
   using OddFma = ShapeList<Shape<64, 64, 16, 2, 2, 3, 4>>;
   using OddMma = ShapeList<Shape<64, 64, 16, 2, 2, 4, 4>>;
+  using OddHalf = ShapeList<Shape<64, 64, 32, 2, 2, 3, 4>>;
 };
 
 /// For windows of quads that meet filters of odd rows.
 struct RunTiles {
   using OddFma = ShapeList<Shape<128, 64, 16, 4, 1, 3, 4>>;
   using OddMma = ShapeList<Shape<256, 64, 16, 4, 1, 3, 2>>;
-  using Fma = OddFma;
-  using Mma = OddMma;
-  using Bf16 = OddMma;
+  using OddHalf = ShapeList<Shape<256, 64, 32, 4, 1, 3, 2>>;
 };
 
-template <Precision kPrecision, int kWidthA, int kWidthB, typename Shape, typename A, typename B>
-void launch_shape(const A& a, const B& b, const Output& out, int64_t depth, int groups, int shares, Context& context) {
+/// The shares' results lie densely, [shares, groups, rows, columns], as they are.
+template <typename Out>
+Out partial_results(float* memory, int rows, int columns, int groups) {
+  Out out;
+  out.data = memory;
+  out.rows = rows, out.columns = columns;
+  out.image_pitch = columns;
+  out.group = int64_t{rows} * columns;
+  out.share = out.group * groups;
+  out.pairs = columns % 2 == 0;
+  out.quads = columns % 4 == 0;
+  return out;
+}
+
+template <Precision kPrecision, int kWidthA, int kWidthB, typename Shape, typename A, typename B, typename Out>
+void launch_shape(const A& a, const B& b, const Out& out, int64_t depth, int groups, int shares, Context& context) {
   using Both = Pieces<Shape, kPrecision, kWidthA, kWidthB, A, B>;
   const auto divide_up = [](int64_t x, int64_t y) { return static_cast<int>((x + y - 1) / y); };
   Division division;
@@ -71,23 +92,22 @@ void launch_shape(const A& a, const B& b, const Output& out, int64_t depth, int 
   division.steps_per_share = divide_up(division.steps, shares);
   const dim3 grid(static_cast<unsigned>(divide_up(out.rows, Shape::kM) * division.column_tiles),
                   static_cast<unsigned>(shares), static_cast<unsigned>(groups));
-  Output to = out;
+  Output<float> partial;
   if (shares > 1) {
-    // The shares' results lie densely, [shares, groups, rows, columns], as they are.
-    to = Output{};
-    to.data = context.workspace->get<float>(int64_t{shares} * groups * out.rows * out.columns);
-    to.rows = out.rows, to.columns = out.columns;
-    to.image_pitch = out.columns;
-    to.group = int64_t{out.rows} * out.columns;
-    to.share = to.group * groups;
-    to.pairs = out.columns % 2 == 0;
-    to.quads = out.columns % 4 == 0;
+    Out to = out;
+    float* const memory = context.workspace->get<float>(int64_t{shares} * groups * out.rows * out.columns);
+    if constexpr (Out::kHalf) {
+      partial = partial_results<Output<float>>(memory, out.rows, out.columns, groups);
+    } else {
+      to = partial_results<Out>(memory, out.rows, out.columns, groups);
+    }
+    gpu::launch(product_kernel<Shape, kPrecision, kWidthA, kWidthB, A, B, Out>, grid, dim3(Shape::kThreads),
+                Both::kSharedBytes, *context.stream, a, b, to, partial, division);
+    sum_shares(memory, shares, groups, out, *context.stream);
+    return;
   }
-  gpu::launch(product_kernel<Shape, kPrecision, kWidthA, kWidthB, A, B>, grid, dim3(Shape::kThreads),
-              Both::kSharedBytes, *context.stream, a, b, to, division);
-  if (shares > 1) {
-    sum_shares(to.data, shares, groups, out, *context.stream);
-  }
+  gpu::launch(product_kernel<Shape, kPrecision, kWidthA, kWidthB, A, B, Out>, grid, dim3(Shape::kThreads),
+              Both::kSharedBytes, *context.stream, a, b, out, partial, division);
 }
 
 template <typename Shape, typename Both>
@@ -95,13 +115,19 @@ constexpr TileShape tile_shape() {
   return {Shape::kM, Shape::kN, Shape::kK, Shape::kBlocks, Both::kSharedBytes, Both::kWavefronts};
 }
 
-template <Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B, typename... Shapes>
-void multiply_with(ShapeList<Shapes...>, const A& a, const B& b, const Output& out, int64_t depth, int groups,
+template <Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B, typename Out, typename... Shapes>
+void multiply_with(ShapeList<Shapes...>, const A& a, const B& b, const Out& out, int64_t depth, int groups,
                    Context& context) {
   constexpr std::array<TileShape, sizeof...(Shapes)> tiles{
       tile_shape<Shapes, Pieces<Shapes, kPrecision, kWidthA, kWidthB, A, B>>()...};
-  const Choice choice =
-      choose(tiles, {out.rows, out.columns, depth, groups, (a.floats() + b.floats()) * groups}, kPrecision);
+  const ProductSize size{out.rows,
+                         out.columns,
+                         depth,
+                         groups,
+                         (a.values() + b.values()) * groups,
+                         static_cast<int>(sizeof(typename A::Value)),
+                         static_cast<int>(sizeof(typename Out::Value))};
+  const Choice choice = choose(tiles, size, kPrecision);
   size_t number = 0;
   ((number++ == choice.tile
         ? launch_shape<kPrecision, kWidthA, kWidthB, Shapes>(a, b, out, depth, groups, choice.shares, context)
@@ -109,13 +135,8 @@ void multiply_with(ShapeList<Shapes...>, const A& a, const B& b, const Output& o
    ...);
 }
 
-/// out = a·bᵀ for `groups` products of the given depth in the context's precision, with one of `TilesToChoose`.
-template <int kWidthA, int kWidthB, typename TilesToChoose, typename A, typename B>
-void multiply(const A& a, const B& b, const Output& out, int64_t depth, int groups, Context& context) {
-  constexpr bool kOdd = kWidthA == 1 || kWidthB == 1;
-  using Fma = std::conditional_t<kOdd, typename TilesToChoose::OddFma, typename TilesToChoose::Fma>;
-  using Mma = std::conditional_t<kOdd, typename TilesToChoose::OddMma, typename TilesToChoose::Mma>;
-  using Bf16 = std::conditional_t<kOdd, Mma, typename TilesToChoose::Bf16>;
+template <int kWidthA, int kWidthB, typename Fma, typename Mma, typename Bf16, typename A, typename B, typename Out>
+void multiply_floats(const A& a, const B& b, const Out& out, int64_t depth, int groups, Context& context) {
   switch (context.precision) {
     case Precision::fp32:
       multiply_with<Precision::fp32, kWidthA, kWidthB>(Fma{}, a, b, out, depth, groups, context);
@@ -129,17 +150,48 @@ void multiply(const A& a, const B& b, const Output& out, int64_t depth, int grou
   }
 }
 
-/// Whether runs of `floats` floats from p on all begin at multiples of 16 bytes.
-inline bool in_quads(const float* p, int64_t floats) { return gpu::in_quads(floats, {p}); }
+/// out = a·bᵀ for `groups` products of the given depth with one of `TilesToChoose`: of float32 in the context's
+/// precision, of bfloat16 with float32 sums.
+template <int kWidthA, int kWidthB, typename TilesToChoose, typename A, typename B, typename Out>
+void multiply(const A& a, const B& b, const Out& out, int64_t depth, int groups, Context& context) {
+  constexpr bool kOdd = kWidthA == 1 || kWidthB == 1;
+  if constexpr (std::is_same_v<typename A::Value, bfloat16>) {
+    if constexpr (kOdd) {
+      multiply_with<Precision::bf16, kWidthA, kWidthB>(typename TilesToChoose::OddHalf{}, a, b, out, depth, groups,
+                                                       context);
+    } else {
+      multiply_with<Precision::bf16, kWidthA, kWidthB>(typename TilesToChoose::Half{}, a, b, out, depth, groups,
+                                                       context);
+    }
+  } else if constexpr (kOdd) {
+    multiply_floats<kWidthA, kWidthB, typename TilesToChoose::OddFma, typename TilesToChoose::OddMma,
+                    typename TilesToChoose::OddMma>(a, b, out, depth, groups, context);
+  } else {
+    multiply_floats<kWidthA, kWidthB, typename TilesToChoose::Fma, typename TilesToChoose::Mma,
+                    typename TilesToChoose::Bf16>(a, b, out, depth, groups, context);
+  }
+}
+
+/// Whether runs of `run` values from p on, one after another up to `values`, all begin at multiples of their size.
+template <typename T>
+bool in_runs(const T* p, int64_t values, int run) {
+  return values % run == 0 && reinterpret_cast<uintptr_t>(p) % (static_cast<size_t>(run) * sizeof(T)) == 0;
+}
+/// Runs of 16 bytes.
+template <typename T>
+bool in_wholes(const T* p, int64_t values) {
+  return in_runs(p, values, kWhole<T>);
+}
 
 /// A plain matrix [rows, columns] as output.
-inline Output matrix_output(float* c, int64_t rows, int64_t columns) {
-  Output out;
+template <Fused kFused = Fused::nothing, typename T>
+Output<T, kFused> matrix_output(T* c, int64_t rows, int64_t columns) {
+  Output<T, kFused> out;
   out.data = c;
   out.rows = static_cast<int>(rows), out.columns = static_cast<int>(columns);
   out.image_pitch = static_cast<int>(columns);
-  out.pairs = columns % 2 == 0 && reinterpret_cast<uintptr_t>(c) % 8 == 0;
-  out.quads = in_quads(c, columns);
+  out.pairs = in_runs(c, columns, 2);
+  out.quads = in_runs(c, columns, 4);
   return out;
 }
 

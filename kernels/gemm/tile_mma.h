@@ -5,6 +5,7 @@
 #include "kernels/gemm/tile_store.h"
 #include "kernels/gpu/convert.h"
 #include "kernels/gpu/matrix.h"
+#include "kernels/gpu/warp.h"
 
 namespace striate::tile {
 
@@ -22,7 +23,8 @@ struct WarpResults {
     return static_cast<int>(threadIdx.x) / 32 % Shape::kWarpsN * Shape::kWarpN;
   }
 
-  __device__ __forceinline__ static void store(const float (&sums)[kFragmentsM][kFragmentsN][4], const Output& out,
+  template <typename Out>
+  __device__ __forceinline__ static void store(const float (&sums)[kFragmentsM][kFragmentsN][4], const Out& out,
                                                int first_row, int first_column) {
     const int m0 = first_row + row() + lane() / 4, n0 = first_column + column() + lane() % 4 * 2;
     float2 bias[kFragmentsN];
@@ -33,16 +35,36 @@ struct WarpResults {
       STRIATE_UNROLL
       for (int half = 0; half < 2; ++half) {
         const int m = m0 + 16 * i + 8 * half;
-        if (m >= out.rows) continue;
-        float* const to = out.row(m);
-        STRIATE_UNROLL
-        for (int j = 0; j < kFragmentsN; ++j) {
+        const auto value = [&](int j) {
           const float* const v = sums[i][j] + 2 * half;
-          out.store_pair(to, n0 + 8 * j, make_float2(out.finish(v[0], bias[j].x), out.finish(v[1], bias[j].y)));
+          return make_float2(out.finish(v[0], bias[j].x), out.finish(v[1], bias[j].y));
+        };
+        const auto to = out.row(m);
+        if constexpr (!Out::kHalf) {
+          if (m >= out.rows) continue;
+          STRIATE_UNROLL
+          for (int j = 0; j < kFragmentsN; ++j) out.store_pair(to, n0 + 8 * j, value(j));
+        } else {
+          // Four lanes hold 16 bytes of a row of each of two fragments. Neighbours exchange pairs, so that each stores
+          // 8 bytes and the four of them a whole sector.
+          const bool odd = lane() % 2 != 0;
+          uint2 quads[kFragmentsN / 2];
+          STRIATE_UNROLL
+          for (int j = 0; j < kFragmentsN; j += 2) {
+            const uint32_t left = rounded(value(j)), right = rounded(value(j + 1));
+            const uint32_t other = __shfl_xor_sync(0xFFFFFFFFu, odd ? left : right, 1);
+            quads[j / 2] = odd ? make_uint2(other, right) : make_uint2(left, other);
+          }
+          if (m >= out.rows) continue;
+          STRIATE_UNROLL
+          for (int j = 0; j < kFragmentsN; j += 2) out.store_halves(to, n0 + 8 * j + (odd ? 6 : 0), quads[j / 2]);
         }
       }
     }
   }
+
+ private:
+  __device__ __forceinline__ static uint32_t rounded(float2 v) { return gpu::to_bf16x2(v.y, v.x); }
 };
 
 /// Products on the tensor cores: float32 in shared memory, rounded to tf32 (or bf16, where runs are odd) as fragments
@@ -102,7 +124,8 @@ class TensorCore {
     }
   }
 
-  __device__ __forceinline__ void store(const Output& out, int first_row, int first_column) const {
+  template <typename Out>
+  __device__ __forceinline__ void store(const Out& out, int first_row, int first_column) const {
     Warp::store(sums_, out, first_row, first_column);
   }
 

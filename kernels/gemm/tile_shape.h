@@ -16,52 +16,36 @@ struct Shape {
   static constexpr int kWarpM = kM / kWarpsM, kWarpN = kN / kWarpsN;
 };
 
-/// A tile whose operand is contiguous along the depth: row after row of kDepth floats. The 16-byte chunks of a row are
+/// A tile whose operand is contiguous along the depth: row after row of kDepth values. The 16-byte chunks of a row are
 /// permuted by XOR with bits of the row, so that the same chunk of 8 rows (an ldmatrix, or a quarter-warp of 16-byte
 /// loads) lies in 8 different groups of 4 banks, as does a row that cp.async writes.
-template <int kRows, int kDepth>
+template <typename T, int kRows, int kDepth>
 struct DepthTile {
   static constexpr bool kDepthContiguous = true;
-  static constexpr int kFloats = kRows * kDepth;
-  static_assert(kDepth == 16 || kDepth % 32 == 0);
+  static constexpr int kChunk = 16 / static_cast<int>(sizeof(T));  ///< values in 16 bytes
+  static constexpr int kRowBytes = kDepth * static_cast<int>(sizeof(T));
+  static constexpr int kBytes = kRows * kRowBytes;
+  static_assert(kRowBytes == 64 || kRowBytes % 128 == 0);
 
-  __device__ __forceinline__ static int swizzle(int row) { return kDepth == 16 ? row >> 1 & 3 : row & 7; }
-  /// Where the 4 floats at depth 4·chunk of `row` begin.
-  __device__ __forceinline__ static int chunk(int row, int chunk) { return row * kDepth + (chunk ^ swizzle(row)) * 4; }
-  __device__ __forceinline__ static int at(int row, int depth) { return chunk(row, depth >> 2) + (depth & 3); }
-};
-
-/// A tile whose operand is contiguous along its rows (of the result's m or n): kDepth lines of kRows floats. Lines are
-/// 8 floats apart beyond kRows, so that the 4 depths × 8 rows of a fragment lie in 32 different banks.
-template <int kRows, int kDepth>
-struct RowTile {
-  static constexpr bool kDepthContiguous = false;
-  static constexpr int kPitch = kRows + 8;
-  static constexpr int kFloats = kPitch * kDepth;
-  static_assert(kPitch % 32 == 8 || kPitch % 32 == 24);
-
-  __device__ __forceinline__ static int at(int row, int depth) { return depth * kPitch + row; }
-};
-
-/// The same two of bfloat16. A row's 16-byte chunks hold 8 values; a chunk of 8 rows lies in 8 groups of 4 banks.
-template <int kRows, int kDepth>
-struct HalfDepthTile {
-  static constexpr bool kDepthContiguous = true;
-  static constexpr int kFloats = kRows * kDepth / 2;
-  static_assert(kDepth == 32);
-
+  __device__ __forceinline__ static int swizzle(int row) { return kRowBytes == 64 ? row >> 1 & 3 : row & 7; }
+  /// Where the values from depth kChunk·chunk of `row` on begin.
+  __device__ __forceinline__ static int chunk(int row, int chunk) {
+    return row * kDepth + (chunk ^ swizzle(row)) * kChunk;
+  }
   __device__ __forceinline__ static int at(int row, int depth) {
-    return row * kDepth + ((depth >> 3) ^ (row >> 1 & 3)) * 8 + (depth & 7);
+    return chunk(row, depth >> (kChunk == 4 ? 2 : 3)) + (depth & (kChunk - 1));
   }
 };
 
-/// Lines are 16 bytes apart beyond kRows, so that a chunk of 8 of them lies in 8 groups of 4 banks.
-template <int kRows, int kDepth>
-struct HalfRowTile {
+/// A tile whose operand is contiguous along its rows (of the result's m or n): kDepth lines of kRows values. Lines are
+/// 8 values apart beyond kRows, so that the 4 depths × 8 rows of a fragment of floats lie in 32 different banks, and a
+/// chunk of 8 lines of bfloat16 in 8 groups of 4.
+template <typename T, int kRows, int kDepth>
+struct RowTile {
   static constexpr bool kDepthContiguous = false;
   static constexpr int kPitch = kRows + 8;
-  static constexpr int kFloats = kPitch * kDepth / 2;
-  static_assert(kPitch % 16 == 8);
+  static constexpr int kBytes = kPitch * kDepth * static_cast<int>(sizeof(T));
+  static_assert(sizeof(T) == 4 ? kPitch % 32 == 8 || kPitch % 32 == 24 : kPitch % 16 == 8);
 
   __device__ __forceinline__ static int at(int row, int depth) { return depth * kPitch + row; }
 };

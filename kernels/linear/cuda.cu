@@ -20,21 +20,27 @@ struct FewRowTiles : tile::Tiles {
                               tile::Shape<16, 128, 32, 1, 4, 3, 2>>;
   using Bf16 = tile::ShapeList<tile::Shape<224, 128, 32, 2, 4, 2, 1>, tile::Shape<128, 128, 32, 2, 4, 2, 1>,
                                tile::Shape<64, 64, 32, 2, 2, 2, 4>, tile::Shape<16, 128, 32, 1, 4, 2, 4>>;
+  using Half = tile::ShapeList<tile::Shape<224, 128, 64, 2, 4, 3, 1>, tile::Shape<128, 128, 32, 2, 2, 4, 2>,
+                               tile::Shape<128, 64, 32, 2, 1, 3, 4>, tile::Shape<64, 64, 64, 2, 2, 3, 3>,
+                               tile::Shape<16, 128, 64, 1, 4, 3, 2>>;
 };
 
-template <typename Tiles, typename A, typename B>
-void multiply(const A& a, const B& b, const tile::Output& out, int64_t depth, bool quads, Context& context) {
-  if (quads) {
-    tile::multiply<4, 4, Tiles>(a, b, out, depth, 1, context);
+template <typename Tiles, typename A, typename B, typename Out>
+void multiply(const A& a, const B& b, const Out& out, int64_t depth, bool wholes, Context& context) {
+  if (wholes) {
+    constexpr int kWidth = tile::kWhole<typename A::Value>;
+    tile::multiply<kWidth, kWidth, Tiles>(a, b, out, depth, 1, context);
   } else {
     tile::multiply<1, 1, Tiles>(a, b, out, depth, 1, context);
   }
 }
 
-MatrixRows rows_of(const float* data, int64_t rows, int64_t depth) {
+template <typename T>
+MatrixRows<T> rows_of(const T* data, int64_t rows, int64_t depth) {
   return {data, 0, static_cast<int>(depth), static_cast<int>(rows), static_cast<int>(depth)};
 }
-MatrixColumns columns_of(const float* data, int64_t depth, int64_t columns) {
+template <typename T>
+MatrixColumns<T> columns_of(const T* data, int64_t depth, int64_t columns) {
   return {data, 0, static_cast<int>(columns), static_cast<int>(columns), static_cast<int>(depth)};
 }
 
@@ -46,12 +52,12 @@ void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const L
   check_forward(shape, activation);
   check_32_bit(shape);
   if (shape.N == 0) return;
-  tile::Output out = tile::matrix_output(y, shape.N, shape.K);
+  auto out = tile::matrix_output(y, shape.N, shape.K);
   out.bias = b;
-  out.bias_quads = tile::in_quads(b, out.columns);
+  out.bias_quads = tile::in_wholes(b, out.columns);
   out.activation = activation;
   multiply<FewRowTiles>(rows_of(x, shape.N, shape.C), rows_of(w, shape.K, shape.C), out, shape.C,
-                        tile::in_quads(x, shape.C) && tile::in_quads(w, shape.C), context);
+                        tile::in_wholes(x, shape.C) && tile::in_wholes(w, shape.C), context);
 }
 
 template <typename T>
@@ -60,8 +66,8 @@ void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& sha
   check_32_bit(shape);
   if (shape.N == 0) return;
   multiply<FewRowTiles>(rows_of(dy, shape.N, shape.K), columns_of(w, shape.K, shape.C),
-                        tile::matrix_output(dx, shape.N, shape.C), shape.K,
-                        tile::in_quads(dy, shape.K) && tile::in_quads(w, shape.C), context);
+                        tile::matrix_output<tile::Fused::relu_backward>(dx, shape.N, shape.C), shape.K,
+                        tile::in_wholes(dy, shape.K) && tile::in_wholes(w, shape.C), context);
 }
 
 template <typename T>
@@ -70,10 +76,10 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
   shape.check();
   check_32_bit(shape);
   // An empty batch goes through the same kernels: sums of nothing are zeros, or what was there.
-  tile::Output out = tile::matrix_output(dw, shape.K, shape.C);
+  auto out = tile::matrix_output(dw, shape.K, shape.C);
   out.accumulate = accumulate == Accumulate::yes;
   multiply<tile::GradientTiles>(columns_of(dy, shape.N, shape.K), columns_of(x, shape.N, shape.C), out, shape.N,
-                                tile::in_quads(dy, shape.K) && tile::in_quads(x, shape.C), context);
+                                tile::in_wholes(dy, shape.K) && tile::in_wholes(x, shape.C), context);
   if (db) tile::sum_columns(dy, db, shape.N, shape.K, out.accumulate, *context.workspace, *context.stream);
 }
 
@@ -82,5 +88,11 @@ template void linear_forward<float>(const float*, const float*, const float*, fl
 template void linear_backward_data<float>(const float*, const float*, float*, const LinearShape&, Context&);
 template void linear_backward_weight<float>(const float*, const float*, float*, float*, const LinearShape&, Accumulate,
                                             Context&);
+
+template void linear_forward<bfloat16>(const bfloat16*, const bfloat16*, const float*, bfloat16*, const LinearShape&,
+                                       Activation, Context&);
+template void linear_backward_data<bfloat16>(const bfloat16*, const bfloat16*, bfloat16*, const LinearShape&, Context&);
+template void linear_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const LinearShape&,
+                                               Accumulate, Context&);
 
 }  // namespace striate::cuda
