@@ -1,14 +1,9 @@
 #pragma once
 
+#include "benchmarks/machine_limit.h"
 #include "models/summary.h"
 
 namespace striate::bench {
-
-/// What a machine can do at most, in flops and bytes (read and written both counted) a second.
-struct MachineLimit {
-  double flops = 0.0;
-  double bytes = 0.0;
-};
 
 /// The shortest time in seconds that a step can take where every product is computed directly (no Winograd) and a
 /// layer's flops and the traffic of its weights overlap: Σ over layers of the longer of the two. `train`: forward, both

@@ -15,7 +15,7 @@
 #include <optional>
 #include <sstream>
 
-#include "benchmarks/kernels_limits.h"
+#include "benchmarks/machine_limit.h"
 #include "benchmarks/step_limit.h"
 #include "benchmarks/throughput_table.h"
 #include "benchmarks/timed_network.h"
@@ -145,15 +145,6 @@ std::vector<std::string> child_arguments(int argc, char** argv, int64_t batch, c
   return arguments;
 }
 
-/// What the machine allows: measured for the cpu, unknown elsewhere.
-std::optional<MachineLimit> machine_limit(Device device, Precision precision) {
-  if (device != Device::cpu) return std::nullopt;
-  const Limits limits = measure_limits(context(device));
-  const double flops = precision == Precision::bf16 ? limits.bf16_flops : limits.flops;
-  if (flops <= 0.0) return std::nullopt;  // no such instructions here
-  return MachineLimit{flops, limits.copy};
-}
-
 int throughput(int argc, char** argv) {
   CommandLine command_line(
       "Measures images a second of a network for batches of 1, 2, 4, … until memory runs out, with the memory they "
@@ -205,7 +196,7 @@ int throughput(int argc, char** argv) {
 
   ThroughputTable table(flags.csv);
   table.begin(fmt::format("{}, input {}, {}", source.config.model_name(), to_string(input), flags.mode), source.config,
-              machine_limit(source.config.device, source.config.train.precision));
+              measure_machine_limit(source.config.device, source.config.train.precision));
   const HeldSignals signals;
   for (size_t i = 0; i < batches.size(); ++i) {
     const int64_t batch = batches[i];
