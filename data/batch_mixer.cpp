@@ -80,6 +80,13 @@ void BatchMixer::mix(float* images, int64_t rows, int64_t epoch, int64_t batch,
   mix_images(images, rows, height_, width_, channels_, draw(epoch, batch), first_partner);
 }
 
+ImageMix BatchMixer::mix_of(int64_t rows, int64_t epoch, int64_t batch) const {
+  if (!is_on() || rows < 2) return {};
+  const BatchMix mix = draw(epoch, batch);
+  return {
+      mix.is_cut ? ImageMix::Kind::cut : ImageMix::Kind::blend, mix.share, mix.top, mix.left, mix.bottom, mix.right};
+}
+
 void BatchMixer::pair_labels(Batch& batch, int64_t epoch) {
   batch.partner_labels = Tensor();
   batch.share = 1.0f;

@@ -5,6 +5,7 @@
 
 #include "engine/random.h"
 #include "engine/train/batch_source.h"
+#include "kernels/image_batch/image_batch.h"
 
 namespace striate {
 
@@ -44,6 +45,8 @@ class BatchMixer {
   bool is_on() const { return options_.any(); }
   /// Mixes the first `rows` pictures of a batch; one alone stays as it is. Any thread may call it.
   void mix(float* images, int64_t rows, int64_t epoch, int64_t batch, std::vector<float>& first_partner) const;
+  /// What mix() would do, for a device to do it.
+  ImageMix mix_of(int64_t rows, int64_t epoch, int64_t batch) const;
   /// Gives a batch that mix() saw its partners' labels and its share; they stay as they are until the next call.
   void pair_labels(Batch& batch, int64_t epoch);
 

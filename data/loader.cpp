@@ -27,8 +27,10 @@ struct Loader::Slot {
   Tensor own_images, own_labels;
   Tensor images, labels;  // own ones, or those of the smaller last batch
   float* pixels = nullptr;
+  std::unique_ptr<PinnedBatch> pinned;  // instead of images, for a GPU
   int32_t* classes = nullptr;
   int64_t batch = -1, rows = 0, finished = 0;
+  int64_t kept = -1;                  // rows left by close_ranks(); −1 before it
   std::vector<uint8_t> broken;        // a flag a row; each written by one worker
   std::vector<std::string> messages;  // of the broken rows
   std::exception_ptr error;           // that of the first bad row, so that it is the same for any number of workers
@@ -37,6 +39,7 @@ struct Loader::Slot {
 
 struct Loader::Worker {
   Image image;
+  DevicePicture picture;
   TransformScratch scratch;
   std::vector<float> first_partner;
 };
@@ -46,6 +49,7 @@ Loader::Loader(SampleSet samples, const Normalization& normalization, LoaderOpti
       options_(std::move(options)),
       normalizer_(normalization),
       mixer_(options_.mix, options_.seed, options_.height, options_.width, options_.channels),
+      device_share_(striate::device_share(set_.transforms)),
       own_worker_(std::make_unique<Worker>()) {
   require<ConfigError>(options_.batch_size > 0, "batch size: expected at least 1, found {}", options_.batch_size);
   require<ConfigError>(options_.workers >= 0 && options_.workers <= 1024, "data.workers: expected 0 to 1024, found {}",
@@ -81,21 +85,37 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
   fill_batch_ = batches();  // nobody claims any more
   done_.wait(lock, [&] { return in_flight_ == 0; });
   order_ = options_.shuffle ? shuffled_samples(set_.indices, set_.dataset->runs(), options_.seed, epoch) : set_.indices;
+  const bool for_gpu = !on_host(options_.device);
   const auto tensors = [&](int64_t rows, Tensor& images, Tensor& labels) {
-    if (images.defined()) return;
-    images = Tensor::empty({rows, options_.height, options_.width, options_.channels});
+    if (labels.defined()) return;
+    if (!for_gpu) images = Tensor::empty({rows, options_.height, options_.width, options_.channels});
     labels = Tensor::empty({rows}, DType::int32);
   };
   if (samples() >= batch_size()) {
     for (auto& slot : slots_) tensors(batch_size(), slot->own_images, slot->own_labels);
   }
   if (samples() % batch_size() != 0) tensors(samples() % batch_size(), last_images_, last_labels_);
+  if (for_gpu && feed_ == nullptr) {
+    const ImageBatchShape shape{.N = std::min(batch_size(), samples()),
+                                .slot_h = options_.height,
+                                .slot_w = options_.width,
+                                .H = options_.height,
+                                .W = options_.width,
+                                .C = options_.channels,
+                                .steps = device_share_.steps,
+                                .has_contrast = device_share_.has_contrast};
+    shape.check();
+    feed_ = std::make_unique<DeviceFeed>(shape, normalizer_);
+    for (auto& slot : slots_) slot->pinned = std::make_unique<PinnedBatch>(shape);
+  }
   for (auto& slot : slots_) {
     slot->batch = -1;
     slot->error = nullptr;
   }
   epoch_ = epoch;
   front_ = fill_batch_ = first_batch;
+  next_to_send_ = first_batch;
+  received_ = sent_;  // what is under way to the GPU is nobody's
   fill_row_ = 0;
   delivered_ = 0;
   first_batch_ = first_batch;
@@ -110,10 +130,11 @@ Loader::Claim Loader::claim() {
     slot.batch = fill_batch_;
     slot.rows = rows_of(fill_batch_);
     slot.finished = 0;
+    slot.kept = -1;
     const bool is_whole = slot.rows == batch_size();
     slot.images = is_whole ? slot.own_images : last_images_;
     slot.labels = is_whole ? slot.own_labels : last_labels_;
-    slot.pixels = slot.images.data<float>();
+    slot.pixels = slot.images.defined() ? slot.images.data<float>() : nullptr;
     slot.classes = slot.labels.data<int32_t>();
     slot.broken.assign(static_cast<size_t>(slot.rows), 0);
     slot.messages.clear();
@@ -129,20 +150,34 @@ Loader::Claim Loader::claim() {
   return claim;
 }
 
+void Loader::check_size(int64_t sample, const PictureSize& size) const {
+  require<ShapeError>(
+      size.height == options_.height && size.width == options_.width && size.channels == options_.channels,
+      "{}: its transforms make it {}×{}×{}, expected {}×{}×{}; end them with a crop or a resize: [H, W]",
+      set_.dataset->describe(sample), size.height, size.width, size.channels, options_.height, options_.width,
+      options_.channels);
+}
+
 void Loader::fill_row(Slot& slot, int64_t row, Worker& worker) {
   const int64_t sample = order_[static_cast<size_t>(slot.batch * batch_size() + row)];
+  slot.classes[row] = set_.dataset->label(sample);
+  if (slot.pinned != nullptr) return fill_for_device(slot, row, sample, worker);
   Image& image = worker.image;
   load_transformed(*set_.dataset, sample, set_.transforms, options_.seed, epoch_, image, worker.scratch,
                    options_.may_reduce);
-  require<ShapeError>(
-      image.height == options_.height && image.width == options_.width && image.channels == options_.channels,
-      "{}: its transforms make it {}×{}×{}, expected {}×{}×{}; end them with a crop or a resize: [H, W]",
-      set_.dataset->describe(sample), image.height, image.width, image.channels, options_.height, options_.width,
-      options_.channels);
+  check_size(sample, {image.height, image.width, image.channels});
   const int64_t values = static_cast<int64_t>(image.pixels.size());
   const bool streamed = batch_size() * values * int64_t{sizeof(float)} >= kPastTheCaches;
   normalizer_.apply(image, streamed, slot.pixels + row * values);
-  slot.classes[row] = set_.dataset->label(sample);
+}
+
+void Loader::fill_for_device(Slot& slot, int64_t row, int64_t sample, Worker& worker) {
+  slot.pinned->wait_until_fetched();
+  LevelPlan plan(slot.pinned->steps(row));
+  load_for_device(*set_.dataset, sample, set_.transforms, device_share_, options_.seed, epoch_,
+                  {0, 0, options_.height, options_.width}, worker.picture, plan, worker.scratch, options_.may_reduce);
+  check_size(sample, worker.picture.seen);
+  slot.pinned->put(row, worker.picture);
 }
 
 void Loader::fill(const Claim& claim, Worker& worker) {
@@ -174,13 +209,20 @@ void Loader::finish(const Claim& claim, Worker& worker, std::unique_lock<std::mu
   Slot& slot = *claim.slot;
   const bool is_last = slot.finished + claim.end - claim.begin == slot.rows;
   // Where rows are broken next() mixes what is left.
-  if (is_last && mixer_.is_on() && slot.messages.empty() && slot.error == nullptr) {
+  if (is_last && mixer_.is_on() && feed_ == nullptr && slot.messages.empty() && slot.error == nullptr) {
     lock.unlock();
     mixer_.mix(slot.pixels, slot.rows, epoch_, slot.batch, worker.first_partner);
     lock.lock();
   }
   slot.finished += claim.end - claim.begin;
   --in_flight_;
+  if (is_last && feed_ != nullptr && !stop_) {
+    try {
+      send_ahead();
+    } catch (...) {
+      slot.error = std::current_exception();
+    }
+  }
   if (in_flight_ == 0 || slot.finished == slot.rows) done_.notify_all();
 }
 
@@ -214,23 +256,49 @@ void Loader::wait_for_front(std::unique_lock<std::mutex>& lock) {
   done_.wait(lock, is_ready);
 }
 
-int64_t Loader::drop_broken(Slot& slot) {
+/// Sends the GPU the next batches that are finished, as many as it has room for.
+void Loader::send_ahead() {
+  for (; next_to_send_ < batches(); ++next_to_send_) {
+    Slot& slot = *slots_[static_cast<size_t>(next_to_send_) % slots_.size()];
+    if (slot.batch != next_to_send_ || slot.finished != slot.rows || slot.error != nullptr) return;
+    if (slot.kept < 0) slot.kept = close_ranks(slot);
+    if (slot.kept == 0) continue;
+    if (sent_ - received_ == DeviceFeed::kBuffers) return;
+    feed_->send(static_cast<int>(sent_ % DeviceFeed::kBuffers), *slot.pinned, slot.kept,
+                mixer_.mix_of(slot.kept, epoch_, slot.batch));
+    ++sent_;
+  }
+}
+
+/// Moves rows up to where broken ones are; returns how many are left.
+int64_t Loader::close_ranks(Slot& slot) {
+  if (slot.messages.empty()) return slot.rows;
   const int64_t values = int64_t{options_.height} * options_.width * options_.channels;
   int64_t kept = 0;
   for (int64_t row = 0; row < slot.rows; ++row) {
-    if (slot.broken[static_cast<size_t>(row)] != 0) {
-      const int64_t sample = order_[static_cast<size_t>(slot.batch * batch_size() + row)];
-      const auto& message = slot.messages[static_cast<size_t>(row)];
-      if (reported_.emplace(sample, message).second && options_.on_broken) options_.on_broken(message);
-      continue;
-    }
+    if (slot.broken[static_cast<size_t>(row)] != 0) continue;
     if (kept != row) {
-      std::memcpy(slot.pixels + kept * values, slot.pixels + row * values, static_cast<size_t>(values) * sizeof(float));
+      if (slot.pinned != nullptr) {
+        slot.pinned->move(row, kept);
+      } else {
+        std::memcpy(slot.pixels + kept * values, slot.pixels + row * values,
+                    static_cast<size_t>(values) * sizeof(float));
+      }
       slot.classes[kept] = slot.classes[row];
     }
     ++kept;
   }
   return kept;
+}
+
+void Loader::report_broken(const Slot& slot) {
+  if (slot.messages.empty()) return;
+  for (int64_t row = 0; row < slot.rows; ++row) {
+    if (slot.broken[static_cast<size_t>(row)] == 0) continue;
+    const int64_t sample = order_[static_cast<size_t>(slot.batch * batch_size() + row)];
+    const auto& message = slot.messages[static_cast<size_t>(row)];
+    if (reported_.emplace(sample, message).second && options_.on_broken) options_.on_broken(message);
+  }
 }
 
 bool Loader::next(Batch& batch) {
@@ -245,26 +313,39 @@ bool Loader::next(Batch& batch) {
     wait_for_front(lock);
     Slot& slot = *slots_[static_cast<size_t>(front_) % slots_.size()];
     if (slot.error != nullptr) std::rethrow_exception(slot.error);
+    if (feed_ != nullptr) send_ahead();
     ++front_;  // frees the batch handed out before for filling
     work_.notify_all();
     lock.unlock();
-    const int64_t kept = slot.messages.empty() ? slot.rows : drop_broken(slot);
-    if (kept < slot.rows) mixer_.mix(slot.pixels, kept, epoch_, slot.batch, own_worker_->first_partner);
+    report_broken(slot);
+    if (feed_ == nullptr) slot.kept = close_ranks(slot);
+    const int64_t kept = slot.kept;
+    if (feed_ != nullptr && kept > 0) {
+      batch.images = feed_->receive(static_cast<int>(received_ % DeviceFeed::kBuffers));
+    } else if (kept < slot.rows) {
+      mixer_.mix(slot.pixels, kept, epoch_, slot.batch, own_worker_->first_partner);
+    }
     lock.lock();
     delivered_ += kept;
     if (kept == 0) continue;
+    if (feed_ != nullptr) {
+      ++received_;
+      send_ahead();
+    }
     batch.index = slot.batch;
-    batch.images = slot.images;
+    if (feed_ == nullptr) batch.images = slot.images;
     batch.labels = slot.labels;
     batch.places.clear();
     for (int64_t row = 0; row < slot.rows; ++row) {
       if (slot.broken[static_cast<size_t>(row)] == 0) batch.places.push_back(slot.batch * batch_size() + row);
     }
     if (kept < slot.rows) {
-      batch.images = Tensor::empty({kept, options_.height, options_.width, options_.channels});
       batch.labels = Tensor::empty({kept}, DType::int32);
-      std::memcpy(batch.images.data<float>(), slot.pixels, batch.images.bytes());
       std::memcpy(batch.labels.data<int32_t>(), slot.classes, batch.labels.bytes());
+      if (feed_ == nullptr) {
+        batch.images = Tensor::empty({kept, options_.height, options_.width, options_.channels});
+        std::memcpy(batch.images.data<float>(), slot.pixels, batch.images.bytes());
+      }
     }
     mixer_.pair_labels(batch, epoch_);
     return true;

@@ -13,6 +13,8 @@
 
 #include "data/batch_mixer.h"
 #include "data/dataset.h"
+#include "data/device_feed.h"
+#include "data/load_transformed.h"
 #include "data/normalization.h"
 #include "data/pixel_normalizer.h"
 #include "data/transforms/transform.h"
@@ -35,6 +37,9 @@ struct LoaderOptions {
   bool skip_broken = false;
   bool may_reduce = false;  ///< large JPEGs may be decoded at a part of their size: load_transformed()
   uint64_t seed = 0;
+  /// Where batches are wanted. For cuda the workers leave the last transforms to it (DeviceShare), and batches lie on
+  /// it.
+  Device device = Device::cpu;
   MixOptions mix{};  ///< of each picture with its neighbour in the batch; a batch left with one picture stays as it is
   /// Called by next() once for each broken picture that was left out, with what is wrong with it.
   std::function<void(const std::string&)> on_broken{};
@@ -44,7 +49,8 @@ struct LoaderOptions {
 /// most. Batch i of epoch e holds the same bits for any number of workers and whatever was read before. The tensors are
 /// reused; nothing is allocated in steady state. With `skip_broken` a broken picture is left out of its batch, which is
 /// smaller then; a batch left with none is passed over. Otherwise next() throws the picture's IoError. A picture that
-/// the transforms cannot take, or of which they make another size, is a ShapeError that names it.
+/// the transforms cannot take, or of which they make another size, is a ShapeError that names it. Batches for a GPU
+/// have the same bits: they go there as 8-bit pictures, a batch or two ahead, and are transformed there.
 class Loader final : public BatchSource {
  public:
   /// Throws ConfigError unless batch_size, sizes and workers make sense and the set holds a sample.
@@ -82,13 +88,19 @@ class Loader final : public BatchSource {
   void finish(const Claim& claim, Worker& worker, std::unique_lock<std::mutex>& lock);
   void work();
   void wait_for_front(std::unique_lock<std::mutex>& lock);
-  int64_t drop_broken(Slot& slot);
+  void fill_for_device(Slot& slot, int64_t row, int64_t sample, Worker& worker);
+  void check_size(int64_t sample, const PictureSize& size) const;
+  void send_ahead();
+  int64_t close_ranks(Slot& slot);
+  void report_broken(const Slot& slot);
   int64_t rows_of(int64_t batch) const;
 
   SampleSet set_;
   LoaderOptions options_;
   PixelNormalizer normalizer_;
   BatchMixer mixer_;
+  DeviceShare device_share_;
+  std::unique_ptr<DeviceFeed> feed_;  // for a GPU
   std::vector<std::unique_ptr<Slot>> slots_;
   Tensor last_images_, last_labels_;  // of the epoch's smaller last batch
   std::vector<int64_t> order_;
@@ -101,9 +113,11 @@ class Loader final : public BatchSource {
   int64_t front_ = 0;       // the batch that next() hands out next
   int64_t fill_batch_ = 0;  // where the next claim begins
   int64_t fill_row_ = 0;
-  int64_t first_batch_ = 0;  // what start() was given
-  int64_t delivered_ = 0;    // images handed out since start()
-  int in_flight_ = 0;        // claims being worked on
+  int64_t first_batch_ = 0;          // what start() was given
+  int64_t delivered_ = 0;            // images handed out since start()
+  int in_flight_ = 0;                // claims being worked on
+  int64_t next_to_send_ = 0;         // to the GPU
+  int64_t sent_ = 0, received_ = 0;  // batches, since ever
   bool started_ = false, stop_ = false;
   std::vector<std::thread> threads_;
 };

@@ -72,7 +72,7 @@ MeanImage load_mean_image(const std::string& file) {
 }
 
 MeanImageSubtraction::MeanImageSubtraction(const MeanImage& image, const std::vector<double>& std)
-    : height_(image.height) {
+    : height_(image.height), channels_(image.channels) {
   const auto channels = static_cast<size_t>(image.channels);
   for (size_t i = 0; i < static_cast<size_t>(image.width) * channels; ++i) {
     scale_.push_back(static_cast<float>(1.0 / (255.0 * std[i % channels])));
@@ -89,6 +89,12 @@ void MeanImageSubtraction::apply(const Image& image, float* out) const {
     const float* shift = shift_.data() + static_cast<size_t>(y % height_) * row;
     for (size_t i = 0; i < row; ++i) out[i] = static_cast<float>(in[i]) * scale_[i] - shift[i];
   }
+}
+
+void MeanImageSubtraction::describe(PixelScaling& scaling) const {
+  std::copy_n(scale_.begin(), channels_, scaling.factor);  // of the first pixel, as of all
+  scaling.offsets = shift_.data();
+  scaling.offset_rows = height_;
 }
 
 }  // namespace striate

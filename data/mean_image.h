@@ -7,6 +7,7 @@
 #include "data/dataset.h"
 #include "data/picture_walk.h"
 #include "data/transforms/transform.h"
+#include "kernels/image_batch/image_batch.h"
 
 namespace striate {
 
@@ -35,9 +36,11 @@ class MeanImageSubtraction {
   MeanImageSubtraction(const MeanImage& image, const std::vector<double>& std);
   /// A picture of its size, or several one below the other (TenCrop's); `out` has room for as many values.
   void apply(const Image& image, float* out) const;
+  /// The same for kernels/image_batch: sets factors and offsets, which stay this one's.
+  void describe(PixelScaling& scaling) const;
 
  private:
-  int height_;
+  int height_, channels_;
   std::vector<float> scale_;  // of a row's levels
   std::vector<float> shift_;  // of the whole picture
 };

@@ -1,5 +1,6 @@
 #include "data/pixel_normalizer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -44,6 +45,19 @@ void PixelNormalizer::apply(const Image& image, bool streamed, float* out) const
   for (size_t i = 0; i < count; i += channels) {
     for (size_t c = 0; c < channels; ++c) out[i + c] = table_[c * 256 + in[i + c]];
   }
+}
+
+PixelScaling PixelNormalizer::scaling() const {
+  PixelScaling scaling;
+  if (mean_image_) {
+    mean_image_->describe(scaling);
+  } else if (scales_) {
+    std::copy(scale_.begin(), scale_.end(), scaling.scale);
+    std::copy(shift_.begin(), shift_.end(), scaling.shift);
+  } else {
+    scaling.table = table_.data();
+  }
+  return scaling;
 }
 
 }  // namespace striate

@@ -6,6 +6,7 @@
 #include "data/image.h"
 #include "data/mean_image.h"
 #include "data/normalization.h"
+#include "kernels/image_batch/image_batch.h"
 
 namespace striate {
 
@@ -19,6 +20,8 @@ class PixelNormalizer {
   void apply(const Image& image, bool streamed, float* out) const;
   /// Whether it scales pixels, which takes half as long as to look them up: nearly always.
   bool scales() const { return scales_; }
+  /// The same for kernels/image_batch; its pointers are to memory of this.
+  PixelScaling scaling() const;
 
  private:
   std::optional<MeanImageSubtraction> mean_image_;

@@ -59,6 +59,12 @@ uint64_t Random::below(uint64_t n) {
   return static_cast<uint64_t>(product >> 64);
 }
 
+Random::Position Random::position() const {
+  // A block that is not used up was counted already.
+  const uint32_t word = 4 * counter_[0] + static_cast<uint32_t>(used_) - 4;
+  return {word, {counter_[1], counter_[2], counter_[3]}, key_};
+}
+
 DropoutState& dropout_state(Device device) {
   static DropoutState states[3];
   return states[static_cast<int>(device)];

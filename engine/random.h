@@ -39,6 +39,14 @@ class Random {
   uint64_t below(uint64_t n);            ///< 0 … n − 1 without bias (Lemire 2019); n > 0
   bool chance(float p) { return uniform() < p; }
 
+  /// Where the next word() comes from: word k of the stream is the (k mod 4)th of philox4x32({k/4, stream}, key).
+  struct Position {
+    uint32_t word;
+    std::array<uint32_t, 3> stream;
+    std::array<uint32_t, 2> key;
+  };
+  Position position() const;
+
  private:
   std::array<uint32_t, 4> counter_;
   std::array<uint32_t, 2> key_;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "data/transforms/framing.h"
+#include "kernels/image_batch/levels.h"
 
 namespace striate {
 
@@ -17,7 +18,8 @@ void convert_channels(const Image& from, int channels, Image& to) {
   } else if (channels == 3) {
     for (size_t p = 0; p < count; ++p) out[3 * p] = out[3 * p + 1] = out[3 * p + 2] = in[p];
   } else {
-    for (size_t p = 0; p < count; ++p) out[p] = luminance(in[3 * p], in[3 * p + 1], in[3 * p + 2]);
+    for (size_t p = 0; p < count; ++p)
+      out[p] = static_cast<uint8_t>(levels::luminance(in[3 * p], in[3 * p + 1], in[3 * p + 2]));
   }
 }
 

@@ -4,11 +4,6 @@
 
 namespace striate {
 
-/// The luminance of a pixel by ITU-R 601, rounded as Pillow does (16 fractional bits).
-inline uint8_t luminance(uint8_t r, uint8_t g, uint8_t b) {
-  return static_cast<uint8_t>((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16);
-}
-
 /// Grey to RGB by replication, RGB to grey by luminance; `from` and `to` must be different pictures, channels 1 or 3.
 void convert_channels(const Image& from, int channels, Image& to);
 

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "data/transforms/transform.h"
+#include "data/transforms/level_transform.h"
 
 namespace striate {
 
@@ -18,13 +18,15 @@ void adjust_hue(Image& image, float turn);
 
 /// Brightness, contrast and saturation by factors uniform in [max(0, 1 − strength), 1 + strength), hue by a turn
 /// uniform in [−strength, strength), in a random order: torchvision's ColorJitter.
-class ColorJitter final : public Transform {
+class ColorJitter final : public LevelTransform {
  public:
   struct Strengths {
     float brightness = 0, contrast = 0, saturation = 0, hue = 0;
   };
   explicit ColorJitter(const Strengths& strengths) : strengths_(strengths) {}
-  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+  void plan(const PictureSize& size, Random& random, LevelPlan& plan) const override;
+  int most_steps() const override;
+  bool has_contrast() const override { return strengths_.contrast > 0; }
 
  private:
   Strengths strengths_;
@@ -32,7 +34,7 @@ class ColorJitter final : public Transform {
 
 /// Adds [p1 p2 p3]·[α1λ1, α2λ2, α3λ3] to every pixel, α ~ N(0, std) drawn once a picture (Krizhevsky et al. 2012,
 /// §4.1). λ and p are of pixels in [0, 1]; the default ones are ImageNet's as published with fb.resnet.torch.
-class PcaColor final : public Transform {
+class PcaColor final : public LevelTransform {
  public:
   struct Options {
     float std = 0.1f;
@@ -45,7 +47,8 @@ class PcaColor final : public Transform {
   explicit PcaColor(const Options& options) : options_(options) {}
   const Options& options() const { return options_; }
   /// Throws ShapeError for a grey picture.
-  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+  void plan(const PictureSize& size, Random& random, LevelPlan& plan) const override;
+  int most_steps() const override { return 1; }
 
  private:
   Options options_;

@@ -76,25 +76,53 @@ bool Framing::changes_nothing() const {
   return !resampled_ && !mirrored_ && resampling_.kept == whole_ && channels_ == 0;
 }
 
-void Framing::apply(const Image& from, const Part& have, Image& to, TransformScratch& scratch) const {
-  const Image* picture = &from;
-  if (channels_ != 0 && channels_ != from.channels) {
-    convert_channels(from, channels_, scratch.converted);
-    picture = &scratch.converted;
-  }
-  const Window& kept = resampling_.kept;
+const Image& Framing::converted(const Image& from, TransformScratch& scratch) const {
+  if (channels_ == 0 || channels_ == from.channels) return from;
+  convert_channels(from, channels_, scratch.converted);
+  return scratch.converted;
+}
+
+void Framing::make(const Image& picture, const Part& have, const Window& wanted, Image& to,
+                   TransformScratch& scratch) const {
   if (!resampled_) {
-    striate::crop(*picture, kept.top - have.window.top, kept.left - have.window.left, kept.height, kept.width, to);
-  } else if (inside() == kept) {
-    resample(*picture, have, resampling_, to, scratch);
+    striate::crop(picture, wanted.top - have.window.top, wanted.left - have.window.left, wanted.height, wanted.width,
+                  to);
+    return;
+  }
+  Resampling of_wanted = resampling_;
+  of_wanted.kept = wanted;
+  resample(picture, have, of_wanted, to, scratch);
+}
+
+void Framing::apply(const Image& from, const Part& have, Image& to, TransformScratch& scratch) const {
+  const Image& picture = converted(from, scratch);
+  const Window& kept = resampling_.kept;
+  const Window of_picture = inside();
+  if (!resampled_ || of_picture == kept) {
+    make(picture, have, kept, to, scratch);
   } else {
-    Resampling of_inside = resampling_;
-    of_inside.kept = inside();
-    resample(*picture, have, of_inside, scratch.inside, scratch);
-    striate::crop(scratch.inside, kept.top - of_inside.kept.top, kept.left - of_inside.kept.left, kept.height,
-                  kept.width, to);
+    make(picture, have, of_picture, scratch.inside, scratch);
+    striate::crop(scratch.inside, kept.top - of_picture.top, kept.left - of_picture.left, kept.height, kept.width, to);
   }
   if (mirrored_) flip_horizontally(to);
+}
+
+ImagePlacement Framing::leave_to_device(Image& from, const Part& have, const Window& room, Image& to,
+                                        TransformScratch& scratch) const {
+  const Window& kept = resampling_.kept;
+  Window there = have.window;
+  const bool fits = from.height <= room.height && from.width <= room.width;
+  if (!resampled_ && fits && (channels_ == 0 || channels_ == from.channels)) {
+    std::swap(from, to);
+  } else {
+    there = inside();
+    make(converted(from, scratch), have, there, to, scratch);
+  }
+  return {.rows = to.height,
+          .columns = to.width,
+          .top = kept.top - there.top,
+          .left = kept.left - there.left,
+          .mirrored = mirrored_ ? 1 : 0};
 }
 
 void GeometricTransform::apply(Image& image, Random& random, TransformScratch& scratch) const {

@@ -3,6 +3,7 @@
 #include "data/part.h"
 #include "data/transforms/resample.h"
 #include "data/transforms/transform.h"
+#include "kernels/image_batch/image_batch.h"
 
 namespace striate {
 
@@ -41,8 +42,17 @@ class Framing {
   bool changes_nothing() const;
   /// Makes what is seen from a picture of which `have` is there, part() at least. `to` must not be `from`.
   void apply(const Image& from, const Part& have, Image& to, TransformScratch& scratch) const;
+  /// The same up to what a device does: `to` becomes what of the picture is seen, or all of `from` where that has no
+  /// more pixels than `room` and is not resampled; then where the window that is seen lies in it, and whether it is
+  /// mirrored. Black is left to the device. `from` is used up.
+  ImagePlacement leave_to_device(Image& from, const Part& have, const Window& room, Image& to,
+                                 TransformScratch& scratch) const;
 
  private:
+  /// The picture in the channels that are wanted.
+  const Image& converted(const Image& from, TransformScratch& scratch) const;
+  /// Makes a window of what is kept of the picture itself.
+  void make(const Image& picture, const Part& have, const Window& wanted, Image& to, TransformScratch& scratch) const;
   /// What is kept of the resampled picture itself.
   Window inside() const;
   int reduction() const;

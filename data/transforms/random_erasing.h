@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-#include "data/transforms/transform.h"
+#include "data/transforms/level_transform.h"
 
 namespace striate {
 
@@ -12,7 +12,7 @@ namespace striate {
 /// as torchvision's RandomErasing draws them (Zhong et al. 2020, arXiv:1708.04896). The picture has 8-bit levels here
 /// where torchvision's is normalised: `mean` fills with the levels next to what the network sees as 0, torchvision's
 /// default, and `random` with levels uniform from 0 to 255, a draw a channel of each pixel, as the paper does.
-class RandomErasing final : public Transform {
+class RandomErasing final : public LevelTransform {
  public:
   enum class Fill { mean, black, random };
   struct Options {
@@ -24,7 +24,8 @@ class RandomErasing final : public Transform {
   /// `mean`: the levels that Fill::mean fills with; black until settled() knows them.
   explicit RandomErasing(const Options& options, const std::array<uint8_t, 3>& mean = {})
       : options_(options), mean_(mean) {}
-  void apply(Image& image, Random& random, TransformScratch& scratch) const override;
+  void plan(const PictureSize& size, Random& random, LevelPlan& plan) const override;
+  int most_steps() const override { return 1; }
   const Options& options() const { return options_; }
 
  private:

@@ -68,11 +68,14 @@ class Pipeline {
     transforms_.insert(transforms_.end(), more.transforms_.begin(), more.transforms_.end());
   }
   const std::vector<std::shared_ptr<const Transform>>& transforms() const { return transforms_; }
-  /// `sample` is the picture's index in its dataset; sample < 2⁴⁰, epoch < 2²⁴. Transforms before `first` are left out.
-  void apply(Image& image, uint64_t seed, int64_t epoch, int64_t sample, TransformScratch& scratch,
-             size_t first = 0) const;
-  /// Has the leading transforms do their work to a framing as far as they can. Returns how many could.
-  size_t frame(Framing& framing, uint64_t seed, int64_t epoch, int64_t sample) const;
+  /// `sample` is the picture's index in its dataset; sample < 2⁴⁰, epoch < 2²⁴. Transforms before `first` and from
+  /// `end` on are left out.
+  void apply(Image& image, uint64_t seed, int64_t epoch, int64_t sample, TransformScratch& scratch, size_t first = 0,
+             size_t end = SIZE_MAX) const;
+  /// Has transforms from `first` on do their work to a framing as far as they can. Returns where they stop.
+  size_t frame(Framing& framing, uint64_t seed, int64_t epoch, int64_t sample, size_t first = 0) const;
+  /// What the transform at a position draws from.
+  static Random draws(uint64_t seed, int64_t epoch, int64_t sample, size_t position);
 
  private:
   std::vector<std::shared_ptr<const Transform>> transforms_;

@@ -17,6 +17,7 @@
 #include "data/transforms/resize.h"
 #include "engine/allocator.h"
 #include "kernels/error.h"
+#include "tests/support/backend.h"
 #include "tests/support/error.h"
 
 namespace striate {
@@ -54,8 +55,18 @@ SampleSet numbered(int64_t size, std::set<int64_t> broken = {}) {
   return set;
 }
 
-LoaderOptions small(int workers, int64_t batch_size = 16) {
-  return {.batch_size = batch_size, .height = 2, .width = 2, .channels = 1, .workers = workers, .seed = 3};
+/// How batches are made, and where they are wanted.
+struct Way {
+  Way(int number_of_workers, Device wanted_on = Device::cpu) : workers(number_of_workers), device(wanted_on) {}
+  int workers;
+  Device device;
+};
+
+LoaderOptions small(const Way& way, int64_t batch_size = 16) {
+  LoaderOptions options{.batch_size = batch_size, .height = 2, .width = 2, .channels = 1, .workers = way.workers};
+  options.seed = 3;
+  options.device = way.device;
+  return options;
 }
 
 struct Read {
@@ -85,9 +96,18 @@ Read read_epoch(Loader& loader, int64_t epoch, int64_t first_batch = 0) {
   return read;
 }
 
-class LoaderWorkers : public ::testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(Workers, LoaderWorkers, ::testing::Values(0, 1, 2, 4),
-                         [](const auto& workers) { return "workers_" + std::to_string(workers.param); });
+class LoaderWorkers : public ::testing::TestWithParam<Way> {
+ protected:
+  void SetUp() override {
+    if (GetParam().device == Device::cuda) test::skip_unless_runnable(test::Backend::cuda);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Workers, LoaderWorkers,
+                         ::testing::Values(0, 1, 2, 4, Way(0, Device::cuda), Way(1, Device::cuda),
+                                           Way(3, Device::cuda)),
+                         [](const auto& way) {
+                           return "workers_" + std::to_string(way.param.workers) + "_" + to_string(way.param.device);
+                         });
 
 TEST_P(LoaderWorkers, PicturesComeInOrderWithTheirLabels) {
   Loader loader(numbered(50), kPlain, small(GetParam()));
@@ -114,13 +134,14 @@ TEST_P(LoaderWorkers, ShuffledEpochsFollowTheSampler) {
 }
 
 /// Shuffled, augmented synthetic pictures.
-std::unique_ptr<Loader> augmented(int workers) {
+std::unique_ptr<Loader> augmented(const Way& way) {
   SampleSet set{open_synthetic({.height = 16, .width = 16, .train_images = 70}).train, std::vector<int64_t>(70), {}};
   std::iota(set.indices.begin(), set.indices.end(), int64_t{0});
   set.transforms.add(std::make_shared<Resize>(20, 20));
   set.transforms.add(std::make_shared<RandomCrop>(18, 18, 2));
   set.transforms.add(std::make_shared<HorizontalFlip>());
-  LoaderOptions options{.batch_size = 16, .height = 18, .width = 18, .channels = 3, .workers = workers};
+  LoaderOptions options{.batch_size = 16, .height = 18, .width = 18, .channels = 3, .workers = way.workers};
+  options.device = way.device;
   options.shuffle = true;
   options.seed = 11;
   return std::make_unique<Loader>(set, Normalization{{0.5, 0.5, 0.5}, {0.25, 0.25, 0.25}}, options);
@@ -258,11 +279,13 @@ TEST_P(LoaderWorkers, SteadyStateAllocatesNoTensor) {
     }
   };
   drain(0);
-  const auto before = allocator(Device::cpu).stats();
-  allocator(Device::cpu).reset_peak();
-  for (int64_t epoch = 1; epoch < 4; ++epoch) drain(epoch);
-  EXPECT_EQ(allocator(Device::cpu).stats().system_allocations, before.system_allocations);
-  EXPECT_EQ(allocator(Device::cpu).stats().peak, before.in_use);
+  for (const Device device : {Device::cpu, GetParam().device}) {
+    const auto before = allocator(device).stats();
+    allocator(device).reset_peak();
+    for (int64_t epoch = 1; epoch < 4; ++epoch) drain(epoch);
+    EXPECT_EQ(allocator(device).stats().system_allocations, before.system_allocations);
+    EXPECT_EQ(allocator(device).stats().peak, before.in_use);
+  }
 }
 
 TEST(Loader, ImpossibleOptionsAreRefused) {
