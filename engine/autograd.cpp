@@ -94,19 +94,19 @@ bool comes_out_of_relu(const Tensor& x) { return x.impl()->grad_fn != nullptr &&
 
 void ends_in_relu(Tensor& output) { output.impl()->grad_fn->ends_in_relu = true; }
 
-void keep_output(Tensor& output) { output.impl()->grad_fn->output = output.detach(); }
+void keep_output(Tensor& output) { output.impl()->grad_fn->output = Saved(output); }
 
 void takes_through_relu(Tensor& output) { ++output.impl()->grad_fn->inputs.front().node->uses_through_relu; }
 
 TensorImpl::~TensorImpl() {
   // The last handle: no op will be recorded on this tensor any more.
-  if (grad_fn && grad_fn->uses > 0 && grad_fn->uses == grad_fn->uses_through_relu) grad_fn->output = Tensor();
+  if (grad_fn && grad_fn->uses > 0 && grad_fn->uses == grad_fn->uses_through_relu) grad_fn->output = Saved();
 }
 
-const Tensor& Gradients::output() const {
+Tensor Gradients::output() const {
   require<Error>(output_.defined(), "{}: its output is gone, and its gradient has not been through the ReLU",
                  node_.name);
-  return output_;
+  return output_.get();
 }
 
 ArrivingUpdate* Gradients::arriving_update(size_t input, const std::shared_ptr<ArrivingUpdate>& recorded) const {
@@ -187,7 +187,7 @@ void Tensor::backward() const {
     // Taken out before the call, so that what a node saved and its gradient are freed as the walk goes on.
     const BackwardFunction backward = std::exchange(node->backward, nullptr);
     const Tensor dy = std::exchange(node->pending, Tensor());
-    Gradients gradients(*node, std::exchange(node->output, Tensor()));
+    Gradients gradients(*node, std::exchange(node->output, Saved()));
     const ProfileScope profiled_node(Pass::backward, node->layer, node->layer.module ? nullptr : node->name.c_str());
     backward(dy, gradients);
     for (Node::Edge& edge : node->inputs) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/profiler.h"
+#include "engine/saved.h"
 #include "engine/tensor.h"
 #include "kernels/context.h"
 
@@ -39,7 +40,7 @@ class Node {
   BackwardFunction backward;
   ProfileLayer layer;  ///< that recorded it
   Tensor pending;      ///< gradient of the output collected so far, while backward() walks
-  Tensor output;       ///< the output's values, where `backward` makes the derivative of a fused activation of them
+  Saved output;        ///< the output's values, where `backward` makes the derivative of a fused activation of them
   /// The op ends in a ReLU, whose backward the ops that use the output may take over: it is idempotent, so it does not
   /// matter which of them do.
   bool ends_in_relu = false;
@@ -55,7 +56,7 @@ enum class ThroughRelu { no, yes };
 class Gradients {
  public:
   /// `output`: what keep_output() kept.
-  explicit Gradients(Node& node, Tensor output = {}) : node_(node), output_(std::move(output)) {}
+  explicit Gradients(Node& node, Saved output = {}) : node_(node), output_(std::move(output)) {}
   bool wants(size_t input) const;
   /// Delivers the finished gradient of an input; it is added to what other uses of the input delivered.
   void add(size_t input, Tensor gradient, ThroughRelu through_relu = ThroughRelu::no);
@@ -63,7 +64,7 @@ class Gradients {
   bool through_relu() const { return node_.pending_through_relu; }
   /// The op's output, where keep_output() kept it. Throws Error where it was let go, as all uses take the gradient
   /// through the ReLU.
-  const Tensor& output() const;
+  Tensor output() const;
   /// Memory for a gradient of that shape and whether the kernel overwrites it or adds to it. For kernels that can
   /// accumulate (parameters); others use add().
   std::pair<Tensor, Accumulate> target(size_t input, const Shape& shape, Device device);
@@ -74,7 +75,7 @@ class Gradients {
 
  private:
   Node& node_;
-  Tensor output_;
+  Saved output_;
 };
 
 /// False inside a NoGradGuard: nothing is recorded.

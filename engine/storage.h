@@ -9,6 +9,7 @@
 namespace striate {
 
 struct ArrivingUpdate;
+struct Recipe;
 
 /// Bytes of a device; given back to its allocator at the end.
 class Storage {
@@ -45,6 +46,7 @@ struct TensorImpl {
   Tensor grad;                 ///< memory of a leaf's gradient, kept from step to step
   bool has_grad = false;       ///< whether `grad` holds values
   std::shared_ptr<Node> grad_fn;
+  std::shared_ptr<Recipe> recipe;  ///< how the values can be made again (saved.h); null: they are kept where needed
 };
 
 }  // namespace striate

@@ -144,6 +144,8 @@ Tensor Tensor::reshape(Shape new_shape) const {
       g.add(0, dy.reshape(shape), g.through_relu() ? ThroughRelu::yes : ThroughRelu::no);
     });
     if (comes_out_of_relu(*this)) ends_in_relu(result);
+    if (is_held(*this))
+      recomputable(result, [x = Saved(*this), shape = result.shape()] { return x.get().reshape(shape); });
   }
   return result;
 }

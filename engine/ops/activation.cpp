@@ -4,25 +4,32 @@
 #include "engine/dispatch.h"
 #include "engine/ops/checks.h"
 #include "engine/ops/ops.h"
+#include "engine/saved.h"
 
 namespace striate::ops {
 
 Tensor activation(const Tensor& x, Activation activation) {
   if (activation == Activation::none) return x;
   const Device device = x.device();
-  Tensor y = Tensor::empty(x.shape(), DType::float32, device);
-  STRIATE_DISPATCH(device, activation_forward, activation, x.data<float>(), y.data<float>(), x.size(), context(device));
+  const auto forward = [activation, device](const Tensor& from) {
+    Tensor to = Tensor::empty(from.shape(), DType::float32, device);
+    STRIATE_DISPATCH(device, activation_forward, activation, from.data<float>(), to.data<float>(), from.size(),
+                     context(device));
+    return to;
+  };
+  Tensor y = forward(x);
   if (!any_requires_grad({x})) return y;
   const bool from_output = derivative_from_output(activation);
-  const Tensor saved_x = from_output ? Tensor() : x.detach();
+  const Saved saved_x = from_output ? Saved() : Saved(x);
   record("activation", y, {x}, [saved_x, from_output, activation, device](const Tensor& dy, Gradients& gradients) {
     if (gradients.through_relu()) return gradients.add(0, dy);
-    const Tensor& saved = from_output ? gradients.output() : saved_x;
+    const Tensor saved = from_output ? gradients.output() : saved_x.get();
     Tensor dx = dy.is_only_handle() ? dy : Tensor::empty(dy.shape(), DType::float32, device);
     STRIATE_DISPATCH(device, activation_backward, activation, saved.data<float>(), dy.data<float>(), dx.data<float>(),
                      dy.size(), context(device));
     gradients.add(0, std::move(dx));
   });
+  if (!from_output || is_held(x)) recomputable(y, [from = Saved(x), forward] { return forward(from.get()); });
   if (from_output) record_activation(activation, y);
   return y;
 }

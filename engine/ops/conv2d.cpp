@@ -4,6 +4,7 @@
 #include "engine/dispatch.h"
 #include "engine/ops/checks.h"
 #include "engine/ops/ops.h"
+#include "engine/saved.h"
 #include "kernels/error.h"
 
 namespace striate::ops {
@@ -28,21 +29,23 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
                       y.data<float>(), shape, activation, context(device));
   if (!any_requires_grad({x, w, b})) return y;
 
-  record("conv2d", y, {x, w, b},
-         [x = x.detach(), w = w.detach(), shape, activation, device, kernels](const Tensor& dy, Gradients& gradients) {
-           const Tensor d = through_activation(activation, dy, gradients);
-           if (gradients.wants(0)) {
-             Tensor dx = Tensor::empty(x.shape(), DType::float32, device);
-             STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_data, d.data<float>(), w.data<float>(),
-                                 dx.data<float>(), shape, context(device));
-             gradients.add(0, std::move(dx));
-           }
-           WeightGradients dw(gradients, w.shape(), shape.K, device);
-           if (dw.wanted()) {
-             STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_weight, x.data<float>(), d.data<float>(),
-                                 dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
-           }
-         });
+  record(
+      "conv2d", y, {x, w, b},
+      [saved = Saved(x), w = w.detach(), shape, activation, device, kernels](const Tensor& dy, Gradients& gradients) {
+        const Tensor input = saved.get();
+        const Tensor d = through_activation(activation, dy, gradients);
+        if (gradients.wants(0)) {
+          Tensor dx = Tensor::empty(input.shape(), DType::float32, device);
+          STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_data, d.data<float>(), w.data<float>(),
+                              dx.data<float>(), shape, context(device));
+          gradients.add(0, std::move(dx));
+        }
+        WeightGradients dw(gradients, w.shape(), shape.K, device);
+        if (dw.wanted()) {
+          STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_weight, input.data<float>(), d.data<float>(),
+                              dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
+        }
+      });
   record_activation(activation, y);
   return y;
 }

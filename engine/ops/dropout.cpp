@@ -4,6 +4,7 @@
 #include "engine/dispatch.h"
 #include "engine/ops/ops.h"
 #include "engine/random.h"
+#include "engine/saved.h"
 
 namespace striate::ops {
 
@@ -15,9 +16,13 @@ Tensor dropout(const Tensor& x, float p, uint32_t layer) {
   shape.check();
   if (p == 0.0f) return x;
   const Device device = x.device();
-  Tensor y = Tensor::empty(x.shape(), DType::float32, device);
-  STRIATE_DISPATCH(device, dropout_forward, x.data<float>(), y.data<float>(), shape, dropout_state_for_kernels(device),
-                   context(device));
+  const auto forward = [shape, device](const Tensor& from) {
+    Tensor to = Tensor::empty(from.shape(), DType::float32, device);
+    STRIATE_DISPATCH(device, dropout_forward, from.data<float>(), to.data<float>(), shape,
+                     dropout_state_for_kernels(device), context(device));
+    return to;
+  };
+  Tensor y = forward(x);
   if (!any_requires_grad({x})) return y;
   record("dropout", y, {x}, [shape, device](const Tensor& dy, Gradients& gradients) {
     Tensor dx = Tensor::empty(dy.shape(), DType::float32, device);
@@ -25,6 +30,7 @@ Tensor dropout(const Tensor& x, float p, uint32_t layer) {
                      dropout_state_for_kernels(device), context(device));
     gradients.add(0, std::move(dx));
   });
+  if (is_held(x)) recomputable(y, [from = Saved(x), forward] { return forward(from.get()); });
   return y;
 }
 

@@ -7,6 +7,7 @@
 #include "engine/dispatch.h"
 #include "engine/ops/checks.h"
 #include "engine/ops/ops.h"
+#include "engine/saved.h"
 #include "engine/storage.h"
 #include "kernels/error.h"
 
@@ -51,23 +52,24 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
   if (!any_requires_grad({x, w, b})) return y;
 
   record("linear", y, {x, w, b},
-         [x = x.detach(), w = w.detach(), shape, activation, device, kernels,
+         [saved = Saved(x), w = w.detach(), shape, activation, device, kernels,
           update = w.impl()->storage->arriving_update](const Tensor& dy, Gradients& gradients) {
+           const Tensor input = saved.get();
            const Tensor d = through_activation(activation, dy, gradients);
            if (ArrivingUpdate* arriving = gradients.arriving_update(1, update)) {
              if (device == Device::cpu && cpu::linear_can_update(shape, context(device))) {
-               return update_on_arrival(x, d, shape, *arriving, gradients);
+               return update_on_arrival(input, d, shape, *arriving, gradients);
              }
            }
            if (gradients.wants(0)) {
-             Tensor dx = Tensor::empty(x.shape(), DType::float32, device);
+             Tensor dx = Tensor::empty(input.shape(), DType::float32, device);
              STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_data, d.data<float>(), w.data<float>(),
                                  dx.data<float>(), shape, context(device));
              gradients.add(0, std::move(dx));
            }
            WeightGradients dw(gradients, w.shape(), shape.K, device);
            if (dw.wanted()) {
-             STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_weight, x.data<float>(), d.data<float>(),
+             STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_weight, input.data<float>(), d.data<float>(),
                                  dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
            }
          });

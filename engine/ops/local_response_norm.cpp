@@ -4,6 +4,7 @@
 #include "engine/dispatch.h"
 #include "engine/ops/checks.h"
 #include "engine/ops/ops.h"
+#include "engine/saved.h"
 
 namespace striate::ops {
 
@@ -17,10 +18,11 @@ Tensor local_response_norm(const Tensor& x, const LocalResponseNormOptions& opti
   Tensor y = Tensor::empty(x.shape(), DType::float32, device);
   STRIATE_DISPATCH(device, local_response_norm_forward, x.data<float>(), y.data<float>(), shape, context(device));
   if (!any_requires_grad({x})) return y;
-  record("local_response_norm", y, {x}, [x = x.detach(), shape, device](const Tensor& dy, Gradients& gradients) {
-    Tensor dx = Tensor::empty(x.shape(), DType::float32, device);
-    STRIATE_DISPATCH(device, local_response_norm_backward, x.data<float>(), dy.data<float>(), dx.data<float>(), shape,
-                     context(device));
+  record("local_response_norm", y, {x}, [saved = Saved(x), shape, device](const Tensor& dy, Gradients& gradients) {
+    const Tensor input = saved.get();
+    Tensor dx = Tensor::empty(input.shape(), DType::float32, device);
+    STRIATE_DISPATCH(device, local_response_norm_backward, input.data<float>(), dy.data<float>(), dx.data<float>(),
+                     shape, context(device));
     gradients.add(0, std::move(dx));
   });
   return y;

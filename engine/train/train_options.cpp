@@ -31,6 +31,7 @@ TrainOptions TrainOptions::parse(ConfigReader train) {
   require<ConfigError>(o.label_smoothing < 1.0, "{}: {}, expected less than 1", train.where("label_smoothing"),
                        o.label_smoothing);
   o.clip_grad_norm = at_least<double>(train, "clip_grad_norm", o.clip_grad_norm, 0.0);
+  o.recompute = train.get("recompute", o.recompute);
   o.best_by = train.choice("best_by", o.best_by, {"val_loss", "val_top1"});
   o.early_stop_patience = at_least<int64_t>(train, "early_stop_patience", o.early_stop_patience, 0);
   o.print_every = at_least<int64_t>(train, "print_every", o.print_every, 1);

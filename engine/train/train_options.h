@@ -23,6 +23,7 @@ struct TrainOptions {
   ScheduleConfig schedule;
   double label_smoothing = 0.0;
   double clip_grad_norm = 0.0;       ///< 0: off
+  bool recompute = false;            ///< activations of cheap ops again in the backward: less memory, the same bits
   std::string best_by = "val_loss";  ///< val_loss | val_top1
   int64_t early_stop_patience = 0;   ///< epochs without a new best; 0: off
   int64_t print_every = 50;          ///< steps

@@ -10,6 +10,7 @@
 #include "engine/allocator.h"
 #include "engine/ops/ops.h"
 #include "engine/random.h"
+#include "engine/saved.h"
 #include "engine/train/batch_loss.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/interrupt.h"
@@ -174,6 +175,7 @@ bool Trainer::Run::train_step() {
   optimizer_->clear_grad();
   optimizer_->set_learning_rate(learning_rate);
   const WithdrawAtEnd withdraw{*optimizer_};
+  const RecomputeGuard recompute(options_.recompute);
   if (options_.accumulate == 1) {
     optimizer_->set_gradient_scale(1.0f);
     optimizer_->update_on_arrival();

@@ -114,7 +114,8 @@ TEST(Evaluate, GivesEveryModuleItsOwnModeBack) {
 
 TEST(TrainOptions, ReadsEveryKey) {
   const TrainOptions o = TrainOptions::parse(ConfigReader::parse(
-      "{epochs: 7, max_steps: 100, batch_size: 32, accumulate: 2, precision: tf32, learning_rate: 0.1, "
+      "{epochs: 7, max_steps: 100, batch_size: 32, accumulate: 2, precision: tf32, recompute: true, learning_rate: "
+      "0.1, "
       "optimizer: {name: adam}, schedule: {name: step, size: 3}, label_smoothing: 0.1, clip_grad_norm: 1.5, "
       "best_by: val_top1, early_stop_patience: 4, print_every: 5, save_every: 2, save_every_steps: 9}"));
   EXPECT_EQ(o.epochs, 7);
@@ -122,6 +123,7 @@ TEST(TrainOptions, ReadsEveryKey) {
   EXPECT_EQ(o.batch_size, 32);
   EXPECT_EQ(o.accumulate, 2);
   EXPECT_EQ(o.precision, Precision::tf32);
+  EXPECT_TRUE(o.recompute);
   EXPECT_EQ(o.learning_rate, 0.1);
   EXPECT_EQ(o.optimizer.name, "adam");
   EXPECT_EQ(o.schedule.size, 3);
