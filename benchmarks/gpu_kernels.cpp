@@ -11,10 +11,12 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <fstream>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -41,45 +43,70 @@ struct Options {
 };
 
 /// conv2d's or linear's three functions on one backend.
-template <typename Shape>
+template <typename Shape, typename T>
 struct Functions {
-  void (*forward)(const float*, const float*, const float*, float*, const Shape&, Activation, Context&);
-  void (*backward_data)(const float*, const float*, float*, const Shape&, Context&);
-  void (*backward_weight)(const float*, const float*, float*, float*, const Shape&, Accumulate, Context&);
+  void (*forward)(const T*, const T*, const float*, T*, const Shape&, Activation, Context&);
+  void (*backward_data)(const T*, const T*, T*, const Shape&, Context&);
+  void (*backward_weight)(const T*, const T*, float*, float*, const Shape&, Accumulate, Context&);
 };
 
-constexpr Functions<Conv2dShape> kOurConv2d{cuda::conv2d_forward, cuda::conv2d_backward_data,
-                                            cuda::conv2d_backward_weight},
-    kCudnn{cudnn::conv2d_forward, cudnn::conv2d_backward_data, cudnn::conv2d_backward_weight},
-    kCpuConv2d{cpu::conv2d_forward, cpu::conv2d_backward_data, cpu::conv2d_backward_weight};
-constexpr Functions<LinearShape> kOurLinear{cuda::linear_forward, cuda::linear_backward_data,
-                                            cuda::linear_backward_weight},
-    kCublas{cublas::linear_forward, cublas::linear_backward_data, cublas::linear_backward_weight},
-    kCpuLinear{cpu::linear_forward, cpu::linear_backward_data, cpu::linear_backward_weight};
+template <typename T>
+constexpr Functions<Conv2dShape, T> kOurConv2d{cuda::conv2d_forward<T>, cuda::conv2d_backward_data<T>,
+                                               cuda::conv2d_backward_weight<T>};
+template <typename T>
+constexpr Functions<Conv2dShape, T> kCudnn{cudnn::conv2d_forward<T>, cudnn::conv2d_backward_data<T>,
+                                           cudnn::conv2d_backward_weight<T>};
+template <typename T>
+constexpr Functions<Conv2dShape, T> kCpuConv2d{cpu::conv2d_forward<T>, cpu::conv2d_backward_data<T>,
+                                               cpu::conv2d_backward_weight<T>};
+template <typename T>
+constexpr Functions<LinearShape, T> kOurLinear{cuda::linear_forward<T>, cuda::linear_backward_data<T>,
+                                               cuda::linear_backward_weight<T>};
+template <typename T>
+constexpr Functions<LinearShape, T> kCublas{cublas::linear_forward<T>, cublas::linear_backward_data<T>,
+                                            cublas::linear_backward_weight<T>};
+template <typename T>
+constexpr Functions<LinearShape, T> kCpuLinear{cpu::linear_forward<T>, cpu::linear_backward_data<T>,
+                                               cpu::linear_backward_weight<T>};
 
 using Floats = DeviceValues<float>;
 
 /// A layer's operands and what its passes write.
+template <typename T>
 struct Tensors {
-  Floats x, w, b, dy, y, dx, dw, db;
+  DeviceValues<T> x, w, dy, y, dx;
+  Floats b, dw, db;
 
   explicit Tensors(const Conv2dShape& s)
-      : x(s.x_size()), w(s.w_size()), b(s.K), dy(s.y_size()), y(s.y_size()), dx(s.x_size()), dw(s.w_size()), db(s.K) {}
+      : x(s.x_size()), w(s.w_size()), dy(s.y_size()), y(s.y_size()), dx(s.x_size()), b(s.K), dw(s.w_size()), db(s.K) {}
   explicit Tensors(const LinearShape& s)
-      : x(s.N * s.C), w(s.K * s.C), b(s.K), dy(s.N * s.K), y(s.N * s.K), dx(s.N * s.C), dw(s.K * s.C), db(s.K) {}
+      : x(s.N * s.C), w(s.K * s.C), dy(s.N * s.K), y(s.N * s.K), dx(s.N * s.C), b(s.K), dw(s.K * s.C), db(s.K) {}
 
   void fill(bool integers) {
-    uint32_t seed = 1;
-    for (Floats* t : {&x, &w, &b, &dy}) {
-      t->fill(seed++);
-      if (!integers) continue;
-      for (int64_t i = 0; i < t->size(); ++i) (*t)[i] = static_cast<float>(static_cast<int>((*t)[i] * 5.0f) - 2);
+    fill_one(x, 1, integers);
+    fill_one(w, 2, integers);
+    fill_one(b, 3, integers);
+    fill_one(dy, 4, integers);
+  }
+
+ private:
+  template <typename Value>
+  static void fill_one(DeviceValues<Value>& values, uint32_t seed, bool integers) {
+    Floats drawn(values.size());
+    drawn.fill(seed);
+    for (int64_t i = 0; i < values.size(); ++i) {
+      const float v = integers ? static_cast<float>(static_cast<int>(drawn[i] * 5.0f) - 2) : drawn[i];
+      if constexpr (std::is_same_v<Value, float>) {
+        values[i] = v;
+      } else {
+        values[i] = to_bfloat16(v);
+      }
     }
   }
 };
 
-template <typename Shape>
-void run(const Functions<Shape>& f, Pass pass, Tensors& t, const Shape& s, Context& context) {
+template <typename Shape, typename T>
+void run(const Functions<Shape, T>& f, Pass pass, Tensors<T>& t, const Shape& s, Context& context) {
   switch (pass) {
     case Pass::forward:
       return f.forward(t.x, t.w, t.b, t.y, s, Activation::relu, context);
@@ -90,18 +117,19 @@ void run(const Functions<Shape>& f, Pass pass, Tensors& t, const Shape& s, Conte
   }
 }
 
-bool equal(Floats& a, Floats& b) {
+template <typename T>
+bool equal(DeviceValues<T>& a, DeviceValues<T>& b) {
   for (int64_t i = 0; i < a.size(); ++i) {
-    if (a[i] != b[i]) return false;
+    if (std::memcmp(&a[i], &b[i], sizeof(T)) != 0) return false;
   }
   return true;
 }
 
 /// Whether a few images give what the cpu kernels give.
-template <typename Shape>
-bool agrees(const Functions<Shape>& f, const Functions<Shape>& expected, Pass pass, Shape s, Context& context) {
+template <typename Shape, typename T>
+bool agrees(const Functions<Shape, T>& f, const Functions<Shape, T>& expected, Pass pass, Shape s, Context& context) {
   s.N = kCheckedBatch;
-  Tensors on_gpu(s), on_cpu(s);
+  Tensors<T> on_gpu(s), on_cpu(s);
   on_gpu.fill(true);
   on_cpu.fill(true);
   run(f, pass, on_gpu, s, context);
@@ -116,8 +144,8 @@ bool agrees(const Functions<Shape>& f, const Functions<Shape>& expected, Pass pa
 }
 
 /// Median milliseconds of a call.
-template <typename Shape>
-double time(const Functions<Shape>& f, Pass pass, Tensors& t, const Shape& s, int repetitions, Context& context) {
+template <typename Shape, typename T>
+double time(const Functions<Shape, T>& f, Pass pass, Tensors<T>& t, const Shape& s, int repetitions, Context& context) {
   gpu::Event start, end;
   const auto milliseconds = [&](int calls) {
     start.record(*context.stream);
@@ -153,13 +181,14 @@ class Bench {
     }
   }
 
-  template <typename Shape>
-  void measure(const Shape& s, const KernelCase& c, Pass pass, const Functions<Shape>& ours,
-               const Functions<Shape>& theirs, const Functions<Shape>& expected, const char* library) {
+  template <typename Shape, typename T>
+  void measure(const Shape& s, const KernelCase& c, Pass pass, const Functions<Shape, T>& ours,
+               const Functions<Shape, T>& theirs, const Functions<Shape, T>& expected, const char* library) {
     if (c.name.find(options_.filter) == std::string::npos) return;
-    std::optional<Tensors> tensors;
+    std::optional<Tensors<T>> tensors;
     for (const auto& [precision, text] :
          {std::pair{Precision::fp32, "fp32"}, {Precision::tf32, "tf32"}, {Precision::bf16, "bf16"}}) {
+      if ((precision == Precision::bf16) != std::is_same_v<T, bfloat16>) continue;  // bf16 in memory, too
       context_.precision = precision;
       if (!agrees(ours, expected, pass, s, context_)) fail(c.name, text, "our kernels");
       if (!tensors) {
@@ -255,12 +284,20 @@ int measure_all(const Options& options) {
   for (const auto& [name, shape] : layers.convolutions) {
     for (const Pass pass : kPasses) {
       if (name == "conv1" && pass == Pass::backward_data) continue;  // training never asks for it
-      bench.measure(shape, convolution(name, shape, pass), pass, kOurConv2d, kCudnn, kCpuConv2d, "cudnn");
+      const auto measure = [&]<typename T>(T) {
+        bench.measure(shape, convolution<T>(name, shape, pass), pass, kOurConv2d<T>, kCudnn<T>, kCpuConv2d<T>, "cudnn");
+      };
+      measure(float{});
+      measure(bfloat16{});
     }
   }
   for (const auto& [name, shape] : layers.linears) {
     for (const Pass pass : kPasses) {
-      bench.measure(shape, linear(name, shape, pass), pass, kOurLinear, kCublas, kCpuLinear, "cublas");
+      const auto measure = [&]<typename T>(T) {
+        bench.measure(shape, linear<T>(name, shape, pass), pass, kOurLinear<T>, kCublas<T>, kCpuLinear<T>, "cublas");
+      };
+      measure(float{});
+      measure(bfloat16{});
     }
   }
   return bench.finish();

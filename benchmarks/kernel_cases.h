@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 #include "kernels/shapes.h"
 
@@ -28,7 +29,10 @@ void run_case(const KernelCase& c, Precision precision);
 
 enum class Pass { forward, backward_data, backward_weight };
 
+/// Of T in memory, float or bfloat16.
+template <typename T>
 KernelCase convolution(const std::string& name, const Conv2dShape& shape, Pass pass);
+template <typename T>
 KernelCase linear(const std::string& name, const LinearShape& shape, Pass pass);
 KernelCase max_pool(const std::string& name, const Pool2dShape& shape, Pass pass);
 

@@ -152,27 +152,29 @@ template <typename Run>
 void run_products(const Options& options, Run&& run) {
   const BlockSample sample(options.quick ? 2 : 6);
   const AlexNetLayers few = alexnet_layers(2), many = alexnet_layers(16);
-  std::vector<KernelCase> cases;
+  std::vector<std::pair<KernelCase, KernelCase>> cases;  // of float32, of bfloat16
   for (const Pass pass : {Pass::forward, Pass::backward_data, Pass::backward_weight}) {
     for (const auto& [name, shape] : few.convolutions) {
       if (options.quick && (name == "conv4" || name == "conv5")) continue;
-      cases.push_back(convolution(name, shape, pass));
+      cases.emplace_back(convolution<float>(name, shape, pass), convolution<bfloat16>(name, shape, pass));
     }
     for (const auto& [name, shape] : many.linears) {
       if (options.quick && name != "fc8") continue;
-      cases.push_back(linear(name, shape, pass));
+      cases.emplace_back(linear<float>(name, shape, pass), linear<bfloat16>(name, shape, pass));
     }
   }
-  for (const KernelCase& c : cases) {
-    for (const auto& [name, precision] :
-         {std::pair{"fp32", Precision::fp32}, std::pair{"tf32", Precision::tf32}, std::pair{"bf16", Precision::bf16}}) {
-      // Two to five tiles, or one where runs of channels are odd.
-      std::optional<LaunchTile> last;
-      for (size_t tile = 0; tile < 5; ++tile) {
-        const tile::ForcedChoice forced(tile, 2);
-        if (!run(c, precision, name, &last)) break;
-      }
+  const auto in_every_tile = [&](const KernelCase& c, const char* name, Precision precision) {
+    // Two to five tiles, or one where runs of channels are odd.
+    std::optional<LaunchTile> last;
+    for (size_t tile = 0; tile < 5; ++tile) {
+      const tile::ForcedChoice forced(tile, 2);
+      if (!run(c, precision, name, &last)) break;
     }
+  };
+  for (const auto& [of_floats, of_halves] : cases) {
+    in_every_tile(of_floats, "fp32", Precision::fp32);
+    in_every_tile(of_floats, "tf32", Precision::tf32);
+    in_every_tile(of_halves, "bf16", Precision::bf16);
   }
 }
 

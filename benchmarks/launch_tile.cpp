@@ -14,9 +14,14 @@ std::string argument(const std::string& function, std::string_view name) {
   const size_t at = function.find(fmt::format(" {} = ", name));
   if (at == std::string::npos) return "";
   const size_t begin = at + name.size() + 4;
-  const std::string value = function.substr(begin, function.find_first_of(";]", begin) - begin);
-  const size_t scope = value.rfind(':');
-  return scope == std::string::npos ? value : value.substr(scope + 1);
+  std::string value = function.substr(begin, function.find_first_of(";]", begin) - begin);
+  // Names without their namespaces.
+  for (size_t scope = value.find("::"); scope != std::string::npos; scope = value.find("::")) {
+    const size_t before = value.find_last_of("<, ", scope);
+    const size_t name_begin = before == std::string::npos ? 0 : before + 1;
+    value.erase(name_begin, scope + 2 - name_begin);
+  }
+  return value;
 }
 
 }  // namespace

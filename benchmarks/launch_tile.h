@@ -11,8 +11,9 @@ namespace striate::bench {
 struct LaunchTile {
   int m = 0, n = 0, k = 0;
   int stages = 0;
-  int blocks = 0;                   ///< that are to fit on a multiprocessor
-  std::string precision, operands;  ///< "tf32", "4, 4, WindowRows, MatrixRows" (floats in a copy, where from)
+  int blocks = 0;  ///< that are to fit on a multiprocessor
+  /// "tf32", "4, 4, WindowRows<float>, MatrixRows<float>" (values in a copy, where from)
+  std::string precision, operands;
 
   std::string to_string() const;
   friend bool operator==(const LaunchTile&, const LaunchTile&) = default;

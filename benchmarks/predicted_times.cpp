@@ -62,7 +62,7 @@ Work work_of(const std::string& kernel, const KernelCase& c, Precision precision
   const double loaded = 32.0 * all * static_cast<double>(k.global_read.sectors);
   const double stored = 32.0 * all * static_cast<double>(k.global_write.sectors);
   w.cache_bytes = loaded + stored;
-  bool product = false, in_quads = false;
+  bool product = false;
   for (const LaunchRecord& launch : gpu::host::checked::counted_launches()) {
     if (launch.kernel != kernel) continue;
     w.kernel = resource_name(launch);
@@ -71,17 +71,12 @@ Work work_of(const std::string& kernel, const KernelCase& c, Precision precision
     if (const auto tile = tile_of(launch)) {
       product = true;
       w.tile = tile->to_string();
-      in_quads = tile->operands.starts_with("4, 4,");
       w.launch_bounds = tile->blocks;
     }
   }
   if (product) {
-    // A fragment is rounded as it is read: a register a lane, or two of them into one; bf16 in runs of quads is as it
-    // is written, two into one.
-    const double words_read = all * static_cast<double>(k.shared_read.bytes) / 128.0;
-    const double words_written = all * static_cast<double>(k.shared_write.bytes) / 128.0;
-    if (precision == Precision::tf32) w.conversions = words_read;
-    if (precision == Precision::bf16) w.conversions = in_quads ? words_written : words_read / 2.0;
+    // A fragment for tf32 is rounded as it is read, a register a lane. bfloat16 is as it lies in memory.
+    if (precision == Precision::tf32) w.conversions = all * static_cast<double>(k.shared_read.bytes) / 128.0;
     const double flops_of_issue = precision == Precision::fp32 ? 64.0 : precision == Precision::tf32 ? 2048.0 : 4096.0;
     w.issues += w.flops / flops_of_issue + w.conversions;
   }
@@ -221,12 +216,16 @@ int main_of(const Options& options) {
   const std::pair<Pass, const char*> passes[] = {
       {Pass::forward, "forward"}, {Pass::backward_data, "backward data"}, {Pass::backward_weight, "backward weight"}};
   for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+    const bool half = precision == Precision::bf16;  // in memory, too
     for (const auto& [pass, text] : passes) {
       for (const auto& [name, shape] : alexnet.convolutions) {
         // Nobody asks for the gradient of the images.
-        if (name != "conv1" || pass != Pass::backward_data) add(name, text, convolution(name, shape, pass), precision);
+        if (name == "conv1" && pass == Pass::backward_data) continue;
+        add(name, text, (half ? convolution<bfloat16> : convolution<float>)(name, shape, pass), precision);
       }
-      for (const auto& [name, shape] : alexnet.linears) add(name, text, linear(name, shape, pass), precision);
+      for (const auto& [name, shape] : alexnet.linears) {
+        add(name, text, (half ? linear<bfloat16> : linear<float>)(name, shape, pass), precision);
+      }
     }
   }
   for (const auto& [name, shape] : alexnet.pools) {

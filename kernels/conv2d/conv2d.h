@@ -16,6 +16,8 @@ namespace striate {
 // 0.
 //                   `activation` must satisfy derivative_from_output(). y is overwritten and must not alias x, w or b.
 // backward_data:    dx = ∂L/∂x from dy = ∂L/∂(pre-activation output). dx is overwritten.
+//                   …_through_relu: and then dx = 0 where x ≤ 0, the backward pass of the ReLU that gave x. The same
+//                   bits as activation_backward() after it.
 // backward_weight:  dw = ∂L/∂w and, where db is not null, db[k] = Σ_{n,p,q} dy. Both overwritten or added to, as
 //                   `accumulate` says.
 //
@@ -27,6 +29,9 @@ void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const C
                     Activation activation, Context& context);
 template <typename T>
 void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context);
+template <typename T>
+void conv2d_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const Conv2dShape& shape,
+                                       Context& context);
 template <typename T>
 void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& shape,
                             Accumulate accumulate, Context& context);
@@ -42,6 +47,9 @@ void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const C
 template <typename T>
 void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context);
 template <typename T>
+void conv2d_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const Conv2dShape& shape,
+                                       Context& context);
+template <typename T>
 void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& shape,
                             Accumulate accumulate, Context& context);
 }  // namespace cpu
@@ -53,20 +61,27 @@ void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const C
 template <typename T>
 void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context);
 template <typename T>
+void conv2d_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const Conv2dShape& shape,
+                                       Context& context);
+template <typename T>
 void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& shape,
                             Accumulate accumulate, Context& context);
 }  // namespace cuda
 
 /// By NVIDIA's library, for device cuda in a build for GPUs: the fallback and the yardstick. float32, or tf32, which
-/// allows it to round the inputs, how is its own affair; for bf16 it throws ConfigError.
+/// allows it to round the inputs, how is its own affair; for bf16 and for bfloat16 it throws ConfigError (its gradient
+/// of such weights would be bfloat16, too).
 namespace cudnn {
 /// What this build lacks for it and what to do; empty where nothing is lacking. Then the functions throw ConfigError.
 std::string missing();
 
-void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape,
+template <typename T>
+void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& shape,
                     Activation activation, Context& context);
-void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context);
-void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& shape,
+template <typename T>
+void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context);
+template <typename T>
+void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& shape,
                             Accumulate accumulate, Context& context);
 }  // namespace cudnn
 

@@ -110,8 +110,8 @@ struct Phase {
 };
 
 template <typename T>
-void backward_data_phase(const T* dy, const T* w, T* dx, const Conv2dShape& s, int64_t phase_h, int64_t phase_w,
-                         Context& context) {
+void backward_data_phase(const T* dy, const T* w, const T* through_relu, T* dx, const Conv2dShape& s, int64_t phase_h,
+                         int64_t phase_w, Context& context) {
   const Phase h(phase_h, s.H, s.R, s.stride_h, s.pad_h, s.dilation_h);
   const Phase v(phase_w, s.W, s.S, s.stride_w, s.pad_w, s.dilation_w);
   const int64_t kernels = s.group_kernels(), channels = s.group_channels();
@@ -134,7 +134,9 @@ void backward_data_phase(const T* dy, const T* w, T* dx, const Conv2dShape& s, i
   b.S = static_cast<int>(s.S), b.channels = static_cast<int>(channels), b.kernel_pitch = static_cast<int>(s.taps());
   b.first_h = h.first, b.first_w = v.first, b.step_h = h.step, b.step_w = v.step;
   b.depth = depth;
-  auto out = tile::matrix_output<tile::Fused::relu_backward>(dx + (phase_h * s.W + phase_w) * s.C, a.windows, channels);
+  const int64_t first_pixel = (phase_h * s.W + phase_w) * s.C;
+  auto out = tile::matrix_output<tile::Fused::relu_backward>(dx + first_pixel, a.windows, channels);
+  out.read_through_relu(through_relu, first_pixel);
   out.row_pixels = a.grid_columns, out.image_rows = a.grid_rows;
   out.image_pitch = static_cast<int>(s.H * s.W * s.C);
   out.row_pitch = static_cast<int>(s.stride_h * s.W * s.C);
@@ -146,6 +148,21 @@ void backward_data_phase(const T* dy, const T* w, T* dx, const Conv2dShape& s, i
   } else {
     tile::multiply<1, 1, tile::Tiles>(a, b, out, depth, groups, context);
   }
+}
+
+template <typename T>
+void backward_data(const T* dy, const T* w, const T* through_relu, T* dx, const Conv2dShape& shape, Context& context) {
+  shape.check();
+  in_parts(shape, [&](const Conv2dShape& s, int64_t image) {
+    const int64_t first_x = image * s.H * s.W * s.C;
+    const T* const part_of_relu = through_relu ? through_relu + first_x : nullptr;
+    for (int64_t phase_h = 0; phase_h < std::min(s.stride_h, s.H); ++phase_h) {
+      for (int64_t phase_w = 0; phase_w < std::min(s.stride_w, s.W); ++phase_w) {
+        backward_data_phase(dy + image * s.P() * s.Q() * s.K, w, part_of_relu, dx + first_x, s, phase_h, phase_w,
+                            context);
+      }
+    }
+  });
 }
 
 }  // namespace
@@ -187,15 +204,13 @@ void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const C
 
 template <typename T>
 void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context) {
-  shape.check();
-  in_parts(shape, [&](const Conv2dShape& s, int64_t image) {
-    for (int64_t phase_h = 0; phase_h < std::min(s.stride_h, s.H); ++phase_h) {
-      for (int64_t phase_w = 0; phase_w < std::min(s.stride_w, s.W); ++phase_w) {
-        backward_data_phase(dy + image * s.P() * s.Q() * s.K, w, dx + image * s.H * s.W * s.C, s, phase_h, phase_w,
-                            context);
-      }
-    }
-  });
+  backward_data<T>(dy, w, nullptr, dx, shape, context);
+}
+
+template <typename T>
+void conv2d_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const Conv2dShape& shape,
+                                       Context& context) {
+  backward_data(dy, w, x, dx, shape, context);
 }
 
 template <typename T>
@@ -246,12 +261,16 @@ void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
 template void conv2d_forward<float>(const float*, const float*, const float*, float*, const Conv2dShape&, Activation,
                                     Context&);
 template void conv2d_backward_data<float>(const float*, const float*, float*, const Conv2dShape&, Context&);
+template void conv2d_backward_data_through_relu<float>(const float*, const float*, const float*, float*,
+                                                       const Conv2dShape&, Context&);
 template void conv2d_backward_weight<float>(const float*, const float*, float*, float*, const Conv2dShape&, Accumulate,
                                             Context&);
 
 template void conv2d_forward<bfloat16>(const bfloat16*, const bfloat16*, const float*, bfloat16*, const Conv2dShape&,
                                        Activation, Context&);
 template void conv2d_backward_data<bfloat16>(const bfloat16*, const bfloat16*, bfloat16*, const Conv2dShape&, Context&);
+template void conv2d_backward_data_through_relu<bfloat16>(const bfloat16*, const bfloat16*, const bfloat16*, bfloat16*,
+                                                          const Conv2dShape&, Context&);
 template void conv2d_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const Conv2dShape&,
                                                Accumulate, Context&);
 

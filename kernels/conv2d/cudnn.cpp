@@ -190,11 +190,11 @@ class Library {
 };
 
 /// Calls run(library, plan, workspace, first image) for parts of the batch that 31 bits count.
-template <typename Pass, typename Run>
+template <typename Pass, typename T, typename Run>
 void in_parts(const Conv2dShape& shape, Context& context, Run&& run) {
   require<ConfigError>(
-      context.precision != Precision::bf16,
-      "conv2d by cudnn: its convolutions of float32 tensors know no bf16; use precision fp32 or tf32, or "
+      context.precision != Precision::bf16 && std::is_same_v<T, float>,
+      "conv2d by cudnn: its convolutions know no bf16 with gradients of float32; use precision fp32 or tf32, or "
       "model.conv: own");
   const int64_t most = images_per_launch(shape);
   for (int64_t first = 0; first < shape.N; first += most) {
@@ -211,23 +211,25 @@ void in_parts(const Conv2dShape& shape, Context& context, Run&& run) {
 
 std::string missing() { return ""; }
 
-void conv2d_forward(const float* x, const float* w, const float* b, float* y, const Conv2dShape& shape,
+template <typename T>
+void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& shape,
                     Activation activation, Context& context) {
   check_forward(shape, activation);
-  in_parts<Forward>(
+  in_parts<Forward, T>(
       shape, context, [&](cudnnHandle_t handle, const Plan<Forward>& plan, void* workspace, int64_t first) {
         const Conv2dShape& s = plan.shape;
         const Layer& l = plan.layer;
-        float* const part_y = y + first * s.P() * s.Q() * s.K;
+        T* const part_y = y + first * s.P() * s.Q() * s.K;
         CUDNN_CHECK(cudnnConvolutionForward(handle, &kOne, l.x, x + first * s.H * s.W * s.C, l.w, w, l.convolution,
                                             plan.algorithm, workspace, plan.bytes, &kZero, l.y, part_y));
         cuda::finish_rows(part_y, b, activation, s.N * s.P() * s.Q(), s.K, context);
       });
 }
 
-void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv2dShape& shape, Context& context) {
+template <typename T>
+void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context) {
   shape.check();
-  in_parts<BackwardData>(
+  in_parts<BackwardData, T>(
       shape, context, [&](cudnnHandle_t handle, const Plan<BackwardData>& plan, void* workspace, int64_t first) {
         const Conv2dShape& s = plan.shape;
         const Layer& l = plan.layer;
@@ -237,15 +239,16 @@ void conv2d_backward_data(const float* dy, const float* w, float* dx, const Conv
       });
 }
 
-void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* db, const Conv2dShape& shape,
+template <typename T>
+void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const Conv2dShape& shape,
                             Accumulate accumulate, Context& context) {
   shape.check();
   const auto mode = [&](int64_t first) { return first > 0 ? Accumulate::yes : accumulate; };
-  in_parts<BackwardWeight>(
+  in_parts<BackwardWeight, T>(
       shape, context, [&](cudnnHandle_t handle, const Plan<BackwardWeight>& plan, void* workspace, int64_t first) {
         const Conv2dShape& s = plan.shape;
         const Layer& l = plan.layer;
-        const float* const part_dy = dy + first * s.P() * s.Q() * s.K;
+        const T* const part_dy = dy + first * s.P() * s.Q() * s.K;
         CUDNN_CHECK(cudnnConvolutionBackwardFilter(handle, &kOne, l.x, x + first * s.H * s.W * s.C, l.y, part_dy,
                                                    l.convolution, plan.algorithm, workspace, plan.bytes,
                                                    mode(first) == Accumulate::yes ? &kOne : &kZero, l.w, dw));
@@ -256,5 +259,16 @@ void conv2d_backward_weight(const float* x, const float* dy, float* dw, float* d
   gpu::set(dw, 0, static_cast<size_t>(shape.w_size()) * sizeof(float), *context.stream);
   if (db) cuda::sum_rows(dy, db, 0, shape.K, accumulate, context);
 }
+
+template void conv2d_forward<float>(const float*, const float*, const float*, float*, const Conv2dShape&, Activation,
+                                    Context&);
+template void conv2d_backward_data<float>(const float*, const float*, float*, const Conv2dShape&, Context&);
+template void conv2d_backward_weight<float>(const float*, const float*, float*, float*, const Conv2dShape&, Accumulate,
+                                            Context&);
+template void conv2d_forward<bfloat16>(const bfloat16*, const bfloat16*, const float*, bfloat16*, const Conv2dShape&,
+                                       Activation, Context&);
+template void conv2d_backward_data<bfloat16>(const bfloat16*, const bfloat16*, bfloat16*, const Conv2dShape&, Context&);
+template void conv2d_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const Conv2dShape&,
+                                               Accumulate, Context&);
 
 }  // namespace striate::cudnn

@@ -14,16 +14,31 @@ std::string missing() {
          "install nvidia-cudnn; of NVIDIA's repository: libcudnn9-dev-cuda-13) and configure again";
 }
 
-void conv2d_forward(const float*, const float*, const float*, float*, const Conv2dShape&, Activation, Context&) {
+template <typename T>
+void conv2d_forward(const T*, const T*, const Parameter<T>*, T*, const Conv2dShape&, Activation, Context&) {
   throw ConfigError("conv2d by cudnn: " + missing());
 }
 
-void conv2d_backward_data(const float*, const float*, float*, const Conv2dShape&, Context&) {
+template <typename T>
+void conv2d_backward_data(const T*, const T*, T*, const Conv2dShape&, Context&) {
   throw ConfigError("conv2d by cudnn: " + missing());
 }
 
-void conv2d_backward_weight(const float*, const float*, float*, float*, const Conv2dShape&, Accumulate, Context&) {
+template <typename T>
+void conv2d_backward_weight(const T*, const T*, Parameter<T>*, Parameter<T>*, const Conv2dShape&, Accumulate,
+                            Context&) {
   throw ConfigError("conv2d by cudnn: " + missing());
 }
+
+template void conv2d_forward<float>(const float*, const float*, const float*, float*, const Conv2dShape&, Activation,
+                                    Context&);
+template void conv2d_backward_data<float>(const float*, const float*, float*, const Conv2dShape&, Context&);
+template void conv2d_backward_weight<float>(const float*, const float*, float*, float*, const Conv2dShape&, Accumulate,
+                                            Context&);
+template void conv2d_forward<bfloat16>(const bfloat16*, const bfloat16*, const float*, bfloat16*, const Conv2dShape&,
+                                       Activation, Context&);
+template void conv2d_backward_data<bfloat16>(const bfloat16*, const bfloat16*, bfloat16*, const Conv2dShape&, Context&);
+template void conv2d_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const Conv2dShape&,
+                                               Accumulate, Context&);
 
 }  // namespace striate::cudnn

@@ -37,6 +37,17 @@ struct Output {
   bool quads = false;       ///< likewise 4
   bool bias_quads = false;  ///< likewise of the bias
 
+  /// `x` from value number `first` on lies as data does; null: nothing is read.
+  void read_through_relu(const T* x, int64_t first) {
+    if (!x) return;
+    through_relu = x + first;
+    const auto as_data = [&](int values) {
+      return reinterpret_cast<uintptr_t>(through_relu) % (static_cast<size_t>(values) * sizeof(T)) == 0;
+    };
+    pairs = pairs && as_data(2);
+    quads = quads && as_data(4);
+  }
+
   __device__ __forceinline__ void enter(int g, int s) {
     const int64_t offset = g * group + s * share;
     data += offset;

@@ -49,7 +49,12 @@ cublasHandle_t handle(Context& context) {
   return static_cast<Handle*>(context.cublas_handle.get())->with(*context.workspace);
 }
 
+template <typename T>
+inline constexpr cudaDataType kType = std::is_same_v<T, bfloat16> ? CUDA_R_16BF : CUDA_R_32F;
+
+template <typename T>
 cublasComputeType_t compute_type(Precision precision) {
+  if (std::is_same_v<T, bfloat16>) return CUBLAS_COMPUTE_32F;
   switch (precision) {
     case Precision::fp32:
       return CUBLAS_COMPUTE_32F;
@@ -62,8 +67,9 @@ cublasComputeType_t compute_type(Precision precision) {
 }
 
 /// A row-major matrix as it lies, [.., columns], and whether the product wants it transposed.
+template <typename T>
 struct Operand {
-  const float* data;
+  const T* data;
   int64_t columns;
   bool transposed = false;
 
@@ -71,14 +77,15 @@ struct Operand {
 };
 
 /// c [rows, columns] = a·b, or added to; row-major. Sizes fit into 31 bits.
-void multiply(const Operand& a, const Operand& b, float* c, int64_t rows, int64_t columns, int64_t depth,
+template <typename T, typename Result>
+void multiply(const Operand<T>& a, const Operand<T>& b, Result* c, int64_t rows, int64_t columns, int64_t depth,
               Accumulate accumulate, Context& context) {
   const float one = 1.0f, beta = accumulate == Accumulate::yes ? 1.0f : 0.0f;
   // cᵀ = bᵀ·aᵀ, and to cuBLAS every matrix is the transposed one already.
   CUBLAS_CHECK(cublasGemmEx(handle(context), b.operation(), a.operation(), static_cast<int>(columns),
-                            static_cast<int>(rows), static_cast<int>(depth), &one, b.data, CUDA_R_32F,
-                            static_cast<int>(b.columns), a.data, CUDA_R_32F, static_cast<int>(a.columns), &beta, c,
-                            CUDA_R_32F, static_cast<int>(columns), compute_type(context.precision),
+                            static_cast<int>(rows), static_cast<int>(depth), &one, b.data, kType<T>,
+                            static_cast<int>(b.columns), a.data, kType<T>, static_cast<int>(a.columns), &beta, c,
+                            kType<Result>, static_cast<int>(columns), compute_type<T>(context.precision),
                             CUBLAS_GEMM_DEFAULT));
 }
 
@@ -86,32 +93,46 @@ void multiply(const Operand& a, const Operand& b, float* c, int64_t rows, int64_
 
 std::string missing() { return ""; }
 
-void linear_forward(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+template <typename T>
+void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                     Activation activation, Context& context) {
   check_forward(shape, activation);
   check_32_bit(shape);
   if (shape.N == 0) return;
-  multiply({x, shape.C}, {w, shape.C, true}, y, shape.N, shape.K, shape.C, Accumulate::no, context);
+  multiply<T>({x, shape.C}, {w, shape.C, true}, y, shape.N, shape.K, shape.C, Accumulate::no, context);
   cuda::finish_rows(y, b, activation, shape.N, shape.K, context);
 }
 
-void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context) {
+template <typename T>
+void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context) {
   shape.check();
   check_32_bit(shape);
   if (shape.N == 0) return;
-  multiply({dy, shape.K}, {w, shape.C}, dx, shape.N, shape.C, shape.K, Accumulate::no, context);
+  multiply<T>({dy, shape.K}, {w, shape.C}, dx, shape.N, shape.C, shape.K, Accumulate::no, context);
 }
 
-void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
+template <typename T>
+void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context) {
   shape.check();
   check_32_bit(shape);
   if (shape.N > 0) {
-    multiply({dy, shape.K, true}, {x, shape.C}, dw, shape.K, shape.C, shape.N, accumulate, context);
+    multiply<T>({dy, shape.K, true}, {x, shape.C}, dw, shape.K, shape.C, shape.N, accumulate, context);
   } else if (accumulate == Accumulate::no) {
     gpu::set(dw, 0, static_cast<size_t>(shape.K * shape.C) * sizeof(float), *context.stream);
   }
   if (db) cuda::sum_rows(dy, db, shape.N, shape.K, accumulate, context);
 }
+
+template void linear_forward<float>(const float*, const float*, const float*, float*, const LinearShape&, Activation,
+                                    Context&);
+template void linear_backward_data<float>(const float*, const float*, float*, const LinearShape&, Context&);
+template void linear_backward_weight<float>(const float*, const float*, float*, float*, const LinearShape&, Accumulate,
+                                            Context&);
+template void linear_forward<bfloat16>(const bfloat16*, const bfloat16*, const float*, bfloat16*, const LinearShape&,
+                                       Activation, Context&);
+template void linear_backward_data<bfloat16>(const bfloat16*, const bfloat16*, bfloat16*, const LinearShape&, Context&);
+template void linear_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const LinearShape&,
+                                               Accumulate, Context&);
 
 }  // namespace striate::cublas

@@ -44,6 +44,17 @@ MatrixColumns<T> columns_of(const T* data, int64_t depth, int64_t columns) {
   return {data, 0, static_cast<int>(columns), static_cast<int>(columns), static_cast<int>(depth)};
 }
 
+template <typename T>
+void backward_data(const T* dy, const T* w, const T* through_relu, T* dx, const LinearShape& shape, Context& context) {
+  shape.check();
+  check_32_bit(shape);
+  if (shape.N == 0) return;
+  auto out = tile::matrix_output<tile::Fused::relu_backward>(dx, shape.N, shape.C);
+  out.read_through_relu(through_relu, 0);
+  multiply<FewRowTiles>(rows_of(dy, shape.N, shape.K), columns_of(w, shape.K, shape.C), out, shape.K,
+                        tile::in_wholes(dy, shape.K) && tile::in_wholes(w, shape.C), context);
+}
+
 }  // namespace
 
 template <typename T>
@@ -62,12 +73,13 @@ void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const L
 
 template <typename T>
 void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context) {
-  shape.check();
-  check_32_bit(shape);
-  if (shape.N == 0) return;
-  multiply<FewRowTiles>(rows_of(dy, shape.N, shape.K), columns_of(w, shape.K, shape.C),
-                        tile::matrix_output<tile::Fused::relu_backward>(dx, shape.N, shape.C), shape.K,
-                        tile::in_wholes(dy, shape.K) && tile::in_wholes(w, shape.C), context);
+  backward_data<T>(dy, w, nullptr, dx, shape, context);
+}
+
+template <typename T>
+void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape,
+                                       Context& context) {
+  backward_data(dy, w, x, dx, shape, context);
 }
 
 template <typename T>
@@ -86,12 +98,16 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
 template void linear_forward<float>(const float*, const float*, const float*, float*, const LinearShape&, Activation,
                                     Context&);
 template void linear_backward_data<float>(const float*, const float*, float*, const LinearShape&, Context&);
+template void linear_backward_data_through_relu<float>(const float*, const float*, const float*, float*,
+                                                       const LinearShape&, Context&);
 template void linear_backward_weight<float>(const float*, const float*, float*, float*, const LinearShape&, Accumulate,
                                             Context&);
 
 template void linear_forward<bfloat16>(const bfloat16*, const bfloat16*, const float*, bfloat16*, const LinearShape&,
                                        Activation, Context&);
 template void linear_backward_data<bfloat16>(const bfloat16*, const bfloat16*, bfloat16*, const LinearShape&, Context&);
+template void linear_backward_data_through_relu<bfloat16>(const bfloat16*, const bfloat16*, const bfloat16*, bfloat16*,
+                                                          const LinearShape&, Context&);
 template void linear_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const LinearShape&,
                                                Accumulate, Context&);
 

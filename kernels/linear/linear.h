@@ -15,6 +15,8 @@ namespace striate {
 // forward:          y = act(x·wᵀ + b). `activation` must satisfy derivative_from_output(). y is overwritten and
 //                   must not alias x, w or b.
 // backward_data:    dx = dy·w, dy = ∂L/∂(pre-activation output). dx is overwritten and must not alias dy.
+//                   …_through_relu: and then dx = 0 where x ≤ 0, the backward pass of the ReLU that gave x. The same
+//                   bits as activation_backward() after it.
 // backward_weight:  dw = dyᵀ·x, db = Σ_n dy where db is not null; overwritten or added to, as `accumulate` says.
 //
 // All throw ShapeError from LinearShape::check(). Same bits for every run with the same number of threads.
@@ -24,6 +26,9 @@ void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const L
                     Activation activation, Context& context);
 template <typename T>
 void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context);
+template <typename T>
+void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape,
+                                       Context& context);
 template <typename T>
 void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context);
@@ -37,6 +42,9 @@ void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const L
                     Activation activation, Context& context);
 template <typename T>
 void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context);
+template <typename T>
+void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape,
+                                       Context& context);
 template <typename T>
 void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context);
@@ -58,20 +66,27 @@ void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const L
 template <typename T>
 void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context);
 template <typename T>
+void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape,
+                                       Context& context);
+template <typename T>
 void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context);
 }  // namespace cuda
 
 /// By NVIDIA's library, for device cuda: the fallback and the yardstick. tf32 and bf16 allow it to round the inputs,
-/// how is its own affair. In a build that is not for GPUs our own product answers it, rounding as cuda does.
+/// how is its own affair. A y of bfloat16 is rounded once more where there is a bias or an activation. In a build that
+/// is not for GPUs our own product answers it, rounding as cuda does.
 namespace cublas {
 /// What this build lacks for it and what to do; empty where nothing is lacking. Then the functions throw ConfigError.
 std::string missing();
 
-void linear_forward(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+template <typename T>
+void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                     Activation activation, Context& context);
-void linear_backward_data(const float* dy, const float* w, float* dx, const LinearShape& shape, Context& context);
-void linear_backward_weight(const float* x, const float* dy, float* dw, float* db, const LinearShape& shape,
+template <typename T>
+void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context);
+template <typename T>
+void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
                             Accumulate accumulate, Context& context);
 }  // namespace cublas
 

@@ -43,6 +43,10 @@ constexpr HalfFunctions<Conv2dShape> kConv2dCuda = {
 constexpr HalfFunctions<LinearShape> kLinearCuda = {
     &cuda::linear_forward<bfloat16>, &cuda::linear_backward_data<bfloat16>, &cuda::linear_backward_weight<bfloat16>};
 
+constexpr HalfFunctions<LinearShape> kLinearCublas = {&cublas::linear_forward<bfloat16>,
+                                                      &cublas::linear_backward_data<bfloat16>,
+                                                      &cublas::linear_backward_weight<bfloat16>};
+
 Halves halves(const Values<float>& values) {
   Halves result;
   for (const float v : values) result.push_back(to_bfloat16(v));
@@ -89,14 +93,17 @@ struct HalfResults {
   }
 };
 
+enum class Bias { integers, zero };
+
 /// Small integers, whose products and sums are exact in any order: every result is the reference's, rounded once.
 template <typename Shape>
 void check_exact(const HalfFunctions<Shape>& op, const HalfFunctions<Shape>& reference, const Shape& s,
-                 Activation activation = Activation::relu, Accumulate accumulate = Accumulate::yes) {
+                 Activation activation = Activation::relu, Accumulate accumulate = Accumulate::yes,
+                 Bias bias = Bias::integers) {
   const ProductTensors t = tensors_of(s);
   const Halves x = halves(small_integers<float>(t.x_size(), 5)), w = halves(small_integers<float>(t.w_size(), 6));
   const Halves dy = halves(small_integers<float>(t.y_size(), 8));
-  const auto b = small_integers<float>(t.K, 7);
+  const auto b = bias == Bias::zero ? Values<float>(t.K) : small_integers<float>(t.K, 7);
   const HalfResults found(op, s, x, w, b, dy, activation, accumulate);
   const HalfResults expected(reference, s, x, w, b, dy, activation, accumulate);
   EXPECT_TRUE(all_equal(floats(found.y), floats(expected.y), t.y)) << s.to_string();
@@ -208,6 +215,12 @@ TEST_P(Bfloat16Linear, is_exact_on_small_integers) {
   check_exact(kLinearCuda, kLinearReference, GetParam().shape, Activation::none, Accumulate::no);
 }
 TEST_P(Bfloat16Linear, agrees_with_the_reference) { check_random(kLinearCuda, Backend::cuda, GetParam().shape); }
+
+TEST_P(Bfloat16Linear, is_exact_on_small_integers_by_cublas) {
+  if (!cublas::missing().empty()) GTEST_SKIP() << cublas::missing();
+  // Whose y is rounded once more before the bias.
+  check_exact(kLinearCublas, kLinearReference, GetParam().shape, Activation::none, Accumulate::no, Bias::zero);
+}
 
 INSTANTIATE_TEST_SUITE_P(cuda, Bfloat16Linear, testing::ValuesIn(linears()),
                          [](const auto& c) { return c.param.name; });

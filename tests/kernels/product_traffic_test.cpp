@@ -7,8 +7,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include "kernels/bfloat16.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/gemm/tile_choice.h"
 #include "kernels/gpu/host/checked/counters.h"
@@ -22,9 +24,8 @@ namespace {
 
 using gpu::host::checked::KernelCounters;
 
-struct Operands {
-  Values<float> x, w, b, dy;
-};
+/// Of rows of taps of bfloat16 that begin anywhere.
+constexpr double kOddHalves = 1.6;
 
 struct Product {
   std::string name;
@@ -32,46 +33,73 @@ struct Product {
   std::function<void(Context&)> run;
 };
 
+template <typename T>
+Values<T> random_values(int64_t count, uint32_t seed) {
+  const Values<float> drawn = uniform<float>(count, seed);
+  Values<T> result(drawn.size());
+  for (size_t i = 0; i < drawn.size(); ++i) {
+    if constexpr (std::is_same_v<T, bfloat16>) {
+      result[i] = to_bfloat16(drawn[i]);
+    } else {
+      result[i] = drawn[i];
+    }
+  }
+  return result;
+}
+
+/// What a product reads, and room for what it writes: activations, or gradients of parameters.
+template <typename T>
+struct Operands {
+  Values<T> x, w, dy;
+  Values<float> b, gradient;
+  Values<T> result;
+
+  Operands(int64_t x_size, int64_t w_size, int64_t y_size, int64_t K)
+      : x(random_values<T>(x_size, 1)),
+        w(random_values<T>(w_size, 2)),
+        dy(random_values<T>(y_size, 4)),
+        b(uniform<float>(K, 3)),
+        gradient(static_cast<size_t>(w_size)),
+        result(static_cast<size_t>(std::max(x_size, y_size))) {}
+};
+
+template <typename T>
 Product conv(const std::string& name, const Conv2dShape& s) {
-  const auto operands =
-      std::make_shared<Operands>(Operands{uniform<float>(s.x_size(), 1), uniform<float>(s.w_size(), 2),
-                                          uniform<float>(s.K, 3), uniform<float>(s.y_size(), 4)});
-  const auto result = std::make_shared<Values<float>>(std::max({s.x_size(), s.w_size(), s.y_size()}));
+  const auto o = std::make_shared<Operands<T>>(s.x_size(), s.w_size(), s.y_size(), s.K);
   if (name.ends_with("_forward")) {
     return {name, s.macs(), [=](Context& context) {
-              cuda::conv2d_forward(operands->x.data(), operands->w.data(), operands->b.data(), result->data(), s,
-                                   Activation::relu, context);
+              cuda::conv2d_forward<T>(o->x.data(), o->w.data(), o->b.data(), o->result.data(), s, Activation::relu,
+                                      context);
             }};
   }
   if (name.ends_with("_backward_data")) {
     return {name, s.macs(), [=](Context& context) {
-              cuda::conv2d_backward_data(operands->dy.data(), operands->w.data(), result->data(), s, context);
+              cuda::conv2d_backward_data<T>(o->dy.data(), o->w.data(), o->result.data(), s, context);
             }};
   }
   return {name, s.macs(), [=](Context& context) {
-            cuda::conv2d_backward_weight(operands->x.data(), operands->dy.data(), result->data(), operands->b.data(), s,
-                                         Accumulate::no, context);
+            cuda::conv2d_backward_weight<T>(o->x.data(), o->dy.data(), o->gradient.data(), o->b.data(), s,
+                                            Accumulate::no, context);
           }};
 }
 
+template <typename T>
 Product linear(const std::string& name, const LinearShape& s) {
-  const auto operands = std::make_shared<Operands>(Operands{uniform<float>(s.N * s.C, 1), uniform<float>(s.K * s.C, 2),
-                                                            uniform<float>(s.K, 3), uniform<float>(s.N * s.K, 4)});
-  const auto result = std::make_shared<Values<float>>(std::max({s.N * s.C, s.K * s.C, s.N * s.K}));
+  const auto o = std::make_shared<Operands<T>>(s.N * s.C, s.K * s.C, s.N * s.K, s.K);
   if (name.ends_with("_forward")) {
     return {name, s.macs(), [=](Context& context) {
-              cuda::linear_forward(operands->x.data(), operands->w.data(), operands->b.data(), result->data(), s,
-                                   Activation::relu, context);
+              cuda::linear_forward<T>(o->x.data(), o->w.data(), o->b.data(), o->result.data(), s, Activation::relu,
+                                      context);
             }};
   }
   if (name.ends_with("_backward_data")) {
     return {name, s.macs(), [=](Context& context) {
-              cuda::linear_backward_data(operands->dy.data(), operands->w.data(), result->data(), s, context);
+              cuda::linear_backward_data<T>(o->dy.data(), o->w.data(), o->result.data(), s, context);
             }};
   }
   return {name, s.macs(), [=](Context& context) {
-            cuda::linear_backward_weight(operands->x.data(), operands->dy.data(), result->data(), operands->b.data(), s,
-                                         Accumulate::no, context);
+            cuda::linear_backward_weight<T>(o->x.data(), o->dy.data(), o->gradient.data(), o->b.data(), s,
+                                            Accumulate::no, context);
           }};
 }
 
@@ -86,41 +114,51 @@ struct TrafficCase {
   friend void PrintTo(const TrafficCase& c, std::ostream* out) { *out << c.name; }
 };
 
-std::vector<TrafficCase> cases() {
-  std::vector<TrafficCase> result;
-  for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
-    for (const std::string pass : {"_forward", "_backward_data", "_backward_weight"}) {
-      const size_t tiles = precision == Precision::fp32 ? 2 : 4;
-      for (size_t t = 0; t < tiles; ++t) {
-        const std::string suffix = pass + "_" + to_string(precision) + "_tile_" + std::to_string(t);
-        result.push_back({"conv3" + suffix, 1.01, precision, t, [pass] {
-                            return conv("conv3" + pass, {2, 13, 13, 64, 128, 3, 3, 1, 1, 1, 1, 1, 1, 1});
-                          }});
-        result.push_back({"fc" + suffix, 1.01, precision, t, [pass] { return linear("fc" + pass, {128, 256, 256}); }});
-      }
-      const std::string suffix = pass + "_" + to_string(precision);
-      result.push_back({"resnet_downsample" + suffix, 1.01, precision, 1, [pass] {
-                          return conv("resnet" + pass, {2, 14, 14, 64, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1});
+/// Of T in memory.
+template <typename T>
+void add_cases(std::vector<TrafficCase>& result, Precision precision) {
+  // A row of a tile ends within a sector more often the more values a sector has.
+  const double odd = sizeof(T) == 2 ? kOddHalves : 1.2;
+  for (const std::string pass : {"_forward", "_backward_data", "_backward_weight"}) {
+    const size_t tiles = precision == Precision::fp32 ? 2 : 4;
+    const std::string suffix = pass + "_" + to_string(precision);
+    for (size_t t = 0; t < tiles; ++t) {
+      const std::string of_tile = suffix + "_tile_" + std::to_string(t);
+      result.push_back({"conv3" + of_tile, 1.01, precision, t, [pass] {
+                          return conv<T>("conv3" + pass, {2, 13, 13, 64, 128, 3, 3, 1, 1, 1, 1, 1, 1, 1});
                         }});
-      result.push_back({"fc_few_rows" + suffix, 1.01, precision, 4, [pass] {
-                          return linear("fc" + pass, {8, 512, 256});
+      result.push_back({"fc" + of_tile, 1.01, precision, t, [pass] {
+                          return linear<T>("fc" + pass, {128, 256, 256});
                         }});
-      // 33 floats of an RGB row are 5 sectors, wherever they begin; cut in two by a tile's edge they are ideally still
-      // 5, but mostly 6. Neighbouring cuts are in the L1. (Nobody asks for the gradient of the pictures.)
-      if (pass != "_backward_data") {
-        result.push_back({"conv1" + suffix, 1.2, precision, 0, [pass] {
-                            return conv("conv1" + pass, {1, 63, 63, 3, 64, 11, 11, 4, 4, 2, 2, 1, 1, 1});
-                          }});
-        // 36 floats that begin at 16 bytes, cut in pieces of 64; the filters' rows of 33, and those of their gradient,
-        // begin anywhere.
-        result.push_back({"conv1_rows_of_quads" + suffix, 1.2, precision, 0,
-                          [pass] {
-                            return conv("conv1" + pass, {1, 63, 64, 3, 64, 11, 11, 4, 4, 2, 2, 1, 1, 1});
-                          },
-                          1.15});
-      }
+    }
+    result.push_back({"resnet_downsample" + suffix, 1.01, precision, 1, [pass] {
+                        return conv<T>("resnet" + pass, {2, 14, 14, 64, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1});
+                      }});
+    result.push_back({"fc_few_rows" + suffix, 1.01, precision, 4, [pass] {
+                        return linear<T>("fc" + pass, {8, 512, 256});
+                      }});
+    // 33 floats of an RGB row are 5 sectors, wherever they begin; cut in two by a tile's edge they are ideally still
+    // 5, but mostly 6. Neighbouring cuts are in the L1. (Nobody asks for the gradient of the pictures.)
+    if (pass != "_backward_data") {
+      result.push_back({"conv1" + suffix, odd, precision, 0, [pass] {
+                          return conv<T>("conv1" + pass, {1, 63, 63, 3, 64, 11, 11, 4, 4, 2, 2, 1, 1, 1});
+                        }});
+      // 36 floats that begin at 16 bytes, cut in pieces of 64; the filters' rows of 33, and those of their gradient,
+      // begin anywhere.
+      result.push_back({"conv1_rows_of_quads" + suffix, odd, precision, 0,
+                        [pass] {
+                          return conv<T>("conv1" + pass, {1, 63, 64, 3, 64, 11, 11, 4, 4, 2, 2, 1, 1, 1});
+                        },
+                        1.15});
     }
   }
+}
+
+std::vector<TrafficCase> cases() {
+  std::vector<TrafficCase> result;
+  add_cases<float>(result, Precision::fp32);
+  add_cases<float>(result, Precision::tf32);
+  add_cases<bfloat16>(result, Precision::bf16);
   return result;
 }
 

@@ -33,8 +33,9 @@ cublasStatus_t cublasSetAtomicsMode(cublasHandle_t handle, cublasAtomicsMode_t m
 cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode);
 const char* cublasGetStatusString(cublasStatus_t status);
 
-/// C [m,n] = alpha·op(A) [m,k] · op(B) [k,n] + beta·C, float32, column-major with the given leading dimensions; op(A)
-/// and op(B) rounded to tf32 or bf16 where the type of computation allows it. With beta 0 C is not read.
+/// C [m,n] = alpha·op(A) [m,k] · op(B) [k,n] + beta·C, column-major with the given leading dimensions; float32, op(A)
+/// and op(B) rounded to tf32 or bf16 where the type of computation allows it, or A and B of bfloat16 and C of either.
+/// With beta 0 C is not read.
 cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb, int m, int n,
                             int k, const void* alpha, const void* A, cudaDataType Atype, int lda, const void* B,
                             cudaDataType Btype, int ldb, const void* beta, void* C, cudaDataType Ctype, int ldc,
