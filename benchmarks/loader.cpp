@@ -74,7 +74,7 @@ class Endless {
 int loader_benchmark(int argc, char** argv) {
   CommandLine command_line(
       "Measures images a second of a dataset with its transforms and no model: reading, decoding, transforming and "
-      "normalising, by --workers threads.",
+      "normalising, by --workers threads, and for --device cuda by the GPU, where the batches then lie.",
       {"--config tools/configs/quickstart.yaml --batches 100",
        "--set data.dataset=image_folder --set data.path=pictures --set 'data.train_transforms=[{random_resized_crop: "
        "224}, horizontal_flip]' --workers 2 --json loader.json"});
@@ -96,6 +96,7 @@ int loader_benchmark(int argc, char** argv) {
   const RunConfig config = load_config(flags, has_model);
   OpenOptions options = config.open_options();
   if (!has_model) options.model_height = options.model_width = 0;
+  options.device = config.device;
   Data data = open_data(config.data, options);
   const auto part =
       flags.split == "train" ? std::move(data.train) : data.evaluation_loader(flags.split, config.train.batch_size);
@@ -106,14 +107,17 @@ int loader_benchmark(int argc, char** argv) {
   Endless source(*part);
   source.next();
   if (!flags.first_batch.empty()) {
-    write_safetensors(flags.first_batch, {{"images", source.batch().images}, {"labels", source.batch().labels}}, {});
+    write_safetensors(flags.first_batch,
+                      {{"images", source.batch().images.to(Device::cpu)}, {"labels", source.batch().labels}}, {});
   }
   for (int64_t i = 1; i < kWarmUp; ++i) source.next();
+  synchronize(config.device);
   const int64_t batches = flags.batches > 0 ? flags.batches : std::max<int64_t>(20, part->batches());
   const double processor_before = processor_seconds();
   const auto begin = std::chrono::steady_clock::now();
   int64_t images = 0;
   for (int64_t i = 0; i < batches; ++i) images += source.next();
+  synchronize(config.device);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const double processor_ms = (processor_seconds() - processor_before) * 1e3 / static_cast<double>(images);
   const double rate = static_cast<double>(images) / seconds;
@@ -125,6 +129,7 @@ int loader_benchmark(int argc, char** argv) {
                                              {"core_ms_per_image", processor_ms},
                                              {"dataset", config.data.dataset},
                                              {"split", flags.split},
+                                             {"device", to_string(config.device)},
                                              {"image", {data.height, data.width, data.channels}},
                                              {"batch", part->batch_size()},
                                              {"workers", config.data.workers}};

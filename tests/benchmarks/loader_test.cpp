@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/train/safetensors.h"
+#include "tests/support/backend.h"
 #include "tests/support/temp_dir.h"
 #include "tests/tools/tool.h"
 
@@ -40,6 +41,23 @@ TEST(LoaderBenchmark, WritesItsFiguresAndTheFirstBatch) {
   ASSERT_NE(found.find("images"), nullptr);
   EXPECT_EQ(found.find("images")->shape(), (Shape{16, 24, 20, 3}));
   ASSERT_NE(found.find("labels"), nullptr);
+}
+
+TEST(LoaderBenchmark, AGpuGetsTheSameBits) {
+  skip_unless_runnable(Backend::cuda);
+  if (testing::Test::IsSkipped()) return;
+  TempDir folder;
+  const auto first_batch = [&](const std::string& device) {
+    const std::string file = (folder / (device + ".safetensors")).string();
+    const Outcome outcome =
+        loader({"--device", device, "--batches", "1", "--first-batch", file, "--set",
+                "data.train_transforms=[{random_crop: {size: [24, 20], padding: 3}}, horizontal_flip, {color_jitter: "
+                "{brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1}}, pca_color, random_erasing]",
+                "--set", "data.cutmix=1.0"});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return read_text(file);
+  };
+  EXPECT_EQ(first_batch("cuda"), first_batch("cpu"));
 }
 
 TEST(LoaderBenchmark, ReadsOtherPartsAndLoadsByItself) {
