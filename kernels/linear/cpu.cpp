@@ -108,30 +108,42 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
   gemm::weight_gradient(weight_gradient(x, dy, dw, db, shape, accumulate), context);
 }
 
-bool linear_can_update(const LinearShape& shape, const Context& context) {
-  const int64_t most = context.precision == Precision::bf16 ? kFewRows : kMostGradientRows;
-  return 0 < shape.N && shape.N <= most;
-}
+bool linear_can_update(const LinearShape& shape, const Context&) { return 0 < shape.N && shape.N <= kMostGradientRows; }
 
 template <typename T>
 void linear_backward_update(const T* x, const T* dy, T* dx, float* db, Accumulate accumulate, const LinearShape& shape,
-                            const UpdateRule& rule, const ParameterUpdate<float>& w, Context& context) {
+                            const UpdateRule& rule, const ParameterUpdate<float>& update, Context& context) {
   shape.check();
-  require<ShapeError>(w.n == shape.K * shape.C, "{}: an update of {} weights", shape.to_string(), w.n);
+  require<ShapeError>(update.n == shape.K * shape.C, "{}: an update of {} weights", shape.to_string(), update.n);
   require<Error>(linear_can_update(shape, context), "{}: its weights cannot be updated as their gradient arrives",
                  shape.to_string());
+  const T* w = nullptr;
+  if constexpr (std::is_same_v<T, float>) {
+    w = update.w;
+  } else {
+    require<Error>(update.rounded != nullptr, "{}: an update without the weights in bfloat16", shape.to_string());
+    w = update.rounded;
+  }
   if (shape.N <= kFewRows) {
     FewRowsBackward<T> backward;
     backward.x = x;
     backward.dy = dy;
-    backward.w = w.w;
+    backward.w = w;
     backward.dx = dx;
     backward.rule = &rule;
-    backward.update = w;
+    backward.update = update;
     linear_backward_few_rows(backward, shape, context);
   } else {
-    if (dx) linear_backward_data_many_rows(dy, w.w, dx, shape, context);
-    linear_backward_weight_many_rows(x, dy, nullptr, shape, Accumulate::no, &rule, w, context);
+    if (dx) linear_backward_data(dy, w, dx, shape, context);
+    if constexpr (std::is_same_v<T, float>) {
+      if (context.precision == Precision::bf16) {
+        linear_update_in_bf16(x, dy, shape, rule, update, context);
+      } else {
+        linear_backward_weight_many_rows(x, dy, nullptr, shape, Accumulate::no, &rule, update, context);
+      }
+    } else {
+      linear_update_in_bf16(x, dy, shape, rule, update, context);
+    }
   }
   bias_gradient(dy, db, shape, accumulate, context);
 }
@@ -148,5 +160,7 @@ template void linear_backward_weight<bfloat16>(const bfloat16*, const bfloat16*,
                                                Accumulate, Context&);
 template void linear_backward_update(const float*, const float*, float*, float*, Accumulate, const LinearShape&,
                                      const UpdateRule&, const ParameterUpdate<float>&, Context&);
+template void linear_backward_update(const bfloat16*, const bfloat16*, bfloat16*, float*, Accumulate,
+                                     const LinearShape&, const UpdateRule&, const ParameterUpdate<float>&, Context&);
 
 }  // namespace striate::cpu

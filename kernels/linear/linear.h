@@ -53,7 +53,8 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
 bool linear_can_update(const LinearShape& shape, const Context& context);
 /// backward_data where dx is not null, backward_weight for db where that is not null, and in place of dw the update of
 /// the weights w.w [K,C] by `rule`: dx is made of the old weights, and the gradient never goes to memory (w.g is not
-/// read). Bit for bit what the three passes give.
+/// read). Where T is bfloat16 the old weights are those in w.rounded, which must not be null. Bit for bit what the
+/// three passes give.
 template <typename T>
 void linear_backward_update(const T* x, const T* dy, T* dx, float* db, Accumulate accumulate, const LinearShape& shape,
                             const UpdateRule& rule, const ParameterUpdate<float>& w, Context& context);

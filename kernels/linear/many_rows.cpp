@@ -217,7 +217,8 @@ void linear_backward_weight_many_rows(const float* x, const float* dy, float* dw
                      update.s1 != nullptr ? update.s1 + at : nullptr,
                      update.s2 != nullptr ? update.s2 + at : nullptr,
                      width,
-                     update.weight_decay};
+                     update.weight_decay,
+                     update.rounded != nullptr ? update.rounded + at : nullptr};
             tile.fetch = &block;
             tile.fetch_stride = C;
             tile.fetch_lines = width / 16;

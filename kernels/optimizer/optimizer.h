@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 
 namespace striate {
@@ -15,6 +16,7 @@ struct ParameterUpdate {
   T* s2 = nullptr;  ///< Adam: second moment; RMSprop: momentum buffer. Null where not used.
   int64_t n = 0;
   T weight_decay = 0;
+  bfloat16* rounded = nullptr;  ///< where not null, the update writes to_bfloat16 of the new w here in the same pass
 };
 
 /// What changes from step to step. It lives in the device's memory, so that a recorded sequence of kernels can be

@@ -19,6 +19,12 @@ namespace striate::cpu::HWY_NAMESPACE {
 
 // step(part, i, w, gradient, u): elements u.w[i …] hold w; `part` is WholeVector or PartOfVector.
 
+template <class Part>
+HWY_INLINE void store_weight(Part part, FloatVector w, const ParameterUpdate<float>& u, int64_t i) {
+  part.store(w, u.w + i);
+  if (u.rounded != nullptr) part.store(w, u.rounded + i);
+}
+
 class SgdStep {
  public:
   SgdStep(const UpdateRule& rule, float weight_decay)
@@ -38,7 +44,7 @@ class SgdStep {
       auto v = hn::Mul(rate_, g);
       v = u.s1 != nullptr ? hn::MulSub(momentum_, part.load(u.s1 + i), v) : hn::Neg(v);
       if (u.s1 != nullptr) part.store(v, u.s1 + i);
-      part.store(hn::Add(w, v), u.w + i);
+      store_weight(part, hn::Add(w, v), u, i);
     } else {
       auto v = g;
       if (u.s1 != nullptr) {
@@ -46,7 +52,7 @@ class SgdStep {
         part.store(v, u.s1 + i);
       }
       if (nesterov_) v = hn::MulAdd(momentum_, v, g);
-      part.store(hn::NegMulAdd(rate_, v, w), u.w + i);
+      store_weight(part, hn::NegMulAdd(rate_, v, w), u, i);
     }
   }
 
@@ -79,7 +85,7 @@ class AdamStep {
     part.store(v, u.s2 + i);
     const auto w = hn::NegMulAdd(shrink_, old, old);
     const auto divisor = hn::MulAdd(hn::Sqrt(v), root_factor_, eps_);
-    part.store(hn::NegMulAdd(rate_, hn::Div(m, divisor), w), u.w + i);
+    store_weight(part, hn::NegMulAdd(rate_, hn::Div(m, divisor), w), u, i);
   }
 
  private:
@@ -111,7 +117,7 @@ class RmspropStep {
       step = hn::MulAdd(momentum_, part.load(u.s2 + i), step);
       part.store(step, u.s2 + i);
     }
-    part.store(hn::NegMulAdd(rate_, step, w), u.w + i);
+    store_weight(part, hn::NegMulAdd(rate_, step, w), u, i);
   }
 
  private:

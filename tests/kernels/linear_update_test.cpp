@@ -7,7 +7,9 @@
 #include <hwy/highway.h>
 
 #include <cstdint>
+#include <type_traits>
 
+#include "kernels/error.h"
 #include "kernels/linear/linear.h"
 #include "kernels/optimizer/optimizer.h"
 #include "tests/support/backend.h"
@@ -36,20 +38,37 @@ class LinearUpdate : public testing::TestWithParam<UpdateCase> {
 
 constexpr UpdateState kState{0.1f, 0.5f, 3};
 
-/// x, dy, the weights and the optimizer's state of a layer.
+/// x, dy, the weights, also rounded, and the optimizer's state of a layer.
+template <typename T>
 struct Layer {
   explicit Layer(const LinearShape& s)
-      : x(uniform<float>(s.N * s.C, 1)),
-        dy(uniform<float>(s.N * s.K, 2)),
+      : x(uniform<T>(s.N * s.C, 1)),
+        dy(uniform<T>(s.N * s.K, 2)),
         w(uniform<float>(s.K * s.C, 3)),
         s1(uniform<float>(s.K * s.C, 4, 0.1, 1.0)),
         s2(uniform<float>(s.K * s.C, 5, 0.1, 1.0)),
+        rounded(as<bfloat16>(w.values())),
         dx(s.N * s.C),
         db(s.K, 0.25f) {}
-  ParameterUpdate<float> update(const float* g) { return {w.data(), g, s1.data(), s2.data(), w.size(), 0.01f}; }
+  ParameterUpdate<float> update(const float* g) {
+    return {w.data(), g, s1.data(), s2.data(), w.size(), 0.01f, rounded.data()};
+  }
+  /// The weights as the products take them.
+  const T* weights() const {
+    if constexpr (std::is_same_v<T, float>)
+      return w.data();
+    else
+      return rounded.data();
+  }
+  bool intact() const {
+    return w.intact() && s1.intact() && s2.intact() && rounded.intact() && dx.intact() && db.intact();
+  }
 
-  Values<float> x, dy;
-  GuardedBuffer<float> w, s1, s2, dx, db;
+  Values<T> x, dy;
+  GuardedBuffer<float> w, s1, s2;
+  GuardedBuffer<bfloat16> rounded;
+  GuardedBuffer<T> dx;
+  GuardedBuffer<float> db;
 };
 
 UpdateRule rule_of(int method) {
@@ -64,35 +83,36 @@ void update(int method, const ParameterUpdate<float>& parameter, Context& contex
   cpu::rmsprop_update(&parameter, 1, RmspropOptions{0.9f, 1e-8f, 0.5f}, &kState, context);
 }
 
-void check_update(const LinearShape& s) {
+template <typename T>
+void check_update(const LinearShape& s, Precision precision) {
   TestContext two(2);
+  two->precision = precision;
   for (int method = 0; method < 3; ++method) {
-    Layer expected(s);
-    GuardedBuffer<float> dw(s.K * s.C);
-    cpu::linear_backward_data(expected.dy.data(), expected.w.data(), expected.dx.data(), s, two);
-    cpu::linear_backward_weight(expected.x.data(), expected.dy.data(), dw.data(), nullptr, s, Accumulate::no, two);
-    GuardedBuffer<float> unused(s.K * s.C);
-    cpu::linear_backward_weight(expected.x.data(), expected.dy.data(), unused.data(), expected.db.data(), s,
-                                Accumulate::yes, two);
+    Layer<T> expected(s);
+    GuardedBuffer<float> dw(s.K * s.C), unused(s.K * s.C);
+    const auto& e = expected;
+    cpu::linear_backward_data(e.dy.data(), e.weights(), expected.dx.data(), s, two);
+    cpu::linear_backward_weight(e.x.data(), e.dy.data(), dw.data(), nullptr, s, Accumulate::no, two);
+    cpu::linear_backward_weight(e.x.data(), e.dy.data(), unused.data(), expected.db.data(), s, Accumulate::yes, two);
     update(method, expected.update(dw.data()), two);
     for (const int threads : {1, 2, 3}) {
       TestContext context(threads);
+      context->precision = precision;
       ASSERT_TRUE(cpu::linear_can_update(s, context));
       for (const bool with_dx : {true, false}) {
-        Layer found(s);
+        Layer<T> found(s);
         cpu::linear_backward_update(found.x.data(), found.dy.data(), with_dx ? found.dx.data() : nullptr,
                                     found.db.data(), Accumulate::yes, s, rule_of(method), found.update(nullptr),
                                     context);
         EXPECT_TRUE(all_equal(found.w, expected.w)) << method;
         EXPECT_TRUE(all_equal(found.s1, expected.s1)) << method;
         EXPECT_TRUE(all_equal(found.s2, expected.s2)) << method;
+        EXPECT_TRUE(all_equal(found.rounded, as<bfloat16>(found.w.values()))) << method;
         EXPECT_TRUE(all_equal(found.db, expected.db)) << method;
         if (with_dx) {
           EXPECT_TRUE(all_equal(found.dx, expected.dx)) << method;
         }
-        for (const auto* buffer : {&found.w, &found.s1, &found.s2, &found.dx, &found.db}) {
-          EXPECT_TRUE(buffer->intact());
-        }
+        EXPECT_TRUE(found.intact());
       }
     }
   }
@@ -102,7 +122,9 @@ TEST_P(LinearUpdate, GivesTheBitsOfThreePassesOnEveryInstructionSet) {
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     SCOPED_TRACE(hwy::TargetName(target));
     choose(target);
-    check_update(GetParam().shape);
+    check_update<float>(GetParam().shape, Precision::fp32);
+    check_update<float>(GetParam().shape, Precision::bf16);
+    check_update<bfloat16>(GetParam().shape, Precision::bf16);
   }
 }
 
@@ -114,14 +136,22 @@ INSTANTIATE_TEST_SUITE_P(, LinearUpdate,
                                          UpdateCase{"one_output", {5, 2000, 1}}, UpdateCase{"one_input", {2, 1, 300}}),
                          [](const auto& c) { return std::string(c.param.name); });
 
-TEST(LinearCanUpdate, IsForFewRowsAloneInBfloat16) {
+TEST(LinearCanUpdate, IsForBatchesThatFitTheCaches) {
   TestContext context;
   EXPECT_TRUE(cpu::linear_can_update({1, 4, 4}, context));
   EXPECT_FALSE(cpu::linear_can_update({0, 4, 4}, context));
+  EXPECT_TRUE(cpu::linear_can_update({512, 4, 4}, context));
   EXPECT_FALSE(cpu::linear_can_update({513, 4, 4}, context));
-  context->precision = Precision::bf16;
-  EXPECT_TRUE(cpu::linear_can_update({8, 4, 4}, context));
-  EXPECT_FALSE(cpu::linear_can_update({9, 4, 4}, context));
+}
+
+TEST(LinearCanUpdate, WantsTheWeightsInBfloat16WhereTheProductsAre) {
+  TestContext context;
+  Layer<bfloat16> layer({2, 3, 4});
+  ParameterUpdate<float> update = layer.update(nullptr);
+  update.rounded = nullptr;
+  EXPECT_THROW(cpu::linear_backward_update(layer.x.data(), layer.dy.data(), layer.dx.data(), layer.db.data(),
+                                           Accumulate::no, {2, 3, 4}, rule_of(0), update, context),
+               Error);
 }
 
 }  // namespace
