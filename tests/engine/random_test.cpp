@@ -43,6 +43,16 @@ TEST(Random, CanBeginInTheMiddle) {
   }
 }
 
+TEST(Random, PositionSaysWhereTheNextWordsComeFrom) {
+  Random random(5, RandomPurpose::test, uint64_t{9} << 33, 2);
+  for (int drawn = 0; drawn < 13; ++drawn) {
+    const Random::Position at = random.position();
+    EXPECT_EQ(at.word, static_cast<uint32_t>(drawn));
+    const auto block = philox4x32({at.word / 4, at.stream[0], at.stream[1], at.stream[2]}, at.key);
+    EXPECT_EQ(random.word(), block[at.word % 4]) << drawn;
+  }
+}
+
 TEST(Random, UniformFillsItsRangeEvenly) {
   Random random(1, RandomPurpose::test);
   std::array<int, 10> bins{};
