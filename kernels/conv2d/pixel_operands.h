@@ -60,6 +60,7 @@ struct Windows {
 /// A row for every window, its taps along the depth.
 template <typename T>
 struct WindowRows : Windows<T> {
+  static constexpr const char* kName = "windows";
   static constexpr bool kDepthContiguous = true, kHasPlaces = true;
   using Depth = typename Windows<T>::Tap;
 
@@ -73,6 +74,7 @@ struct WindowRows : Windows<T> {
 /// A column for every tap, the windows along the depth.
 template <typename T>
 struct WindowColumns : Windows<T> {
+  static constexpr const char* kName = "window_columns";
   static constexpr bool kDepthContiguous = false, kHasPlaces = false;
   using Column = typename Windows<T>::Tap;
 
@@ -86,6 +88,7 @@ struct WindowColumns : Windows<T> {
 /// Weights [K, R, S·C] whose rows of taps are runs of `run` values: zeros, the S·C taps from `front` on, zeros.
 template <typename T>
 struct FilterRuns {
+  static constexpr const char* kName = "filter_runs";
   using Value = T;
   static constexpr bool kDepthContiguous = true, kHasPlaces = false;
   const T* data;
@@ -114,6 +117,7 @@ struct FilterRuns {
 /// tap_step'th tap from first_h (first_w) on, and for each of them the group's kernels.
 template <typename T>
 struct FilterColumns {
+  static constexpr const char* kName = "filter_columns";
   using Value = T;
   static constexpr bool kDepthContiguous = false, kHasPlaces = false;
   const T* data;

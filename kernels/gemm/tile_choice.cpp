@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "kernels/gpu/device.h"
 
@@ -32,8 +33,8 @@ int64_t resident_blocks(const TileShape& tile) {
   return std::max<int64_t>(1, std::min<int64_t>(tile.blocks_per_multiprocessor, static_cast<int64_t>(fit)));
 }
 
-double predicted_clocks(const TileShape& tile, const ProductSize& size, int64_t shares, double clocks_of_depth,
-                        int64_t resident) {
+double predict(const TileShape& tile, const ProductSize& size, int64_t shares, double clocks_of_depth,
+               int64_t resident) {
   const int64_t multiprocessors = gpu::properties().multiprocessors;
   const int64_t blocks = divide_up(size.m, tile.m) * divide_up(size.n, tile.n) * size.groups * shares;
   const auto depth = static_cast<double>(divide_up(divide_up(size.k, tile.k), shares) * tile.k);
@@ -55,38 +56,88 @@ double predicted_clocks(const TileShape& tile, const ProductSize& size, int64_t 
   return shares > 1 ? clocks + kLaunchClocks + (written + result_bytes) / bytes_per_clock : clocks;
 }
 
+constexpr int64_t kMostShares = 128;
+// What the shares' results may take together: more would not stay in an L2 anyway.
+constexpr int64_t kMostPartial = int64_t{1} << 26;
+
+bool fits(const TileShape& tile) { return tile.shared_bytes <= gpu::properties().shared_bytes_per_block; }
+
+/// A share has at least two steps, and none is empty.
+bool can_share(const TileShape& tile, const ProductSize& size, int64_t shares) {
+  const int64_t steps = divide_up(size.k, tile.k);
+  return shares == 1 ||
+         (shares <= kMostShares && steps >= 2 * shares && divide_up(steps, divide_up(steps, shares)) == shares &&
+          shares * size.m * size.n * size.groups <= kMostPartial);
+}
+
+struct Shares {
+  int64_t number = 1;
+  double clocks = -1.0;
+};
+
+/// The number of shares with the least predicted time of a tile.
+Shares best_shares(const TileShape& tile, const ProductSize& size, Precision precision) {
+  const double clocks_a_depth = clocks_of_depth(tile, size.value_bytes, precision);
+  const int64_t resident = resident_blocks(tile);
+  Shares best;
+  // All numbers of shares up to 16, then steps of an eighth.
+  for (int64_t shares = 1; shares <= kMostShares; shares += std::max<int64_t>(1, shares / 8)) {
+    if (!can_share(tile, size, shares)) continue;
+    const double clocks = predict(tile, size, shares, clocks_a_depth, resident);
+    if (best.clocks < 0.0 || clocks < best.clocks) best = {shares, clocks};
+  }
+  return best;
+}
+
+/// None where nothing is forced, or a tile that no block here can have.
+std::optional<Choice> forced_choice(std::span<const TileShape> tiles, const ProductSize& size) {
+  if (!forced) return std::nullopt;
+  const size_t tile = std::min(forced->tile, tiles.size() - 1);
+  if (!fits(tiles[tile])) return std::nullopt;
+  int shares = forced->shares;
+  while (!can_share(tiles[tile], size, shares)) --shares;
+  return Choice{tile, shares};
+}
+
 }  // namespace
 
+double predicted_clocks(const TileShape& tile, const ProductSize& size, int64_t shares, Precision precision) {
+  return predict(tile, size, shares, clocks_of_depth(tile, size.value_bytes, precision), resident_blocks(tile));
+}
+
 Choice choose(std::span<const TileShape> tiles, const ProductSize& size, Precision precision) {
-  constexpr int64_t kMostShares = 128;
-  // What the shares' results may take together: more would not stay in an L2 anyway.
-  constexpr int64_t kMostPartial = int64_t{1} << 26;
+  if (const auto choice = forced_choice(tiles, size)) return *choice;
   Choice best{0, 1};
   double least = -1.0;
   for (size_t t = 0; t < tiles.size(); ++t) {
-    if (tiles[t].shared_bytes > gpu::properties().shared_bytes_per_block) continue;
-    const int64_t steps = divide_up(size.k, tiles[t].k);
-    if (forced && t != std::min(forced->tile, tiles.size() - 1)) continue;
-    const double clocks_a_depth = clocks_of_depth(tiles[t], size.value_bytes, precision);
-    const int64_t resident = resident_blocks(tiles[t]);
-    // All numbers of shares up to 16, then steps of an eighth.
-    for (int64_t shares = 1; shares <= kMostShares; shares += std::max<int64_t>(1, shares / 8)) {
-      // A share has at least two steps, and none is empty.
-      if (shares > 1 && (steps < 2 * shares || divide_up(steps, divide_up(steps, shares)) != shares ||
-                         shares * size.m * size.n * size.groups > kMostPartial)) {
-        continue;
-      }
-      if (forced && shares > forced->shares) continue;
-      double clocks = predicted_clocks(tiles[t], size, shares, clocks_a_depth, resident);
-      if (forced) clocks = 1.0 / static_cast<double>(shares);
-      if (least < 0.0 || clocks < least) {
-        least = clocks;
-        best = {t, static_cast<int>(shares)};
-      }
+    if (!fits(tiles[t])) continue;
+    const Shares shares = best_shares(tiles[t], size, precision);
+    if (least < 0.0 || shares.clocks < least) {
+      least = shares.clocks;
+      best = {t, static_cast<int>(shares.number)};
     }
   }
   return best;
 }
+
+bool is_possible(const TileShape& tile, const ProductSize& size, int shares) {
+  return shares > 0 && fits(tile) && can_share(tile, size, shares);
+}
+
+std::vector<Choice> candidates(std::span<const TileShape> tiles, const ProductSize& size, Precision precision) {
+  std::vector<Choice> result;
+  for (size_t t = 0; t < tiles.size(); ++t) {
+    if (!fits(tiles[t])) continue;
+    const auto best = static_cast<int>(best_shares(tiles[t], size, precision).number);
+    result.push_back({t, best});
+    for (const int shares : {best / 2, best * 2}) {
+      if (is_possible(tiles[t], size, shares)) result.push_back({t, shares});
+    }
+  }
+  return result;
+}
+
+bool is_forced() { return forced != nullptr; }
 
 ForcedChoice::ForcedChoice(size_t tile, int shares) : choice_{tile, shares}, outer_(forced) { forced = &choice_; }
 

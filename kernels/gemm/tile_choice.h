@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "kernels/context.h"
 
@@ -44,6 +45,18 @@ struct Choice {
 /// The tile and the number of shares with the least predicted time on the current device. Never a tile that needs more
 /// shared memory than a block can have; `tiles` holds one that fits.
 Choice choose(std::span<const TileShape> tiles, const ProductSize& size, Precision precision);
+
+/// What choose() minimises, with the tile's depth in so many shares.
+double predicted_clocks(const TileShape& tile, const ProductSize& size, int64_t shares, Precision precision);
+
+/// Whether a block can have the tile, and the depth divides into that many shares of two steps or more.
+bool is_possible(const TileShape& tile, const ProductSize& size, int shares);
+
+/// What is worth timing: every possible tile with its predicted best number of shares, with half and with twice that.
+std::vector<Choice> candidates(std::span<const TileShape> tiles, const ProductSize& size, Precision precision);
+
+/// Whether a ForcedChoice lives.
+bool is_forced();
 
 /// While one of these lives, choose() takes tile number `tile` (or the last there is) and at most `shares` shares: for
 /// tests and for measuring tiles against each other.

@@ -13,7 +13,7 @@
 // lie between the two.
 //
 // An operand is a struct of launch parameters:
-//   Value                                 float or bfloat16
+//   Value, kName                          float or bfloat16; what tables of choices call the operand
 //   values()                              of memory, for a group: what the choice of a tile asks
 //   enter_group(g)                        moves it to group g
 //   kDepthContiguous, kHasPlaces
@@ -139,6 +139,7 @@ class Copier<Operand, kRows, kDepth, kWidth, kThreads, false> {
 /// A matrix as it lies, row after row: element (row, k) at row·pitch + k.
 template <typename T>
 struct MatrixRows {
+  static constexpr const char* kName = "rows";
   using Value = T;
   static constexpr bool kDepthContiguous = true, kHasPlaces = false;
   const T* data;
@@ -161,6 +162,7 @@ struct MatrixRows {
 /// A matrix read across: element (row n, k) at k·pitch + n.
 template <typename T>
 struct MatrixColumns {
+  static constexpr const char* kName = "columns";
   using Value = T;
   static constexpr bool kDepthContiguous = false, kHasPlaces = false;
   const T* data;

@@ -7,8 +7,9 @@
 
 #include "kernels/gemm/split_sum.h"
 #include "kernels/gemm/tile.h"
-#include "kernels/gemm/tile_choice.h"
+#include "kernels/gemm/tile_tuning.h"
 #include "kernels/gpu/launch.h"
+#include "kernels/gpu/stream.h"
 
 namespace striate::tile {
 
@@ -127,12 +128,19 @@ void multiply_with(ShapeList<Shapes...>, const A& a, const B& b, const Out& out,
                          (a.values() + b.values()) * groups,
                          static_cast<int>(sizeof(typename A::Value)),
                          static_cast<int>(sizeof(typename Out::Value))};
-  const Choice choice = choose(tiles, size, kPrecision);
-  size_t number = 0;
-  ((number++ == choice.tile
-        ? launch_shape<kPrecision, kWidthA, kWidthB, Shapes>(a, b, out, depth, groups, choice.shares, context)
-        : void()),
-   ...);
+  const auto run = [&](const Choice& choice) {
+    size_t number = 0;
+    ((number++ == choice.tile
+          ? launch_shape<kPrecision, kWidthA, kWidthB, Shapes>(a, b, out, depth, groups, choice.shares, context)
+          : void()),
+     ...);
+  };
+  TuningTable* const table = tuning_table();
+  // What adds to its output cannot be repeated, and a capture cannot wait for a time.
+  const bool can_time = !out.accumulate && context.stream->recording() == nullptr;
+  run(table ? tuned_choice(*table, {A::kName, B::kName, kWidthA, kWidthB, kPrecision}, tiles, size, can_time, run,
+                           context)
+            : choose(tiles, size, kPrecision));
 }
 
 template <int kWidthA, int kWidthB, typename Fma, typename Mma, typename Bf16, typename A, typename B, typename Out>
