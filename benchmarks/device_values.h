@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
+#include "kernels/bfloat16.h"
 #include "kernels/gpu/memory.h"
 
 namespace striate::bench {
@@ -28,6 +30,8 @@ class DeviceValues {
       seed = seed * 1664525u + 1013904223u;
       if constexpr (std::numeric_limits<T>::is_integer) {
         data_[i] = static_cast<T>(seed >> 29);
+      } else if constexpr (std::is_same_v<T, bfloat16>) {
+        data_[i] = to_bfloat16(static_cast<float>(seed >> 8) / 16777216.0f);
       } else {
         data_[i] = static_cast<T>(seed >> 8) / T{16777216};
       }

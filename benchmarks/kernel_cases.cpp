@@ -31,43 +31,43 @@ void add_maps(Cases& cases, int64_t n) {
   const std::string of = fmt::format("/{}", n);
   cases.push_back(memory_bound("relu forward" + of, [n](Context& context) {
     Floats x(n), y(n);
-    cuda::activation_forward(Activation::relu, x.fill(1), y, n, context);
+    cuda::activation_forward<float>(Activation::relu, x.fill(1), y, n, context);
   }));
   cases.push_back(memory_bound("gelu backward" + of, [n](Context& context) {
     Floats x(n), dy(n), dx(n);
-    cuda::activation_backward(Activation::gelu, x.fill(1), dy.fill(2), dx, n, context);
+    cuda::activation_backward<float>(Activation::gelu, x.fill(1), dy.fill(2), dx, n, context);
   }));
   cases.push_back(memory_bound("fill" + of, [n](Context& context) {
     Floats y(n);
-    cuda::fill(y, 1.0f, n, context);
+    cuda::fill<float>(y, 1.0f, n, context);
   }));
   cases.push_back(memory_bound("scale" + of, [n](Context& context) {
     Floats x(n), y(n);
-    cuda::scale(x.fill(1), y, 2.0f, n, context);
+    cuda::scale<float>(x.fill(1), y, 2.0f, n, context);
   }));
   cases.push_back(memory_bound("residual add" + of, [n](Context& context) {
     Floats a(n), b(n), y(n);
-    cuda::add(a.fill(1), b.fill(2), y, n, Activation::relu, context);
+    cuda::add<float>(a.fill(1), b.fill(2), y, n, Activation::relu, context);
   }));
   cases.push_back(memory_bound("accumulate" + of, [n](Context& context) {
     Floats x(n), y(n);
-    cuda::accumulate(x.fill(1), y.fill(2), n, context);
+    cuda::accumulate<float>(x.fill(1), y.fill(2), n, context);
   }));
   cases.push_back(memory_bound(
       "uint8 to float" + of,
       [n](Context& context) {
         DeviceValues<uint8_t> x(n);
         Floats y(n), scale(3), shift(3);
-        cuda::normalize_u8(x.fill(1), y, scale.fill(2), shift.fill(3), n / 3, 3, context);
+        cuda::normalize_u8<float>(x.fill(1), y, scale.fill(2), shift.fill(3), n / 3, 3, context);
       },
       2.0));
   cases.push_back(memory_bound("float to bf16" + of, [n](Context& context) {
     Floats x(n);
-    DeviceValues<uint16_t> y(n);
+    DeviceValues<bfloat16> y(n);
     cuda::float_to_bf16(x.fill(1), y, n, context);
   }));
   cases.push_back(memory_bound("bf16 to float" + of, [n](Context& context) {
-    DeviceValues<uint16_t> x(n);
+    DeviceValues<bfloat16> x(n);
     Floats y(n);
     cuda::bf16_to_float(x.fill(1), y, n, context);
   }));
@@ -78,7 +78,7 @@ void add_maps(Cases& cases, int64_t n) {
       DeviceValues<DropoutState> state(1);
       state[0] = {};
       const DropoutShape shape{1, n, 0.5f, 0};
-      (backward ? cuda::dropout_backward : cuda::dropout_forward)(x.fill(1), y, shape, state, context);
+      (backward ? cuda::dropout_backward<float> : cuda::dropout_forward<float>)(x.fill(1), y, shape, state, context);
     }));
   }
 }
@@ -126,22 +126,24 @@ void add_normalizations(Cases& cases, int64_t rows, int64_t C) {
       x.fill(1), y.fill(2), gamma.fill(3), beta.fill(4), mean.fill(5), inv_std.fill(6);
       running_mean.fill(7), running_var.fill(8);
       if (mode == Mode::train) {
-        cuda::batch_norm_forward_train(x, gamma, beta, y, mean, inv_std, running_mean, running_var, batch, context);
+        cuda::batch_norm_forward_train<float>(x, gamma, beta, y, mean, inv_std, running_mean, running_var, batch,
+                                              context);
       } else if (mode == Mode::eval) {
-        cuda::batch_norm_forward_eval(x, gamma, beta, running_mean, running_var, y, inv_std, batch, context);
+        cuda::batch_norm_forward_eval<float>(x, gamma, beta, running_mean, running_var, y, inv_std, batch, context);
       } else {
-        cuda::batch_norm_backward(x, y, gamma, mean, inv_std, dx, gamma, beta, batch, true, Accumulate::no, context);
+        cuda::batch_norm_backward<float>(x, y, gamma, mean, inv_std, dx, gamma, beta, batch, true, Accumulate::no,
+                                         context);
       }
     }));
   }
   const LocalResponseNormShape local{rows, C};
   cases.push_back(memory_bound("lrn forward" + of, [local](Context& context) {
     Floats x(local.rows * local.C), y(local.rows * local.C);
-    cuda::local_response_norm_forward(x.fill(1), y, local, context);
+    cuda::local_response_norm_forward<float>(x.fill(1), y, local, context);
   }));
   cases.push_back(memory_bound("lrn backward" + of, [local](Context& context) {
     Floats x(local.rows * local.C), dy(local.rows * local.C), dx(local.rows * local.C);
-    cuda::local_response_norm_backward(x.fill(1), dy.fill(2), dx, local, context);
+    cuda::local_response_norm_backward<float>(x.fill(1), dy.fill(2), dx, local, context);
   }));
 }
 
@@ -149,7 +151,7 @@ void add_losses(Cases& cases, int64_t N, int64_t classes) {
   const std::string of = fmt::format("/{}x{}", N, classes);
   cases.push_back(memory_bound("softmax" + of, [N, classes](Context& context) {
     Floats x(N * classes), y(N * classes);
-    cuda::softmax_forward(x.fill(1), y, N, classes, context);
+    cuda::softmax_forward<float>(x.fill(1), y, N, classes, context);
   }));
   const SoftmaxCrossEntropyShape shape{N, classes};
   for (const bool backward : {false, true}) {
@@ -160,9 +162,10 @@ void add_losses(Cases& cases, int64_t N, int64_t classes) {
       DeviceValues<int32_t> labels(shape.N), rank(shape.N);
       logits.fill(1), labels.fill(2), loss.fill(3), row_max.fill(4), log_sum.fill(5);
       if (backward) {
-        cuda::softmax_cross_entropy_backward(logits, labels, row_max, log_sum, loss, dlogits, shape, context);
+        cuda::softmax_cross_entropy_backward<float>(logits, labels, row_max, log_sum, loss, dlogits, shape, context);
       } else {
-        cuda::softmax_cross_entropy_forward(logits, labels, loss, sample_loss, row_max, log_sum, rank, shape, context);
+        cuda::softmax_cross_entropy_forward<float>(logits, labels, loss, sample_loss, row_max, log_sum, rank, shape,
+                                                   context);
       }
     }));
   }
@@ -180,14 +183,14 @@ void add_pools(Cases& cases, const std::string& name, const Pool2dShape& s) {
       "avg pool " + name + " forward",
       [s](Context& context) {
         Floats x(s.x_size()), y(s.y_size());
-        cuda::avg_pool2d_forward(x.fill(1), y, s, context);
+        cuda::avg_pool2d_forward<float>(x.fill(1), y, s, context);
       },
       again));
   cases.push_back(memory_bound(
       "avg pool " + name + " backward",
       [s](Context& context) {
         Floats dy(s.y_size()), dx(s.x_size());
-        cuda::avg_pool2d_backward(dy.fill(1), dx, s, context);
+        cuda::avg_pool2d_backward<float>(dy.fill(1), dx, s, context);
       },
       static_cast<double>(s.R * s.S)));
 }
@@ -208,7 +211,7 @@ KernelCase max_pool(const std::string& name, const Pool2dShape& s, Pass pass) {
             [s](Context& context) {
               Floats x(s.x_size()), y(s.y_size());
               DeviceValues<uint8_t> index(s.y_size());
-              cuda::max_pool2d_forward(x.fill(1), y, index, s, context);
+              cuda::max_pool2d_forward<float>(x.fill(1), y, index, s, context);
             },
             0,
             windows_of_a_pixel(s),
@@ -219,7 +222,7 @@ KernelCase max_pool(const std::string& name, const Pool2dShape& s, Pass pass) {
           [s](Context& context) {
             Floats dy(s.y_size()), dx(s.x_size());
             DeviceValues<uint8_t> index(s.y_size());
-            cuda::max_pool2d_backward(dy.fill(1), index.fill(2), dx, s, context);
+            cuda::max_pool2d_backward<float>(dy.fill(1), index.fill(2), dx, s, context);
           },
           0,
           static_cast<double>(s.R * s.S),
@@ -249,9 +252,9 @@ std::vector<KernelCase> memory_bound_cases() {
           const AdaptivePool2dShape s{2, 13, 13, 256, 6, 6};
           Floats x(s.x_size()), y(s.y_size());
           if (backward) {
-            cuda::adaptive_avg_pool2d_backward(y.fill(1), x, s, context);
+            cuda::adaptive_avg_pool2d_backward<float>(y.fill(1), x, s, context);
           } else {
-            cuda::adaptive_avg_pool2d_forward(x.fill(1), y, s, context);
+            cuda::adaptive_avg_pool2d_forward<float>(x.fill(1), y, s, context);
           }
         },
         backward ? 10.0 : 2.0));

@@ -1,4 +1,6 @@
 // Maps over runs of values: activations, sums, conversions, dropout, the optimizers' updates.
+#include <algorithm>
+
 #include "benchmarks/kernels_memory.h"
 #include "kernels/activation/activation.h"
 #include "kernels/dropout/dropout.h"
@@ -92,13 +94,13 @@ struct FloatToBf16 {
   static Shape part(const Shape& s) { return Elementwise::part(s); }
   int64_t n;
   Floats x;
-  Lines<uint16_t> y;
+  Lines<bfloat16> y;
   explicit FloatToBf16(const Shape& s) : n(s.size), x(values(n, 1)), y(n) {}
   void run() { cpu::float_to_bf16(x.data(), y.data(), n, context()); }
   bool agrees() {
-    Lines<uint16_t> expected(y.size());
+    Lines<bfloat16> expected(y.size());
     reference::float_to_bf16(x.data(), expected.data(), n, context());
-    return y == expected;
+    return std::ranges::equal(y, expected, {}, &bfloat16::bits, &bfloat16::bits);
   }
 };
 
@@ -109,7 +111,7 @@ struct Bf16ToFloat {
   static double bytes(const Shape& s) { return 6.0 * static_cast<double>(s.size); }
   static Shape part(const Shape& s) { return Elementwise::part(s); }
   int64_t n;
-  Lines<uint16_t> x;
+  Lines<bfloat16> x;
   Floats y;
   explicit Bf16ToFloat(const Shape& s) : n(s.size), x(n), y(n) {
     const Floats from = values(n, 1);

@@ -66,8 +66,8 @@ struct WholeVector {
 /// The same, but stored past the caches: at addresses that are multiples of a vector's size, and nobody sees it before
 /// this thread's hwy::FlushStream().
 struct StreamedVector : WholeVector {
-  using WholeVector::store;
   HWY_INLINE void store(FloatVector v, float* p) const { hn::Stream(v, Floats(), p); }
+  HWY_INLINE void store(FloatVector v, bfloat16* p) const { hn::Stream(rounded(v), HalfWords(), bits_of(p)); }
 };
 
 /// Whether an output of so many bytes is stored past the caches. An ordinary store first reads the line it overwrites,
@@ -135,11 +135,11 @@ HWY_INLINE void for_each_vector(int64_t begin, int64_t end, Fn&& fn) {
 }
 
 /// for_each_vector with fn's stores, all to out[i], past the caches where `streamed` says so.
-template <typename Fn>
-HWY_INLINE void for_each_output_vector(int64_t begin, int64_t end, const float* out, bool streamed, Fn&& fn) {
+template <typename T, typename Fn>
+HWY_INLINE void for_each_output_vector(int64_t begin, int64_t end, const T* out, bool streamed, Fn&& fn) {
   if (!streamed) return for_each_vector(begin, end, fn);
   const int64_t lanes = float_lanes();
-  const auto misaligned = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out + begin) / sizeof(float)) % lanes;
+  const auto misaligned = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out + begin) / sizeof(T)) % lanes;
   const int64_t first = misaligned == 0 ? begin : std::min(end, begin + lanes - misaligned);
   for_each_vector(begin, first, fn);
   int64_t i = first;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 
 namespace striate {
@@ -25,6 +26,8 @@ constexpr bool derivative_from_output(Activation a) {
 // forward:  y = f(x), n elements. y may be x.
 // backward: dx = dy·f′. `saved` is y where derivative_from_output(activation), else x. dx may be dy. dx is overwritten.
 //           relu′(0) = 0, leaky_relu′(0) = 0.01, as in PyTorch.
+// T is double (reference only), float or bfloat16. bfloat16 is storage: sums and functions are float's (the reference's
+// double's), and a value is rounded where it is stored.
 namespace reference {
 template <typename T>
 void activation_forward(Activation activation, const T* x, T* y, int64_t n, Context& context);
@@ -33,15 +36,17 @@ void activation_backward(Activation activation, const T* saved, const T* dy, T* 
 }  // namespace reference
 
 namespace cpu {
-void activation_forward(Activation activation, const float* x, float* y, int64_t n, Context& context);
-void activation_backward(Activation activation, const float* saved, const float* dy, float* dx, int64_t n,
-                         Context& context);
+template <typename T>
+void activation_forward(Activation activation, const T* x, T* y, int64_t n, Context& context);
+template <typename T>
+void activation_backward(Activation activation, const T* saved, const T* dy, T* dx, int64_t n, Context& context);
 }  // namespace cpu
 
 namespace cuda {
-void activation_forward(Activation activation, const float* x, float* y, int64_t n, Context& context);
-void activation_backward(Activation activation, const float* saved, const float* dy, float* dx, int64_t n,
-                         Context& context);
+template <typename T>
+void activation_forward(Activation activation, const T* x, T* y, int64_t n, Context& context);
+template <typename T>
+void activation_backward(Activation activation, const T* saved, const T* dy, T* dx, int64_t n, Context& context);
 }  // namespace cuda
 
 }  // namespace striate

@@ -134,14 +134,21 @@ namespace striate::cpu {
 HWY_EXPORT(ActivationForward);
 HWY_EXPORT(ActivationBackward);
 
-void activation_forward(Activation activation, const float* x, float* y, int64_t n, Context& context) {
+template <typename T>
+void activation_forward(Activation activation, const T* x, T* y, int64_t n, Context& context) {
   HWY_DYNAMIC_DISPATCH(ActivationForward)(activation, x, y, n, context);
 }
 
-void activation_backward(Activation activation, const float* saved, const float* dy, float* dx, int64_t n,
-                         Context& context) {
+template <typename T>
+void activation_backward(Activation activation, const T* saved, const T* dy, T* dx, int64_t n, Context& context) {
   HWY_DYNAMIC_DISPATCH(ActivationBackward)(activation, saved, dy, dx, n, context);
 }
+
+#define STRIATE_INSTANTIATE(T)                                                      \
+  template void activation_forward<T>(Activation, const T*, T*, int64_t, Context&); \
+  template void activation_backward<T>(Activation, const T*, const T*, T*, int64_t, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu
 #endif

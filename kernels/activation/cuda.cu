@@ -93,7 +93,8 @@ struct Choice {
 
 }  // namespace
 
-void activation_forward(Activation activation, const float* x, float* y, int64_t n, Context& context) {
+template <typename T>
+void activation_forward(Activation activation, const T* x, T* y, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
   const Choice<decltype(&activation_forward_kernel<Activation::none>)> activation_forward_kernels = {
@@ -104,8 +105,8 @@ void activation_forward(Activation activation, const float* x, float* y, int64_t
               x, y, n, vectors);
 }
 
-void activation_backward(Activation activation, const float* saved, const float* dy, float* dx, int64_t n,
-                         Context& context) {
+template <typename T>
+void activation_backward(Activation activation, const T* saved, const T* dy, T* dx, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(saved, dy, dx);
   const Choice<decltype(&activation_backward_kernel<Activation::none>)> activation_backward_kernels = {
@@ -115,5 +116,11 @@ void activation_backward(Activation activation, const float* saved, const float*
   gpu::launch(activation_backward_kernels[activation], gpu::map_blocks(n, vectors), gpu::kMapThreads, 0,
               *context.stream, saved, dy, dx, n, vectors);
 }
+
+#define STRIATE_INSTANTIATE(T)                                                      \
+  template void activation_forward<T>(Activation, const T*, T*, int64_t, Context&); \
+  template void activation_backward<T>(Activation, const T*, const T*, T*, int64_t, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "kernels/activation/activation.h"
+#include "kernels/reference_values.h"
 
 namespace striate::reference {
 
@@ -47,17 +48,22 @@ double gradient(Activation activation, double saved, double dy) {
 
 template <typename T>
 void activation_forward(Activation activation, const T* x, T* y, int64_t n, Context&) {
-  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(value(activation, x[i]));
+  for (int64_t i = 0; i < n; ++i) y[i] = rounded_to<T>(value(activation, value_of(x[i])));
 }
 
 template <typename T>
 void activation_backward(Activation activation, const T* saved, const T* dy, T* dx, int64_t n, Context&) {
-  for (int64_t i = 0; i < n; ++i) dx[i] = static_cast<T>(gradient(activation, saved[i], dy[i]));
+  for (int64_t i = 0; i < n; ++i) {
+    dx[i] = rounded_to<T>(gradient(activation, value_of(saved[i]), value_of(dy[i])));
+  }
 }
 
-template void activation_forward(Activation, const float*, float*, int64_t, Context&);
-template void activation_forward(Activation, const double*, double*, int64_t, Context&);
-template void activation_backward(Activation, const float*, const float*, float*, int64_t, Context&);
-template void activation_backward(Activation, const double*, const double*, double*, int64_t, Context&);
+#define STRIATE_INSTANTIATE(T)                                                   \
+  template void activation_forward(Activation, const T*, T*, int64_t, Context&); \
+  template void activation_backward(Activation, const T*, const T*, T*, int64_t, Context&);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(bfloat16)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::reference

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 
 namespace striate {
@@ -26,41 +27,51 @@ struct BatchNormShape {
 // backward:       from the mean and inv_std the forward used. With batch_statistics = true they depend on x (training),
 //                 with false they are constants. dx overwritten; dgamma, dbeta as `accumulate` says; each may be null.
 // y may not alias x.
+// T is double (reference only), float or bfloat16. bfloat16 is storage: sums and functions are float's (the reference's
+// double's), and a value is rounded where it is stored.
 namespace reference {
 template <typename T>
-void batch_norm_forward_train(const T* x, const T* gamma, const T* beta, T* y, T* mean, T* inv_std, T* running_mean,
-                              T* running_var, const BatchNormShape& shape, Context& context);
+void batch_norm_forward_train(const T* x, const Parameter<T>* gamma, const Parameter<T>* beta, T* y, Parameter<T>* mean,
+                              Parameter<T>* inv_std, Parameter<T>* running_mean, Parameter<T>* running_var,
+                              const BatchNormShape& shape, Context& context);
 template <typename T>
-void batch_norm_forward_eval(const T* x, const T* gamma, const T* beta, const T* running_mean, const T* running_var,
-                             T* y, T* inv_std, const BatchNormShape& shape, Context& context);
+void batch_norm_forward_eval(const T* x, const Parameter<T>* gamma, const Parameter<T>* beta,
+                             const Parameter<T>* running_mean, const Parameter<T>* running_var, T* y,
+                             Parameter<T>* inv_std, const BatchNormShape& shape, Context& context);
 template <typename T>
-void batch_norm_backward(const T* x, const T* dy, const T* gamma, const T* mean, const T* inv_std, T* dx, T* dgamma,
-                         T* dbeta, const BatchNormShape& shape, bool batch_statistics, Accumulate accumulate,
-                         Context& context);
+void batch_norm_backward(const T* x, const T* dy, const Parameter<T>* gamma, const Parameter<T>* mean,
+                         const Parameter<T>* inv_std, T* dx, Parameter<T>* dgamma, Parameter<T>* dbeta,
+                         const BatchNormShape& shape, bool batch_statistics, Accumulate accumulate, Context& context);
 }  // namespace reference
 
 namespace cpu {
-void batch_norm_forward_train(const float* x, const float* gamma, const float* beta, float* y, float* mean,
-                              float* inv_std, float* running_mean, float* running_var, const BatchNormShape& shape,
-                              Context& context);
-void batch_norm_forward_eval(const float* x, const float* gamma, const float* beta, const float* running_mean,
-                             const float* running_var, float* y, float* inv_std, const BatchNormShape& shape,
-                             Context& context);
-void batch_norm_backward(const float* x, const float* dy, const float* gamma, const float* mean, const float* inv_std,
-                         float* dx, float* dgamma, float* dbeta, const BatchNormShape& shape, bool batch_statistics,
-                         Accumulate accumulate, Context& context);
+template <typename T>
+void batch_norm_forward_train(const T* x, const Parameter<T>* gamma, const Parameter<T>* beta, T* y, Parameter<T>* mean,
+                              Parameter<T>* inv_std, Parameter<T>* running_mean, Parameter<T>* running_var,
+                              const BatchNormShape& shape, Context& context);
+template <typename T>
+void batch_norm_forward_eval(const T* x, const Parameter<T>* gamma, const Parameter<T>* beta,
+                             const Parameter<T>* running_mean, const Parameter<T>* running_var, T* y,
+                             Parameter<T>* inv_std, const BatchNormShape& shape, Context& context);
+template <typename T>
+void batch_norm_backward(const T* x, const T* dy, const Parameter<T>* gamma, const Parameter<T>* mean,
+                         const Parameter<T>* inv_std, T* dx, Parameter<T>* dgamma, Parameter<T>* dbeta,
+                         const BatchNormShape& shape, bool batch_statistics, Accumulate accumulate, Context& context);
 }  // namespace cpu
 
 namespace cuda {
-void batch_norm_forward_train(const float* x, const float* gamma, const float* beta, float* y, float* mean,
-                              float* inv_std, float* running_mean, float* running_var, const BatchNormShape& shape,
-                              Context& context);
-void batch_norm_forward_eval(const float* x, const float* gamma, const float* beta, const float* running_mean,
-                             const float* running_var, float* y, float* inv_std, const BatchNormShape& shape,
-                             Context& context);
-void batch_norm_backward(const float* x, const float* dy, const float* gamma, const float* mean, const float* inv_std,
-                         float* dx, float* dgamma, float* dbeta, const BatchNormShape& shape, bool batch_statistics,
-                         Accumulate accumulate, Context& context);
+template <typename T>
+void batch_norm_forward_train(const T* x, const Parameter<T>* gamma, const Parameter<T>* beta, T* y, Parameter<T>* mean,
+                              Parameter<T>* inv_std, Parameter<T>* running_mean, Parameter<T>* running_var,
+                              const BatchNormShape& shape, Context& context);
+template <typename T>
+void batch_norm_forward_eval(const T* x, const Parameter<T>* gamma, const Parameter<T>* beta,
+                             const Parameter<T>* running_mean, const Parameter<T>* running_var, T* y,
+                             Parameter<T>* inv_std, const BatchNormShape& shape, Context& context);
+template <typename T>
+void batch_norm_backward(const T* x, const T* dy, const Parameter<T>* gamma, const Parameter<T>* mean,
+                         const Parameter<T>* inv_std, T* dx, Parameter<T>* dgamma, Parameter<T>* dbeta,
+                         const BatchNormShape& shape, bool batch_statistics, Accumulate accumulate, Context& context);
 }  // namespace cuda
 
 }  // namespace striate

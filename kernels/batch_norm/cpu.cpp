@@ -259,28 +259,43 @@ HWY_EXPORT(ForwardTrain);
 HWY_EXPORT(ForwardEval);
 HWY_EXPORT(Backward);
 
-void batch_norm_forward_train(const float* x, const float* gamma, const float* beta, float* y, float* mean,
-                              float* inv_std, float* running_mean, float* running_var, const BatchNormShape& shape,
-                              Context& context) {
+template <typename T>
+void batch_norm_forward_train(const T* x, const Parameter<T>* gamma, const Parameter<T>* beta, T* y, Parameter<T>* mean,
+                              Parameter<T>* inv_std, Parameter<T>* running_mean, Parameter<T>* running_var,
+                              const BatchNormShape& shape, Context& context) {
   check_training(shape);
   HWY_DYNAMIC_DISPATCH(ForwardTrain)
   (x, gamma, beta, y, mean, inv_std, running_mean, running_var, shape, context);
 }
 
-void batch_norm_forward_eval(const float* x, const float* gamma, const float* beta, const float* running_mean,
-                             const float* running_var, float* y, float* inv_std, const BatchNormShape& shape,
-                             Context& context) {
+template <typename T>
+void batch_norm_forward_eval(const T* x, const Parameter<T>* gamma, const Parameter<T>* beta,
+                             const Parameter<T>* running_mean, const Parameter<T>* running_var, T* y,
+                             Parameter<T>* inv_std, const BatchNormShape& shape, Context& context) {
   shape.check();
   HWY_DYNAMIC_DISPATCH(ForwardEval)(x, gamma, beta, running_mean, running_var, y, inv_std, shape, context);
 }
 
-void batch_norm_backward(const float* x, const float* dy, const float* gamma, const float* mean, const float* inv_std,
-                         float* dx, float* dgamma, float* dbeta, const BatchNormShape& shape, bool batch_statistics,
-                         Accumulate accumulate, Context& context) {
+template <typename T>
+void batch_norm_backward(const T* x, const T* dy, const Parameter<T>* gamma, const Parameter<T>* mean,
+                         const Parameter<T>* inv_std, T* dx, Parameter<T>* dgamma, Parameter<T>* dbeta,
+                         const BatchNormShape& shape, bool batch_statistics, Accumulate accumulate, Context& context) {
   shape.check();
   HWY_DYNAMIC_DISPATCH(Backward)
   (x, dy, gamma, mean, inv_std, dx, dgamma, dbeta, shape, batch_statistics, accumulate, context);
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                                       \
+  template void batch_norm_forward_train<T>(const T*, const Parameter<T>*, const Parameter<T>*, T*, Parameter<T>*,   \
+                                            Parameter<T>*, Parameter<T>*, Parameter<T>*, const BatchNormShape&,      \
+                                            Context&);                                                               \
+  template void batch_norm_forward_eval<T>(const T*, const Parameter<T>*, const Parameter<T>*, const Parameter<T>*,  \
+                                           const Parameter<T>*, T*, Parameter<T>*, const BatchNormShape&, Context&); \
+  template void batch_norm_backward<T>(const T*, const T*, const Parameter<T>*, const Parameter<T>*,                 \
+                                       const Parameter<T>*, T*, Parameter<T>*, Parameter<T>*, const BatchNormShape&, \
+                                       bool, Accumulate, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu
 #endif

@@ -157,9 +157,10 @@ __global__ void inverse_deviation_kernel(const float* __restrict__ var, float* _
 
 }  // namespace
 
-void batch_norm_forward_train(const float* x, const float* gamma, const float* beta, float* y, float* mean,
-                              float* inv_std, float* running_mean, float* running_var, const BatchNormShape& shape,
-                              Context& context) {
+template <typename T>
+void batch_norm_forward_train(const T* x, const Parameter<T>* gamma, const Parameter<T>* beta, T* y, Parameter<T>* mean,
+                              Parameter<T>* inv_std, Parameter<T>* running_mean, Parameter<T>* running_var,
+                              const BatchNormShape& shape, Context& context) {
   check_training(shape);
   gpu::with_channels(shape.C, {x, y, mean}, [&](auto channels) {
     constexpr int kChannels = decltype(channels)::value;
@@ -175,9 +176,10 @@ void batch_norm_forward_train(const float* x, const float* gamma, const float* b
   });
 }
 
-void batch_norm_forward_eval(const float* x, const float* gamma, const float* beta, const float* running_mean,
-                             const float* running_var, float* y, float* inv_std, const BatchNormShape& shape,
-                             Context& context) {
+template <typename T>
+void batch_norm_forward_eval(const T* x, const Parameter<T>* gamma, const Parameter<T>* beta,
+                             const Parameter<T>* running_mean, const Parameter<T>* running_var, T* y,
+                             Parameter<T>* inv_std, const BatchNormShape& shape, Context& context) {
   shape.check();
   const int C = gpu::index_32(shape.C, "batch_norm: channels");
   if (inv_std != nullptr) {
@@ -191,5 +193,14 @@ void batch_norm_forward_eval(const float* x, const float* gamma, const float* be
                 running_var, y, shape.epsilon, map);
   });
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                                      \
+  template void batch_norm_forward_train<T>(const T*, const Parameter<T>*, const Parameter<T>*, T*, Parameter<T>*,  \
+                                            Parameter<T>*, Parameter<T>*, Parameter<T>*, const BatchNormShape&,     \
+                                            Context&);                                                              \
+  template void batch_norm_forward_eval<T>(const T*, const Parameter<T>*, const Parameter<T>*, const Parameter<T>*, \
+                                           const Parameter<T>*, T*, Parameter<T>*, const BatchNormShape&, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

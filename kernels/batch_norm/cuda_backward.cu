@@ -106,9 +106,10 @@ __global__ void scale_gradient_kernel(const float* __restrict__ dy, const float*
 
 }  // namespace
 
-void batch_norm_backward(const float* x, const float* dy, const float* gamma, const float* mean, const float* inv_std,
-                         float* dx, float* dgamma, float* dbeta, const BatchNormShape& shape, bool batch_statistics,
-                         Accumulate accumulate, Context& context) {
+template <typename T>
+void batch_norm_backward(const T* x, const T* dy, const Parameter<T>* gamma, const Parameter<T>* mean,
+                         const Parameter<T>* inv_std, T* dx, Parameter<T>* dgamma, Parameter<T>* dbeta,
+                         const BatchNormShape& shape, bool batch_statistics, Accumulate accumulate, Context& context) {
   shape.check();
   gpu::with_channels(shape.C, {x, dy, gamma, mean, inv_std, dx}, [&](auto channels) {
     constexpr int kChannels = decltype(channels)::value;
@@ -131,5 +132,12 @@ void batch_norm_backward(const float* x, const float* dy, const float* gamma, co
     }
   });
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                                       \
+  template void batch_norm_backward<T>(const T*, const T*, const Parameter<T>*, const Parameter<T>*,                 \
+                                       const Parameter<T>*, T*, Parameter<T>*, Parameter<T>*, const BatchNormShape&, \
+                                       bool, Accumulate, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

@@ -146,16 +146,23 @@ namespace striate::cpu {
 
 HWY_EXPORT(Apply);
 
-void dropout_forward(const float* x, float* y, const DropoutShape& shape, const DropoutState* state, Context& context) {
+template <typename T>
+void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context& context) {
   shape.check();
   HWY_DYNAMIC_DISPATCH(Apply)(x, y, shape, *state, context);
 }
 
-void dropout_backward(const float* dy, float* dx, const DropoutShape& shape, const DropoutState* state,
-                      Context& context) {
+template <typename T>
+void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const DropoutState* state, Context& context) {
   shape.check();
   HWY_DYNAMIC_DISPATCH(Apply)(dy, dx, shape, *state, context);
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                        \
+  template void dropout_forward<T>(const T*, T*, const DropoutShape&, const DropoutState*, Context&); \
+  template void dropout_backward<T>(const T*, T*, const DropoutShape&, const DropoutState*, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu
 #endif

@@ -62,13 +62,20 @@ void apply(const float* x, float* y, const DropoutShape& shape, const DropoutSta
 
 }  // namespace
 
-void dropout_forward(const float* x, float* y, const DropoutShape& shape, const DropoutState* state, Context& context) {
+template <typename T>
+void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context& context) {
   apply(x, y, shape, state, context);
 }
 
-void dropout_backward(const float* dy, float* dx, const DropoutShape& shape, const DropoutState* state,
-                      Context& context) {
+template <typename T>
+void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const DropoutState* state, Context& context) {
   apply(dy, dx, shape, state, context);
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                        \
+  template void dropout_forward<T>(const T*, T*, const DropoutShape&, const DropoutState*, Context&); \
+  template void dropout_backward<T>(const T*, T*, const DropoutShape&, const DropoutState*, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

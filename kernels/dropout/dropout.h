@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 #include "kernels/philox.h"
 
@@ -41,6 +42,8 @@ constexpr float dropout_uniform(const DropoutState& state, uint32_t layer, uint6
 // forward:  y = kept ? x / (1 − p) : 0 (inverted dropout; Srivastava et al. 2014). y may be x.
 // backward: dx = kept ? dy / (1 − p) : 0, the mask drawn again from `state`, never stored. dx may be dy; overwritten.
 // The same mask on every device, bit for bit, for any number of threads.
+// T is double (reference only), float or bfloat16. bfloat16 is storage: sums and functions are float's (the reference's
+// double's), and a value is rounded where it is stored.
 namespace reference {
 template <typename T>
 void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context& context);
@@ -49,15 +52,17 @@ void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const Dropo
 }  // namespace reference
 
 namespace cpu {
-void dropout_forward(const float* x, float* y, const DropoutShape& shape, const DropoutState* state, Context& context);
-void dropout_backward(const float* dy, float* dx, const DropoutShape& shape, const DropoutState* state,
-                      Context& context);
+template <typename T>
+void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context& context);
+template <typename T>
+void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const DropoutState* state, Context& context);
 }  // namespace cpu
 
 namespace cuda {
-void dropout_forward(const float* x, float* y, const DropoutShape& shape, const DropoutState* state, Context& context);
-void dropout_backward(const float* dy, float* dx, const DropoutShape& shape, const DropoutState* state,
-                      Context& context);
+template <typename T>
+void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context& context);
+template <typename T>
+void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const DropoutState* state, Context& context);
 }  // namespace cuda
 
 }  // namespace striate

@@ -1,5 +1,6 @@
 // Every element's draw by itself, straight from dropout_uniform().
 #include "kernels/dropout/dropout.h"
+#include "kernels/reference_values.h"
 
 namespace striate::reference {
 
@@ -14,7 +15,7 @@ void apply_mask(const T* x, T* y, const DropoutShape& shape, const DropoutState&
           (state.first_sample + static_cast<uint64_t>(row)) * static_cast<uint64_t>(shape.features) +
           static_cast<uint64_t>(column);
       const bool kept = dropout_uniform(state, shape.layer, element) >= shape.p;
-      y[i] = kept ? static_cast<T>(x[i] / (1.0 - double{shape.p})) : T{0};
+      y[i] = kept ? rounded_to<T>(value_of(x[i]) / (1.0 - double{shape.p})) : T{};
     }
   }
 }
@@ -30,9 +31,12 @@ void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const Dropo
   apply_mask(dy, dx, shape, *state);
 }
 
-template void dropout_forward(const float*, float*, const DropoutShape&, const DropoutState*, Context&);
-template void dropout_forward(const double*, double*, const DropoutShape&, const DropoutState*, Context&);
-template void dropout_backward(const float*, float*, const DropoutShape&, const DropoutState*, Context&);
-template void dropout_backward(const double*, double*, const DropoutShape&, const DropoutState*, Context&);
+#define STRIATE_INSTANTIATE(T)                                                                     \
+  template void dropout_forward(const T*, T*, const DropoutShape&, const DropoutState*, Context&); \
+  template void dropout_backward(const T*, T*, const DropoutShape&, const DropoutState*, Context&);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(bfloat16)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::reference

@@ -93,36 +93,19 @@ void NormalizeU8(const uint8_t* x, float* y, const float* scale, const float* sh
   });
 }
 
-// Plain loops over integers, which the compiler vectorises for every instruction set.
-void FloatToBf16(const float* x, uint16_t* y, int64_t n, Context& context) {
+void FloatToBf16(const float* x, bfloat16* y, int64_t n, Context& context) {
+  const bool streamed = past_the_caches(2 * n);
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
-    for (int64_t i = begin; i < end; ++i) {
-      uint32_t bits;
-      std::memcpy(&bits, x + i, sizeof(bits));
-      // Half a unit of the last kept place, a little less where that is even; a carry runs into the exponent.
-      const uint32_t rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
-      y[i] = static_cast<uint16_t>((bits & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FFFu : rounded);
-    }
+    for_each_output_vector(begin, end, y, streamed,
+                           [=](int64_t i, auto part) HWY_ATTR { part.store(part.load(x + i), y + i); });
   });
 }
 
-void Bf16ToFloat(const uint16_t* x, float* y, int64_t n, Context& context) {
-  const hn::Rebind<uint16_t, Floats> halves;
-  const hn::Rebind<uint32_t, Floats> words;
-  const int64_t lanes = float_lanes();
+void Bf16ToFloat(const bfloat16* x, float* y, int64_t n, Context& context) {
   const bool streamed = past_the_caches(4 * n);
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
-    for_each_output_vector(begin, end, y, streamed, [=](int64_t i, auto part) HWY_ATTR {
-      if (i + lanes <= n) {
-        const auto bits = hn::PromoteTo(words, hn::LoadU(halves, x + i));
-        part.store(hn::BitCast(Floats(), hn::ShiftLeft<16>(bits)), y + i);
-      } else {
-        for (int64_t j = i; j < end; ++j) {
-          const uint32_t bits = uint32_t{x[j]} << 16;
-          std::memcpy(y + j, &bits, sizeof(bits));
-        }
-      }
-    });
+    for_each_output_vector(begin, end, y, streamed,
+                           [=](int64_t i, auto part) HWY_ATTR { part.store(part.load(x + i), y + i); });
   });
 }
 
@@ -141,34 +124,51 @@ HWY_EXPORT(NormalizeU8);
 HWY_EXPORT(FloatToBf16);
 HWY_EXPORT(Bf16ToFloat);
 
-void fill(float* y, float value, int64_t n, Context& context) { HWY_DYNAMIC_DISPATCH(Fill)(y, value, n, context); }
+template <typename T>
+void fill(T* y, Parameter<T> value, int64_t n, Context& context) {
+  HWY_DYNAMIC_DISPATCH(Fill)(y, value, n, context);
+}
 
-void scale(const float* x, float* y, float factor, int64_t n, Context& context) {
+template <typename T>
+void scale(const T* x, T* y, Parameter<T> factor, int64_t n, Context& context) {
   HWY_DYNAMIC_DISPATCH(Scale)(x, y, factor, n, context);
 }
 
-void add(const float* a, const float* b, float* y, int64_t n, Activation activation, Context& context) {
+template <typename T>
+void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context) {
   check_fused_into_add(activation);
   HWY_DYNAMIC_DISPATCH(AddActivation)(a, b, y, n, activation, context);
 }
 
-void accumulate(const float* x, float* y, int64_t n, Context& context) {
+template <typename T>
+void accumulate(const T* x, T* y, int64_t n, Context& context) {
   HWY_DYNAMIC_DISPATCH(AccumulateInto)(x, y, n, context);
 }
 
-void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
-                  Context& context) {
+template <typename T>
+void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
+                  int64_t channels, Context& context) {
   if (rows == 0) return;
   HWY_DYNAMIC_DISPATCH(NormalizeU8)(x, y, scale, shift, rows, channels, context);
 }
 
-void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context& context) {
+void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context) {
   HWY_DYNAMIC_DISPATCH(FloatToBf16)(x, y, n, context);
 }
 
-void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context& context) {
+void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context) {
   HWY_DYNAMIC_DISPATCH(Bf16ToFloat)(x, y, n, context);
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                                  \
+  template void fill<T>(T*, Parameter<T>, int64_t, Context&);                                                   \
+  template void scale<T>(const T*, T*, Parameter<T>, int64_t, Context&);                                        \
+  template void add<T>(const T*, const T*, T*, int64_t, Activation, Context&);                                  \
+  template void accumulate<T>(const T*, T*, int64_t, Context&);                                                 \
+  template void normalize_u8<T>(const uint8_t*, T*, const Parameter<T>*, const Parameter<T>*, int64_t, int64_t, \
+                                Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu
 #endif

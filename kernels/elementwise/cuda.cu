@@ -85,19 +85,19 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
 
 // Of the float's side accesses of 16 bytes, of the bfloat16's of 8: a warp's neighbours make whole sectors of both.
 __global__ void __launch_bounds__(gpu::kMapThreads)
-    float_to_bf16_kernel(const float* x, uint16_t* y, int64_t n, bool vectors) {
+    float_to_bf16_kernel(const float* x, bfloat16* y, int64_t n, bool vectors) {
   gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
     part = part.load(x + i);
     if constexpr (part.count == 4) {
       gpu::store_8(y + i, make_uint2(gpu::to_bf16x2(part[1], part[0]), gpu::to_bf16x2(part[3], part[2])));
     } else {
-      y[i] = gpu::to_bf16(part[0]);
+      y[i] = {gpu::to_bf16(part[0])};
     }
   });
 }
 
 __global__ void __launch_bounds__(gpu::kMapThreads)
-    bf16_to_float_kernel(const uint16_t* x, float* y, int64_t n, bool vectors) {
+    bf16_to_float_kernel(const bfloat16* x, float* y, int64_t n, bool vectors) {
   gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
     if constexpr (part.count == 4) {
       const uint2 pairs = gpu::load_8<uint2>(x + i);
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
       const auto high = [](uint32_t pair) { return gpu::from_bf16(static_cast<uint16_t>(pair >> 16)); };
       part = {{low(pairs.x), high(pairs.x), low(pairs.y), high(pairs.y)}};
     } else {
-      part[0] = gpu::from_bf16(x[i]);
+      part[0] = gpu::from_bf16(x[i].bits);
     }
     part.store(y + i);
   });
@@ -113,20 +113,23 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
 
 }  // namespace
 
-void fill(float* y, float value, int64_t n, Context& context) {
+template <typename T>
+void fill(T* y, Parameter<T> value, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(y);
   gpu::launch(fill_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, y, value, n, vectors);
 }
 
-void scale(const float* x, float* y, float factor, int64_t n, Context& context) {
+template <typename T>
+void scale(const T* x, T* y, Parameter<T> factor, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
   gpu::launch(scale_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, factor, n,
               vectors);
 }
 
-void add(const float* a, const float* b, float* y, int64_t n, Activation activation, Context& context) {
+template <typename T>
+void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context) {
   check_fused_into_add(activation);
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(a, b, y);
@@ -134,14 +137,16 @@ void add(const float* a, const float* b, float* y, int64_t n, Activation activat
               vectors);
 }
 
-void accumulate(const float* x, float* y, int64_t n, Context& context) {
+template <typename T>
+void accumulate(const T* x, T* y, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
   gpu::launch(accumulate_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n, vectors);
 }
 
-void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
-                  Context& context) {
+template <typename T>
+void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
+                  int64_t channels, Context& context) {
   const int64_t n = rows * channels;
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
@@ -149,18 +154,28 @@ void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* s
               shift, n, static_cast<unsigned>(channels), vectors);
 }
 
-void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context& context) {
+void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
   gpu::launch(float_to_bf16_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n,
               vectors);
 }
 
-void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context& context) {
+void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
   gpu::launch(bf16_to_float_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n,
               vectors);
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                                  \
+  template void fill<T>(T*, Parameter<T>, int64_t, Context&);                                                   \
+  template void scale<T>(const T*, T*, Parameter<T>, int64_t, Context&);                                        \
+  template void add<T>(const T*, const T*, T*, int64_t, Activation, Context&);                                  \
+  template void accumulate<T>(const T*, T*, int64_t, Context&);                                                 \
+  template void normalize_u8<T>(const uint8_t*, T*, const Parameter<T>*, const Parameter<T>*, int64_t, int64_t, \
+                                Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/activation/activation.h"
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 
 namespace striate {
@@ -18,42 +19,54 @@ namespace striate {
 // float_to_bf16: y = x as bfloat16, the upper half of a float: to nearest, ties to even; beyond the largest an
 //                infinity, subnormals kept, every NaN 0x7FFF (PTX ISA, "cvt.rn.bf16x2").
 // bf16_to_float: y = x, exact: the same bits above sixteen zeros.
+// T is double (reference only), float or bfloat16. bfloat16 is storage: sums and functions are float's (the reference's
+// double's), and a value is rounded where it is stored.
 namespace reference {
 template <typename T>
-void fill(T* y, T value, int64_t n, Context& context);
+void fill(T* y, Parameter<T> value, int64_t n, Context& context);
 template <typename T>
-void scale(const T* x, T* y, T factor, int64_t n, Context& context);
+void scale(const T* x, T* y, Parameter<T> factor, int64_t n, Context& context);
 template <typename T>
 void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context);
 template <typename T>
 void accumulate(const T* x, T* y, int64_t n, Context& context);
 template <typename T>
-void normalize_u8(const uint8_t* x, T* y, const T* scale, const T* shift, int64_t rows, int64_t channels,
-                  Context& context);
-void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context& context);
-void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context& context);
+void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
+                  int64_t channels, Context& context);
+void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context);
+void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context);
 }  // namespace reference
 
 namespace cpu {
-void fill(float* y, float value, int64_t n, Context& context);
-void scale(const float* x, float* y, float factor, int64_t n, Context& context);
-void add(const float* a, const float* b, float* y, int64_t n, Activation activation, Context& context);
-void accumulate(const float* x, float* y, int64_t n, Context& context);
-void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
-                  Context& context);
-void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context& context);
-void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context& context);
+template <typename T>
+void fill(T* y, Parameter<T> value, int64_t n, Context& context);
+template <typename T>
+void scale(const T* x, T* y, Parameter<T> factor, int64_t n, Context& context);
+template <typename T>
+void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context);
+template <typename T>
+void accumulate(const T* x, T* y, int64_t n, Context& context);
+template <typename T>
+void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
+                  int64_t channels, Context& context);
+void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context);
+void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context);
 }  // namespace cpu
 
 namespace cuda {
-void fill(float* y, float value, int64_t n, Context& context);
-void scale(const float* x, float* y, float factor, int64_t n, Context& context);
-void add(const float* a, const float* b, float* y, int64_t n, Activation activation, Context& context);
-void accumulate(const float* x, float* y, int64_t n, Context& context);
-void normalize_u8(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
-                  Context& context);
-void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context& context);
-void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context& context);
+template <typename T>
+void fill(T* y, Parameter<T> value, int64_t n, Context& context);
+template <typename T>
+void scale(const T* x, T* y, Parameter<T> factor, int64_t n, Context& context);
+template <typename T>
+void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context);
+template <typename T>
+void accumulate(const T* x, T* y, int64_t n, Context& context);
+template <typename T>
+void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
+                  int64_t channels, Context& context);
+void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context);
+void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context);
 }  // namespace cuda
 
 }  // namespace striate

@@ -3,49 +3,53 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/elementwise/check.h"
+#include "kernels/reference_values.h"
 
 namespace striate::reference {
 
 template <typename T>
-void fill(T* y, T value, int64_t n, Context&) {
-  std::fill(y, y + n, value);
+void fill(T* y, Parameter<T> value, int64_t n, Context&) {
+  std::fill(y, y + n, rounded_to<T>(value));
 }
 
 template <typename T>
-void scale(const T* x, T* y, T factor, int64_t n, Context&) {
-  for (int64_t i = 0; i < n; ++i) y[i] = factor * x[i];
+void scale(const T* x, T* y, Parameter<T> factor, int64_t n, Context&) {
+  for (int64_t i = 0; i < n; ++i) y[i] = rounded_to<T>(double{factor} * value_of(x[i]));
 }
 
 template <typename T>
 void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context) {
   check_fused_into_add(activation);
-  for (int64_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
-  activation_forward(activation, y, y, n, context);
+  for (int64_t i = 0; i < n; ++i) {
+    double sum = value_of(a[i]) + value_of(b[i]);
+    activation_forward(activation, &sum, &sum, 1, context);
+    y[i] = rounded_to<T>(sum);
+  }
 }
 
 template <typename T>
 void accumulate(const T* x, T* y, int64_t n, Context&) {
-  for (int64_t i = 0; i < n; ++i) y[i] += x[i];
+  for (int64_t i = 0; i < n; ++i) y[i] = rounded_to<T>(value_of(y[i]) + value_of(x[i]));
 }
 
 template <typename T>
-void normalize_u8(const uint8_t* x, T* y, const T* scale, const T* shift, int64_t rows, int64_t channels, Context&) {
+void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
+                  int64_t channels, Context&) {
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t c = 0; c < channels; ++c) {
       // In double the product is exact, so the sum rounds once: a fused multiply-add.
-      y[row * channels + c] = static_cast<T>(static_cast<double>(x[row * channels + c]) * scale[c] + shift[c]);
+      y[row * channels + c] = rounded_to<T>(static_cast<double>(x[row * channels + c]) * scale[c] + shift[c]);
     }
   }
 }
 
 // By the value: a multiple of the unit of the last place that bfloat16 keeps of it.
-void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context&) {
+void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context&) {
   for (int64_t i = 0; i < n; ++i) {
     if (std::isnan(x[i])) {
-      y[i] = 0x7FFF;
+      y[i] = {0x7FFF};
       continue;
     }
     float rounded = x[i];
@@ -55,25 +59,26 @@ void float_to_bf16(const float* x, uint16_t* y, int64_t n, Context&) {
       const double value = std::copysign(std::nearbyint(x[i] / unit) * unit, x[i]);  // ties to even
       rounded = std::abs(value) >= std::ldexp(1.0, 128) ? std::copysign(INFINITY, x[i]) : static_cast<float>(value);
     }
-    y[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(rounded) >> 16);
+    y[i] = {static_cast<uint16_t>(std::bit_cast<uint32_t>(rounded) >> 16)};
   }
 }
 
-void bf16_to_float(const uint16_t* x, float* y, int64_t n, Context&) {
+void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context&) {
   for (int64_t i = 0; i < n; ++i) {
-    const uint32_t bits = uint32_t{x[i]} << 16;
-    std::memcpy(y + i, &bits, sizeof(bits));
+    y[i] = std::bit_cast<float>(uint32_t{x[i].bits} << 16);
   }
 }
 
-#define STRIATE_INSTANTIATE(T)                                              \
-  template void fill(T*, T, int64_t, Context&);                             \
-  template void scale(const T*, T*, T, int64_t, Context&);                  \
-  template void add(const T*, const T*, T*, int64_t, Activation, Context&); \
-  template void accumulate(const T*, T*, int64_t, Context&);                \
-  template void normalize_u8(const uint8_t*, T*, const T*, const T*, int64_t, int64_t, Context&);
+#define STRIATE_INSTANTIATE(T)                                                                                  \
+  template void fill<T>(T*, Parameter<T>, int64_t, Context&);                                                   \
+  template void scale<T>(const T*, T*, Parameter<T>, int64_t, Context&);                                        \
+  template void add(const T*, const T*, T*, int64_t, Activation, Context&);                                     \
+  template void accumulate(const T*, T*, int64_t, Context&);                                                    \
+  template void normalize_u8<T>(const uint8_t*, T*, const Parameter<T>*, const Parameter<T>*, int64_t, int64_t, \
+                                Context&);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::reference

@@ -168,18 +168,26 @@ namespace striate::cpu {
 HWY_EXPORT(Forward);
 HWY_EXPORT(Backward);
 
-void local_response_norm_forward(const float* x, float* y, const LocalResponseNormShape& shape, Context& context) {
+template <typename T>
+void local_response_norm_forward(const T* x, T* y, const LocalResponseNormShape& shape, Context& context) {
   shape.check();
   if (shape.rows == 0) return;
   HWY_DYNAMIC_DISPATCH(Forward)(x, y, shape, context);
 }
 
-void local_response_norm_backward(const float* x, const float* dy, float* dx, const LocalResponseNormShape& shape,
+template <typename T>
+void local_response_norm_backward(const T* x, const T* dy, T* dx, const LocalResponseNormShape& shape,
                                   Context& context) {
   shape.check();
   if (shape.rows == 0) return;
   HWY_DYNAMIC_DISPATCH(Backward)(x, dy, dx, shape, context);
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                         \
+  template void local_response_norm_forward<T>(const T*, T*, const LocalResponseNormShape&, Context&); \
+  template void local_response_norm_backward<T>(const T*, const T*, T*, const LocalResponseNormShape&, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu
 #endif

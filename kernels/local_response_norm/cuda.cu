@@ -208,7 +208,8 @@ void choose(const Norm& norm, std::initializer_list<const void*> tensors, ByRows
 
 }  // namespace
 
-void local_response_norm_forward(const float* x, float* y, const LocalResponseNormShape& shape, Context& context) {
+template <typename T>
+void local_response_norm_forward(const T* x, T* y, const LocalResponseNormShape& shape, Context& context) {
   shape.check();
   if (shape.rows == 0) return;
   const Norm norm = norm_of(shape);
@@ -224,7 +225,8 @@ void local_response_norm_forward(const float* x, float* y, const LocalResponseNo
       });
 }
 
-void local_response_norm_backward(const float* x, const float* dy, float* dx, const LocalResponseNormShape& shape,
+template <typename T>
+void local_response_norm_backward(const T* x, const T* dy, T* dx, const LocalResponseNormShape& shape,
                                   Context& context) {
   shape.check();
   if (shape.rows == 0) return;
@@ -240,5 +242,11 @@ void local_response_norm_backward(const float* x, const float* dy, float* dx, co
         gpu::launch(long_backward_kernel, grid, 256, 0, *context.stream, x, dy, dx, norm, blocks);
       });
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                         \
+  template void local_response_norm_forward<T>(const T*, T*, const LocalResponseNormShape&, Context&); \
+  template void local_response_norm_backward<T>(const T*, const T*, T*, const LocalResponseNormShape&, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

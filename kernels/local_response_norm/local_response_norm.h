@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 
 namespace striate {
@@ -22,6 +23,8 @@ struct LocalResponseNormShape {
 
 // Krizhevsky et al. 2012, §3.3:  y_c = x_c · (k + α Σ_{c'} x_{c'}²)^−β.
 // backward recomputes the sums from x: nothing but x is saved. dx overwritten; y and dx may not alias x.
+// T is double (reference only), float or bfloat16. bfloat16 is storage: sums and functions are float's (the reference's
+// double's), and a value is rounded where it is stored.
 namespace reference {
 template <typename T>
 void local_response_norm_forward(const T* x, T* y, const LocalResponseNormShape& shape, Context& context);
@@ -31,14 +34,18 @@ void local_response_norm_backward(const T* x, const T* dy, T* dx, const LocalRes
 }  // namespace reference
 
 namespace cpu {
-void local_response_norm_forward(const float* x, float* y, const LocalResponseNormShape& shape, Context& context);
-void local_response_norm_backward(const float* x, const float* dy, float* dx, const LocalResponseNormShape& shape,
+template <typename T>
+void local_response_norm_forward(const T* x, T* y, const LocalResponseNormShape& shape, Context& context);
+template <typename T>
+void local_response_norm_backward(const T* x, const T* dy, T* dx, const LocalResponseNormShape& shape,
                                   Context& context);
 }  // namespace cpu
 
 namespace cuda {
-void local_response_norm_forward(const float* x, float* y, const LocalResponseNormShape& shape, Context& context);
-void local_response_norm_backward(const float* x, const float* dy, float* dx, const LocalResponseNormShape& shape,
+template <typename T>
+void local_response_norm_forward(const T* x, T* y, const LocalResponseNormShape& shape, Context& context);
+template <typename T>
+void local_response_norm_backward(const T* x, const T* dy, T* dx, const LocalResponseNormShape& shape,
                                   Context& context);
 }  // namespace cuda
 

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/optimizer/optimizer.h"
+#include "kernels/reference_values.h"
 
 namespace striate::reference {
 
@@ -12,6 +13,13 @@ void for_each_element(const ParameterUpdate<T>* updates, int64_t count, const Up
   for (int64_t u = 0; u < count; ++u) {
     for (int64_t i = 0; i < updates[u].n; ++i) fn(updates[u], i, double{state.gradient_scale} * updates[u].g[i]);
   }
+}
+
+// The master copy, and what is rounded of it.
+template <typename T>
+void set_weight(const ParameterUpdate<T>& u, int64_t i, double w) {
+  u.w[i] = static_cast<T>(w);
+  if (u.rounded != nullptr) u.rounded[i] = rounded_to<bfloat16>(u.w[i]);
 }
 }  // namespace
 
@@ -24,12 +32,12 @@ void sgd_update(const ParameterUpdate<T>* updates, int64_t count, const SgdOptio
     if (options.paper_update) {
       const double next = momentum * v - decay * rate * w - rate * g;
       if (u.s1 != nullptr) u.s1[i] = static_cast<T>(next);
-      u.w[i] = static_cast<T>(w + next);
+      set_weight(u, i, w + next);
     } else {
       const double decayed = g + decay * w;
       const double next = momentum * v + decayed;
       if (u.s1 != nullptr) u.s1[i] = static_cast<T>(next);
-      u.w[i] = static_cast<T>(w - rate * (options.nesterov ? decayed + momentum * next : next));
+      set_weight(u, i, w - rate * (options.nesterov ? decayed + momentum * next : next));
     }
   });
 }
@@ -51,7 +59,7 @@ void adam_update(const ParameterUpdate<T>* updates, int64_t count, const AdamOpt
     const double v = beta2 * u.s2[i] + (1.0 - beta2) * g * g;
     u.s1[i] = static_cast<T>(m);
     u.s2[i] = static_cast<T>(v);
-    u.w[i] = static_cast<T>(w - rate * (m / correction1) / (std::sqrt(v / correction2) + eps));
+    set_weight(u, i, w - rate * (m / correction1) / (std::sqrt(v / correction2) + eps));
   });
 }
 
@@ -69,7 +77,7 @@ void rmsprop_update(const ParameterUpdate<T>* updates, int64_t count, const Rmsp
       step += momentum * u.s2[i];
       u.s2[i] = static_cast<T>(step);
     }
-    u.w[i] = static_cast<T>(w - rate * step);
+    set_weight(u, i, w - rate * step);
   });
 }
 

@@ -263,15 +263,23 @@ namespace striate::cpu {
 HWY_EXPORT(MaxForward);
 HWY_EXPORT(MaxBackward);
 
-void max_pool2d_forward(const float* x, float* y, uint8_t* index, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void max_pool2d_forward(const T* x, T* y, uint8_t* index, const Pool2dShape& shape, Context& context) {
   shape.check();
   HWY_DYNAMIC_DISPATCH(MaxForward)(x, y, index, shape, context);
 }
 
-void max_pool2d_backward(const float* dy, const uint8_t* index, float* dx, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void max_pool2d_backward(const T* dy, const uint8_t* index, T* dx, const Pool2dShape& shape, Context& context) {
   shape.check();
   HWY_DYNAMIC_DISPATCH(MaxBackward)(dy, index, dx, shape, context);
 }
+
+#define STRIATE_INSTANTIATE(T)                                                               \
+  template void max_pool2d_forward<T>(const T*, T*, uint8_t*, const Pool2dShape&, Context&); \
+  template void max_pool2d_backward<T>(const T*, const uint8_t*, T*, const Pool2dShape&, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu
 #endif

@@ -203,25 +203,37 @@ HWY_EXPORT(AvgBackward);
 HWY_EXPORT(AdaptiveForward);
 HWY_EXPORT(AdaptiveBackward);
 
-void avg_pool2d_forward(const float* x, float* y, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void avg_pool2d_forward(const T* x, T* y, const Pool2dShape& shape, Context& context) {
   shape.check();
   HWY_DYNAMIC_DISPATCH(AvgForward)(x, y, shape, context);
 }
 
-void avg_pool2d_backward(const float* dy, float* dx, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void avg_pool2d_backward(const T* dy, T* dx, const Pool2dShape& shape, Context& context) {
   shape.check();
   HWY_DYNAMIC_DISPATCH(AvgBackward)(dy, dx, shape, context);
 }
 
-void adaptive_avg_pool2d_forward(const float* x, float* y, const AdaptivePool2dShape& shape, Context& context) {
+template <typename T>
+void adaptive_avg_pool2d_forward(const T* x, T* y, const AdaptivePool2dShape& shape, Context& context) {
   shape.check();
   HWY_DYNAMIC_DISPATCH(AdaptiveForward)(x, y, shape, context);
 }
 
-void adaptive_avg_pool2d_backward(const float* dy, float* dx, const AdaptivePool2dShape& shape, Context& context) {
+template <typename T>
+void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape& shape, Context& context) {
   shape.check();
   HWY_DYNAMIC_DISPATCH(AdaptiveBackward)(dy, dx, shape, context);
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                      \
+  template void avg_pool2d_forward<T>(const T*, T*, const Pool2dShape&, Context&);                  \
+  template void avg_pool2d_backward<T>(const T*, T*, const Pool2dShape&, Context&);                 \
+  template void adaptive_avg_pool2d_forward<T>(const T*, T*, const AdaptivePool2dShape&, Context&); \
+  template void adaptive_avg_pool2d_backward<T>(const T*, T*, const AdaptivePool2dShape&, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu
 #endif

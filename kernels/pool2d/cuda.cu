@@ -306,7 +306,8 @@ void launch_average(const float* from, float* result, const Average& average, in
 
 }  // namespace
 
-void max_pool2d_forward(const float* x, float* y, uint8_t* index, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void max_pool2d_forward(const T* x, T* y, uint8_t* index, const Pool2dShape& shape, Context& context) {
   shape.check();
   if (shape.N == 0) return;
   const Windows windows = windows_of(shape);
@@ -327,7 +328,8 @@ void max_pool2d_forward(const float* x, float* y, uint8_t* index, const Pool2dSh
   });
 }
 
-void max_pool2d_backward(const float* dy, const uint8_t* index, float* dx, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void max_pool2d_backward(const T* dy, const uint8_t* index, T* dx, const Pool2dShape& shape, Context& context) {
   shape.check();
   if (shape.N == 0) return;
   const Windows windows = windows_of(shape);
@@ -349,27 +351,31 @@ void max_pool2d_backward(const float* dy, const uint8_t* index, float* dx, const
   });
 }
 
-void avg_pool2d_forward(const float* x, float* y, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void avg_pool2d_forward(const T* x, T* y, const Pool2dShape& shape, Context& context) {
   shape.check();
   if (shape.N == 0) return;
   launch_average(x, y, WindowAverage{windows_of(shape)}, shape.N, shape.H, shape.W, shape.P(), shape.Q(), shape.C,
                  context);
 }
 
-void avg_pool2d_backward(const float* dy, float* dx, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void avg_pool2d_backward(const T* dy, T* dx, const Pool2dShape& shape, Context& context) {
   shape.check();
   if (shape.N == 0) return;
   launch_average(dy, dx, HolderAverage{windows_of(shape)}, shape.N, shape.P(), shape.Q(), shape.H, shape.W, shape.C,
                  context);
 }
 
-void adaptive_avg_pool2d_forward(const float* x, float* y, const AdaptivePool2dShape& shape, Context& context) {
+template <typename T>
+void adaptive_avg_pool2d_forward(const T* x, T* y, const AdaptivePool2dShape& shape, Context& context) {
   shape.check();
   if (shape.N == 0) return;
   launch_average(x, y, cells_of(shape), shape.N, shape.H, shape.W, shape.P, shape.Q, shape.C, context);
 }
 
-void adaptive_avg_pool2d_backward(const float* dy, float* dx, const AdaptivePool2dShape& shape, Context& context) {
+template <typename T>
+void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape& shape, Context& context) {
   shape.check();
   if (shape.N == 0) return;
   const CellAverage cells = cells_of(shape);
@@ -380,5 +386,15 @@ void adaptive_avg_pool2d_backward(const float* dy, float* dx, const AdaptivePool
                 tiles.pixels);
   });
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                      \
+  template void max_pool2d_forward<T>(const T*, T*, uint8_t*, const Pool2dShape&, Context&);        \
+  template void max_pool2d_backward<T>(const T*, const uint8_t*, T*, const Pool2dShape&, Context&); \
+  template void avg_pool2d_forward<T>(const T*, T*, const Pool2dShape&, Context&);                  \
+  template void avg_pool2d_backward<T>(const T*, T*, const Pool2dShape&, Context&);                 \
+  template void adaptive_avg_pool2d_forward<T>(const T*, T*, const AdaptivePool2dShape&, Context&); \
+  template void adaptive_avg_pool2d_backward<T>(const T*, T*, const AdaptivePool2dShape&, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 #include "kernels/shapes.h"
 
@@ -24,6 +25,8 @@ constexpr uint8_t kNoPixel = 255;
 // adaptive:      see AdaptivePool2dShape.
 //
 // Outputs must not alias inputs. All throw ShapeError from the shape's own check().
+// T is double (reference only), float or bfloat16. bfloat16 is storage: sums and functions are float's (the reference's
+// double's), and a value is rounded where it is stored.
 namespace reference {
 template <typename T>
 void max_pool2d_forward(const T* x, T* y, uint8_t* index, const Pool2dShape& shape, Context& context);
@@ -40,21 +43,33 @@ void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape&
 }  // namespace reference
 
 namespace cpu {
-void max_pool2d_forward(const float* x, float* y, uint8_t* index, const Pool2dShape& shape, Context& context);
-void max_pool2d_backward(const float* dy, const uint8_t* index, float* dx, const Pool2dShape& shape, Context& context);
-void avg_pool2d_forward(const float* x, float* y, const Pool2dShape& shape, Context& context);
-void avg_pool2d_backward(const float* dy, float* dx, const Pool2dShape& shape, Context& context);
-void adaptive_avg_pool2d_forward(const float* x, float* y, const AdaptivePool2dShape& shape, Context& context);
-void adaptive_avg_pool2d_backward(const float* dy, float* dx, const AdaptivePool2dShape& shape, Context& context);
+template <typename T>
+void max_pool2d_forward(const T* x, T* y, uint8_t* index, const Pool2dShape& shape, Context& context);
+template <typename T>
+void max_pool2d_backward(const T* dy, const uint8_t* index, T* dx, const Pool2dShape& shape, Context& context);
+template <typename T>
+void avg_pool2d_forward(const T* x, T* y, const Pool2dShape& shape, Context& context);
+template <typename T>
+void avg_pool2d_backward(const T* dy, T* dx, const Pool2dShape& shape, Context& context);
+template <typename T>
+void adaptive_avg_pool2d_forward(const T* x, T* y, const AdaptivePool2dShape& shape, Context& context);
+template <typename T>
+void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape& shape, Context& context);
 }  // namespace cpu
 
 namespace cuda {
-void max_pool2d_forward(const float* x, float* y, uint8_t* index, const Pool2dShape& shape, Context& context);
-void max_pool2d_backward(const float* dy, const uint8_t* index, float* dx, const Pool2dShape& shape, Context& context);
-void avg_pool2d_forward(const float* x, float* y, const Pool2dShape& shape, Context& context);
-void avg_pool2d_backward(const float* dy, float* dx, const Pool2dShape& shape, Context& context);
-void adaptive_avg_pool2d_forward(const float* x, float* y, const AdaptivePool2dShape& shape, Context& context);
-void adaptive_avg_pool2d_backward(const float* dy, float* dx, const AdaptivePool2dShape& shape, Context& context);
+template <typename T>
+void max_pool2d_forward(const T* x, T* y, uint8_t* index, const Pool2dShape& shape, Context& context);
+template <typename T>
+void max_pool2d_backward(const T* dy, const uint8_t* index, T* dx, const Pool2dShape& shape, Context& context);
+template <typename T>
+void avg_pool2d_forward(const T* x, T* y, const Pool2dShape& shape, Context& context);
+template <typename T>
+void avg_pool2d_backward(const T* dy, T* dx, const Pool2dShape& shape, Context& context);
+template <typename T>
+void adaptive_avg_pool2d_forward(const T* x, T* y, const AdaptivePool2dShape& shape, Context& context);
+template <typename T>
+void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape& shape, Context& context);
 }  // namespace cuda
 
 }  // namespace striate

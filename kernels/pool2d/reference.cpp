@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/pool2d/pool2d.h"
+#include "kernels/reference_values.h"
 
 namespace striate::reference {
 
@@ -51,15 +52,17 @@ void max_pool2d_forward(const T* x, T* y, uint8_t* index, const Pool2dShape& sha
     const int64_t out = ((n * shape.P() + p) * shape.Q() + q) * shape.C;
     for (int64_t c = 0; c < shape.C; ++c) {
       bool first = true;
+      double best = 0.0;
       for_each_pixel(shape, n, p, q, [&](int64_t offset, int64_t position) {
-        const T value = x[offset + c];
-        if (first || value > y[out + c] || (std::isnan(value) && !std::isnan(y[out + c]))) {
-          y[out + c] = value;
+        const double value = value_of(x[offset + c]);
+        if (first || value > best || (std::isnan(value) && !std::isnan(best))) {
+          best = value;
+          y[out + c] = x[offset + c];
           index[out + c] = static_cast<uint8_t>(position);
         }
         first = false;
       });
-      if (shape.after_relu && y[out + c] <= T{0}) index[out + c] = kNoPixel;
+      if (shape.after_relu && best <= 0.0) index[out + c] = kNoPixel;
     }
   });
 }
@@ -72,11 +75,11 @@ void max_pool2d_backward(const T* dy, const uint8_t* index, T* dx, const Pool2dS
     const int64_t out = ((n * shape.P() + p) * shape.Q() + q) * shape.C;
     for_each_pixel(shape, n, p, q, [&](int64_t offset, int64_t position) {
       for (int64_t c = 0; c < shape.C; ++c) {
-        if (index[out + c] == position) sums[static_cast<size_t>(offset + c)] += dy[out + c];
+        if (index[out + c] == position) sums[static_cast<size_t>(offset + c)] += value_of(dy[out + c]);
       }
     });
   });
-  std::copy(sums.begin(), sums.end(), dx);
+  std::transform(sums.begin(), sums.end(), dx, rounded_to<T>);
 }
 
 template <typename T>
@@ -86,8 +89,8 @@ void avg_pool2d_forward(const T* x, T* y, const Pool2dShape& shape, Context&) {
     const int64_t out = ((n * shape.P() + p) * shape.Q() + q) * shape.C;
     for (int64_t c = 0; c < shape.C; ++c) {
       double sum = 0.0;
-      for_each_pixel(shape, n, p, q, [&](int64_t offset, int64_t) { sum += x[offset + c]; });
-      y[out + c] = static_cast<T>(sum / static_cast<double>(shape.R * shape.S));
+      for_each_pixel(shape, n, p, q, [&](int64_t offset, int64_t) { sum += value_of(x[offset + c]); });
+      y[out + c] = rounded_to<T>(sum / static_cast<double>(shape.R * shape.S));
     }
   });
 }
@@ -100,11 +103,11 @@ void avg_pool2d_backward(const T* dy, T* dx, const Pool2dShape& shape, Context&)
     const int64_t out = ((n * shape.P() + p) * shape.Q() + q) * shape.C;
     for_each_pixel(shape, n, p, q, [&](int64_t offset, int64_t) {
       for (int64_t c = 0; c < shape.C; ++c) {
-        sums[static_cast<size_t>(offset + c)] += dy[out + c] / static_cast<double>(shape.R * shape.S);
+        sums[static_cast<size_t>(offset + c)] += value_of(dy[out + c]) / static_cast<double>(shape.R * shape.S);
       }
     });
   });
-  std::copy(sums.begin(), sums.end(), dx);
+  std::transform(sums.begin(), sums.end(), dx, rounded_to<T>);
 }
 
 template <typename T>
@@ -115,9 +118,9 @@ void adaptive_avg_pool2d_forward(const T* x, T* y, const AdaptivePool2dShape& sh
     for (int64_t c = 0; c < shape.C; ++c) {
       double sum = 0.0;
       for_each_pixel(shape, n, p, q, [&](int64_t offset, int64_t pixels) {
-        sum += static_cast<double>(x[offset + c]) / static_cast<double>(pixels);
+        sum += value_of(x[offset + c]) / static_cast<double>(pixels);
       });
-      y[out + c] = static_cast<T>(sum);
+      y[out + c] = rounded_to<T>(sum);
     }
   });
 }
@@ -130,11 +133,11 @@ void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape&
     const int64_t out = ((n * shape.P + p) * shape.Q + q) * shape.C;
     for_each_pixel(shape, n, p, q, [&](int64_t offset, int64_t pixels) {
       for (int64_t c = 0; c < shape.C; ++c) {
-        sums[static_cast<size_t>(offset + c)] += dy[out + c] / static_cast<double>(pixels);
+        sums[static_cast<size_t>(offset + c)] += value_of(dy[out + c]) / static_cast<double>(pixels);
       }
     });
   });
-  std::copy(sums.begin(), sums.end(), dx);
+  std::transform(sums.begin(), sums.end(), dx, rounded_to<T>);
 }
 
 #define STRIATE_INSTANTIATE(T)                                                                   \
@@ -146,6 +149,7 @@ void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape&
   template void adaptive_avg_pool2d_backward(const T*, T*, const AdaptivePool2dShape&, Context&);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::reference

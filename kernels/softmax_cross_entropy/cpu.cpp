@@ -154,14 +154,16 @@ HWY_EXPORT(Softmax);
 HWY_EXPORT(LossForward);
 HWY_EXPORT(LossBackward);
 
-void softmax_forward(const float* logits, float* probabilities, int64_t N, int64_t classes, Context& context) {
+template <typename T>
+void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t classes, Context& context) {
   SoftmaxCrossEntropyShape{N, classes}.check();
   HWY_DYNAMIC_DISPATCH(Softmax)(logits, probabilities, N, classes, context);
 }
 
-void softmax_cross_entropy_forward(const float* logits, const int32_t* labels, float* loss, float* sample_loss,
-                                   float* row_max, float* log_sum, int32_t* rank, const SoftmaxCrossEntropyShape& shape,
-                                   Context& context) {
+template <typename T>
+void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
+                                   Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
+                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context) {
   shape.check();
   check_labels(labels, shape);
   HWY_DYNAMIC_DISPATCH(LossForward)(logits, labels, sample_loss, row_max, log_sum, rank, shape, context);
@@ -171,14 +173,25 @@ void softmax_cross_entropy_forward(const float* logits, const int32_t* labels, f
   *loss = shape.N > 0 ? static_cast<float>(total / static_cast<double>(shape.N)) : 0.0f;
 }
 
-void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, const float* row_max,
-                                    const float* log_sum, const float* dloss, float* dlogits,
+template <typename T>
+void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const Parameter<T>* row_max,
+                                    const Parameter<T>* log_sum, const Parameter<T>* dloss, T* dlogits,
                                     const SoftmaxCrossEntropyShape& shape, Context& context) {
   shape.check();
   check_labels(labels, shape);
   if (shape.N == 0) return;
   HWY_DYNAMIC_DISPATCH(LossBackward)(logits, labels, row_max, log_sum, *dloss, dlogits, shape, context);
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                                        \
+  template void softmax_forward<T>(const T*, T*, int64_t, int64_t, Context&);                                         \
+  template void softmax_cross_entropy_forward<T>(const T*, const int32_t*, Parameter<T>*, Parameter<T>*,              \
+                                                 Parameter<T>*, Parameter<T>*, int32_t*,                              \
+                                                 const SoftmaxCrossEntropyShape&, Context&);                          \
+  template void softmax_cross_entropy_backward<T>(const T*, const int32_t*, const Parameter<T>*, const Parameter<T>*, \
+                                                  const Parameter<T>*, T*, const SoftmaxCrossEntropyShape&, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu
 #endif

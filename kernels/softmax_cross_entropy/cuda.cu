@@ -311,7 +311,8 @@ bool with_row_in_registers(int64_t classes, bool aligned, Fn&& fn) {
 
 }  // namespace
 
-void softmax_forward(const float* logits, float* probabilities, int64_t N, int64_t classes, Context& context) {
+template <typename T>
+void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t classes, Context& context) {
   SoftmaxCrossEntropyShape{N, classes}.check();
   if (N == 0) return;
   const bool aligned = gpu::in_quads(classes, {logits, probabilities});
@@ -326,9 +327,10 @@ void softmax_forward(const float* logits, float* probabilities, int64_t N, int64
               aligned);
 }
 
-void softmax_cross_entropy_forward(const float* logits, const int32_t* labels, float* loss, float* sample_loss,
-                                   float* row_max, float* log_sum, int32_t* rank, const SoftmaxCrossEntropyShape& shape,
-                                   Context& context) {
+template <typename T>
+void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
+                                   Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
+                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context) {
   shape.check();
   const LossOutputs out{sample_loss, row_max, log_sum, rank};
   const bool aligned = gpu::in_quads(shape.classes, {logits});
@@ -344,8 +346,9 @@ void softmax_cross_entropy_forward(const float* logits, const int32_t* labels, f
   if (loss != nullptr) gpu::launch(mean_kernel, 1, kBlock, 0, *context.stream, sample_loss, shape.N, loss);
 }
 
-void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, const float* row_max,
-                                    const float* log_sum, const float* dloss, float* dlogits,
+template <typename T>
+void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const Parameter<T>* row_max,
+                                    const Parameter<T>* log_sum, const Parameter<T>* dloss, T* dlogits,
                                     const SoftmaxCrossEntropyShape& shape, Context& context) {
   shape.check();
   if (shape.N == 0) return;
@@ -359,5 +362,15 @@ void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, 
                 labels, row_max, log_sum, dloss, dlogits, shape.N, classes, shape.smoothing, aligned);
   }
 }
+
+#define STRIATE_INSTANTIATE(T)                                                                                        \
+  template void softmax_forward<T>(const T*, T*, int64_t, int64_t, Context&);                                         \
+  template void softmax_cross_entropy_forward<T>(const T*, const int32_t*, Parameter<T>*, Parameter<T>*,              \
+                                                 Parameter<T>*, Parameter<T>*, int32_t*,                              \
+                                                 const SoftmaxCrossEntropyShape&, Context&);                          \
+  template void softmax_cross_entropy_backward<T>(const T*, const int32_t*, const Parameter<T>*, const Parameter<T>*, \
+                                                  const Parameter<T>*, T*, const SoftmaxCrossEntropyShape&, Context&);
+STRIATE_INSTANTIATE(float)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

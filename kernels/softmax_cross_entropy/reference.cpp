@@ -1,6 +1,7 @@
 // One row at a time, in double, shifted by the row's maximum.
 #include <cmath>
 
+#include "kernels/reference_values.h"
 #include "kernels/softmax_cross_entropy/check.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 
@@ -14,21 +15,23 @@ struct RowSum {
 
 template <typename T>
 RowSum row_sum(const T* row, int64_t classes) {
-  double max = row[0];
+  double max = value_of(row[0]);
   for (int64_t c = 1; c < classes; ++c) {
-    if (std::isnan(row[c]) || row[c] > max) max = row[c];
+    if (std::isnan(value_of(row[c])) || value_of(row[c]) > max) max = value_of(row[c]);
   }
   double sum = 0.0;
-  for (int64_t c = 0; c < classes; ++c) sum += std::exp(row[c] - max);
+  for (int64_t c = 0; c < classes; ++c) sum += std::exp(value_of(row[c]) - max);
   return {max, sum};
 }
 
 template <typename T>
 int32_t rank_of(const T* row, int32_t label, int64_t classes) {
   int32_t rank = 0;
+  const double own = value_of(row[label]);
   for (int64_t c = 0; c < classes; ++c) {
-    if (std::isnan(row[c])) return static_cast<int32_t>(classes);
-    if (row[c] > row[label] || (row[c] == row[label] && c < label)) ++rank;
+    const double other = value_of(row[c]);
+    if (std::isnan(other)) return static_cast<int32_t>(classes);
+    if (other > own || (other == own && c < label)) ++rank;
   }
   return rank;
 }
@@ -41,14 +44,15 @@ void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t class
     const T* row = logits + n * classes;
     const auto [max, sum] = row_sum(row, classes);
     for (int64_t c = 0; c < classes; ++c) {
-      probabilities[n * classes + c] = static_cast<T>(std::exp(row[c] - max) / sum);
+      probabilities[n * classes + c] = rounded_to<T>(std::exp(value_of(row[c]) - max) / sum);
     }
   }
 }
 
 template <typename T>
-void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, T* loss, T* sample_loss, T* row_max,
-                                   T* log_sum, int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context&) {
+void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
+                                   Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
+                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context&) {
   shape.check();
   check_labels(labels, shape);
   const double smoothing = shape.smoothing;
@@ -57,45 +61,49 @@ void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, T* lo
     const T* row = logits + n * shape.classes;
     const auto [max, sum] = row_sum(row, shape.classes);
     const double log_of_sum = std::log(sum);
-    double cross_entropy = (1.0 - smoothing) * (log_of_sum - (row[labels[n]] - max));
+    double cross_entropy = (1.0 - smoothing) * (log_of_sum - (value_of(row[labels[n]]) - max));
     if (smoothing > 0.0) {
       double uniform = 0.0;
-      for (int64_t c = 0; c < shape.classes; ++c) uniform += log_of_sum - (row[c] - max);
+      for (int64_t c = 0; c < shape.classes; ++c) uniform += log_of_sum - (value_of(row[c]) - max);
       cross_entropy += smoothing * uniform / static_cast<double>(shape.classes);
     }
-    sample_loss[n] = static_cast<T>(cross_entropy);
-    row_max[n] = static_cast<T>(max);
-    log_sum[n] = static_cast<T>(log_of_sum);
+    sample_loss[n] = static_cast<Parameter<T>>(cross_entropy);
+    row_max[n] = static_cast<Parameter<T>>(max);
+    log_sum[n] = static_cast<Parameter<T>>(log_of_sum);
     rank[n] = rank_of(row, labels[n], shape.classes);
     total += cross_entropy;
   }
-  if (loss != nullptr) *loss = shape.N > 0 ? static_cast<T>(total / static_cast<double>(shape.N)) : T{0};
+  if (loss != nullptr)
+    *loss = shape.N > 0 ? static_cast<Parameter<T>>(total / static_cast<double>(shape.N)) : Parameter<T>{0};
 }
 
 template <typename T>
-void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const T* row_max, const T* log_sum,
-                                    const T* dloss, T* dlogits, const SoftmaxCrossEntropyShape& shape, Context&) {
+void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const Parameter<T>* row_max,
+                                    const Parameter<T>* log_sum, const Parameter<T>* dloss, T* dlogits,
+                                    const SoftmaxCrossEntropyShape& shape, Context&) {
   shape.check();
   check_labels(labels, shape);
   const double smoothing = shape.smoothing;
   for (int64_t n = 0; n < shape.N; ++n) {
     for (int64_t c = 0; c < shape.classes; ++c) {
       const int64_t i = n * shape.classes + c;
-      const double p = std::exp((double{logits[i]} - row_max[n]) - log_sum[n]);
+      const double p = std::exp((value_of(logits[i]) - row_max[n]) - log_sum[n]);
       const double target = (c == labels[n] ? 1.0 - smoothing : 0.0) + smoothing / static_cast<double>(shape.classes);
-      dlogits[i] = static_cast<T>((p - target) * *dloss / static_cast<double>(shape.N));
+      dlogits[i] = rounded_to<T>((p - target) * *dloss / static_cast<double>(shape.N));
     }
   }
 }
 
-#define STRIATE_INSTANTIATE(T)                                                                             \
-  template void softmax_forward(const T*, T*, int64_t, int64_t, Context&);                                 \
-  template void softmax_cross_entropy_forward(const T*, const int32_t*, T*, T*, T*, T*, int32_t*,          \
-                                              const SoftmaxCrossEntropyShape&, Context&);                  \
-  template void softmax_cross_entropy_backward(const T*, const int32_t*, const T*, const T*, const T*, T*, \
-                                               const SoftmaxCrossEntropyShape&, Context&);
+#define STRIATE_INSTANTIATE(T)                                                                                        \
+  template void softmax_forward(const T*, T*, int64_t, int64_t, Context&);                                            \
+  template void softmax_cross_entropy_forward<T>(const T*, const int32_t*, Parameter<T>*, Parameter<T>*,              \
+                                                 Parameter<T>*, Parameter<T>*, int32_t*,                              \
+                                                 const SoftmaxCrossEntropyShape&, Context&);                          \
+  template void softmax_cross_entropy_backward<T>(const T*, const int32_t*, const Parameter<T>*, const Parameter<T>*, \
+                                                  const Parameter<T>*, T*, const SoftmaxCrossEntropyShape&, Context&);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::reference

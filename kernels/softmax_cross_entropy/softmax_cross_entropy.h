@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 
 namespace striate {
@@ -30,35 +31,44 @@ struct SoftmaxCrossEntropyShape {
 // Labels must lie in [0, classes). For one that does not, reference and cpu throw ShapeError naming the sample and the
 // label; cuda, which cannot, reads nothing by it and gives that sample the loss NaN (so that the mean shows it), the
 // rank `classes`, and a gradient of NaN.
+// T is double (reference only), float or bfloat16. bfloat16 is storage: sums and functions are float's (the reference's
+// double's), and a value is rounded where it is stored.
 namespace reference {
 template <typename T>
 void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t classes, Context& context);
 template <typename T>
-void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, T* loss, T* sample_loss, T* row_max,
-                                   T* log_sum, int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context);
+void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
+                                   Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
+                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context);
 template <typename T>
-void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const T* row_max, const T* log_sum,
-                                    const T* dloss, T* dlogits, const SoftmaxCrossEntropyShape& shape,
-                                    Context& context);
+void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const Parameter<T>* row_max,
+                                    const Parameter<T>* log_sum, const Parameter<T>* dloss, T* dlogits,
+                                    const SoftmaxCrossEntropyShape& shape, Context& context);
 }  // namespace reference
 
 namespace cpu {
-void softmax_forward(const float* logits, float* probabilities, int64_t N, int64_t classes, Context& context);
-void softmax_cross_entropy_forward(const float* logits, const int32_t* labels, float* loss, float* sample_loss,
-                                   float* row_max, float* log_sum, int32_t* rank, const SoftmaxCrossEntropyShape& shape,
-                                   Context& context);
-void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, const float* row_max,
-                                    const float* log_sum, const float* dloss, float* dlogits,
+template <typename T>
+void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t classes, Context& context);
+template <typename T>
+void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
+                                   Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
+                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context);
+template <typename T>
+void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const Parameter<T>* row_max,
+                                    const Parameter<T>* log_sum, const Parameter<T>* dloss, T* dlogits,
                                     const SoftmaxCrossEntropyShape& shape, Context& context);
 }  // namespace cpu
 
 namespace cuda {
-void softmax_forward(const float* logits, float* probabilities, int64_t N, int64_t classes, Context& context);
-void softmax_cross_entropy_forward(const float* logits, const int32_t* labels, float* loss, float* sample_loss,
-                                   float* row_max, float* log_sum, int32_t* rank, const SoftmaxCrossEntropyShape& shape,
-                                   Context& context);
-void softmax_cross_entropy_backward(const float* logits, const int32_t* labels, const float* row_max,
-                                    const float* log_sum, const float* dloss, float* dlogits,
+template <typename T>
+void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t classes, Context& context);
+template <typename T>
+void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
+                                   Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
+                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context);
+template <typename T>
+void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const Parameter<T>* row_max,
+                                    const Parameter<T>* log_sum, const Parameter<T>* dloss, T* dlogits,
                                     const SoftmaxCrossEntropyShape& shape, Context& context);
 }  // namespace cuda
 

@@ -16,8 +16,8 @@ namespace striate::test {
 namespace {
 
 struct ActivationFunctions {
-  decltype(&cpu::activation_forward) forward;
-  decltype(&cpu::activation_backward) backward;
+  decltype(&cpu::activation_forward<float>) forward;
+  decltype(&cpu::activation_backward<float>) backward;
 };
 
 constexpr BackendTable<ActivationFunctions> kActivation = {

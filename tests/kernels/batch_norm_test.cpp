@@ -18,9 +18,9 @@ namespace striate::test {
 namespace {
 
 struct BatchNormFunctions {
-  decltype(&cpu::batch_norm_forward_train) train;
-  decltype(&cpu::batch_norm_forward_eval) eval;
-  decltype(&cpu::batch_norm_backward) backward;
+  decltype(&cpu::batch_norm_forward_train<float>) train;
+  decltype(&cpu::batch_norm_forward_eval<float>) eval;
+  decltype(&cpu::batch_norm_backward<float>) backward;
 };
 
 constexpr BackendTable<BatchNormFunctions> kBatchNorm = {

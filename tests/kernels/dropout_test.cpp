@@ -18,8 +18,8 @@ namespace striate::test {
 namespace {
 
 struct DropoutFunctions {
-  decltype(&cpu::dropout_forward) forward;
-  decltype(&cpu::dropout_backward) backward;
+  decltype(&cpu::dropout_forward<float>) forward;
+  decltype(&cpu::dropout_backward<float>) backward;
 };
 
 constexpr BackendTable<DropoutFunctions> kDropout = {.cpu = {&cpu::dropout_forward, &cpu::dropout_backward},

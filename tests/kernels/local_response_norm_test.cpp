@@ -18,8 +18,8 @@ namespace striate::test {
 namespace {
 
 struct LocalResponseNormFunctions {
-  decltype(&cpu::local_response_norm_forward) forward;
-  decltype(&cpu::local_response_norm_backward) backward;
+  decltype(&cpu::local_response_norm_forward<float>) forward;
+  decltype(&cpu::local_response_norm_backward<float>) backward;
 };
 
 constexpr BackendTable<LocalResponseNormFunctions> kLocalResponseNorm = {

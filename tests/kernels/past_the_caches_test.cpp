@@ -68,9 +68,9 @@ TEST_F(PastTheCaches, InPlace) {
 }
 
 TEST_F(PastTheCaches, Conversions) {
-  Values<uint16_t> halves(kMany);
+  Values<bfloat16> halves(kMany);
   Values<uint8_t> pixels(kMany / 3 * 3);
-  for (size_t i = 0; i < halves.size(); ++i) halves[i] = static_cast<uint16_t>(0x3F80u + i % 61u);
+  for (size_t i = 0; i < halves.size(); ++i) halves[i] = {static_cast<uint16_t>(0x3F80u + i % 61u)};
   for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 37 % 251);
   Values<float> expected(kMany);
   reference::bf16_to_float(halves.data(), expected.data(), kMany, context_);
@@ -128,7 +128,7 @@ TEST_F(PastTheCaches, Normalizations) {
     y.insert(y.end(), dx.begin(), dx.end());
     return y;
   };
-  EXPECT_TRUE(all_close(batch_norm(cpu::batch_norm_forward_train, cpu::batch_norm_backward),
+  EXPECT_TRUE(all_close(batch_norm(cpu::batch_norm_forward_train<float>, cpu::batch_norm_backward<float>),
                         batch_norm(reference::batch_norm_forward_train<float>, reference::batch_norm_backward<float>),
                         {2e-6, 2e-6}));  // values up to 4, a few roundings each
 

@@ -20,12 +20,12 @@ namespace striate::test {
 namespace {
 
 struct PoolFunctions {
-  decltype(&cpu::max_pool2d_forward) max_forward;
-  decltype(&cpu::max_pool2d_backward) max_backward;
-  decltype(&cpu::avg_pool2d_forward) avg_forward;
-  decltype(&cpu::avg_pool2d_backward) avg_backward;
-  decltype(&cpu::adaptive_avg_pool2d_forward) adaptive_forward;
-  decltype(&cpu::adaptive_avg_pool2d_backward) adaptive_backward;
+  decltype(&cpu::max_pool2d_forward<float>) max_forward;
+  decltype(&cpu::max_pool2d_backward<float>) max_backward;
+  decltype(&cpu::avg_pool2d_forward<float>) avg_forward;
+  decltype(&cpu::avg_pool2d_backward<float>) avg_backward;
+  decltype(&cpu::adaptive_avg_pool2d_forward<float>) adaptive_forward;
+  decltype(&cpu::adaptive_avg_pool2d_backward<float>) adaptive_backward;
 };
 
 constexpr BackendTable<PoolFunctions> kPool = {

@@ -52,7 +52,9 @@ std::vector<std::pair<Shape, Precision>> in_fp32_and_bf16(const std::vector<Shap
   return all;
 }
 
-TEST_P(SimdTarget, is_the_one_that_runs) { EXPECT_STREQ(gemm::micro_kernels<float>().target, hwy::TargetName(GetParam())); }
+TEST_P(SimdTarget, is_the_one_that_runs) {
+  EXPECT_STREQ(gemm::micro_kernels<float>().target, hwy::TargetName(GetParam()));
+}
 
 TEST_P(SimdTarget, convolves_exactly_on_small_integers) {
   TestContext context;
@@ -141,7 +143,7 @@ TEST_P(SimdTarget, maps_element_by_element) {
     EXPECT_TRUE(all_equal(y, expected)) << n;
     cpu::fill(y.data(), 2.5f, n, context);
     EXPECT_TRUE(all_equal(y, Values<float>(static_cast<size_t>(n), 2.5f))) << n;
-    GuardedBuffer<uint16_t> bf16(n), expected_bf16(n);
+    GuardedBuffer<bfloat16> bf16(n), expected_bf16(n);
     reference::float_to_bf16(a.data(), expected_bf16.data(), n, context);
     cpu::float_to_bf16(a.data(), bf16.data(), n, context);
     EXPECT_TRUE(all_equal(bf16, expected_bf16)) << n;
@@ -327,7 +329,7 @@ TEST_P(SimdTarget, normalizes_over_the_batch) {
                out.dbeta.data(), s, true, Accumulate::no, context);
     };
     run(reference::batch_norm_forward_train<float>, reference::batch_norm_backward<float>, expected);
-    run(cpu::batch_norm_forward_train, cpu::batch_norm_backward, found);
+    run(cpu::batch_norm_forward_train<float>, cpu::batch_norm_backward<float>, found);
     // Sums of 61 deviations near 1.
     EXPECT_TRUE(all_close(found.mean, expected.mean, {1e-6, 1e-7})) << C;
     EXPECT_TRUE(all_close(found.inv_std, expected.inv_std, {0, 2e-6})) << C;

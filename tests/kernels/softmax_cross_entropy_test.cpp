@@ -19,9 +19,9 @@ namespace striate::test {
 namespace {
 
 struct LossFunctions {
-  decltype(&cpu::softmax_forward) softmax;
-  decltype(&cpu::softmax_cross_entropy_forward) forward;
-  decltype(&cpu::softmax_cross_entropy_backward) backward;
+  decltype(&cpu::softmax_forward<float>) softmax;
+  decltype(&cpu::softmax_cross_entropy_forward<float>) forward;
+  decltype(&cpu::softmax_cross_entropy_backward<float>) backward;
 };
 
 constexpr BackendTable<LossFunctions> kLoss = {
@@ -65,7 +65,7 @@ struct LossOutputs {
   }
 };
 
-void run_forward(decltype(&cpu::softmax_cross_entropy_forward) forward, const Values<float>& logits,
+void run_forward(decltype(&cpu::softmax_cross_entropy_forward<float>) forward, const Values<float>& logits,
                  const Values<int32_t>& labels, LossOutputs& out, const SoftmaxCrossEntropyShape& shape,
                  Context& context) {
   forward(logits.data(), labels.data(), out.loss.data(), out.sample_loss.data(), out.row_max.data(), out.log_sum.data(),
