@@ -45,9 +45,9 @@ void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const L
                       "{}: only none, relu and leaky_relu can be fused into a linear layer; apply others after it",
                       shape.to_string());
   if (0 < shape.N && shape.N <= kFewRows) return linear_forward_few_rows(x, w, b, y, shape, activation, context);
-  if constexpr (std::is_same_v<T, float>) {
-    if (shape.N > 0 && context.precision != Precision::bf16)
-      return linear_forward_many_rows(x, w, b, y, shape, activation, context);
+  const bool rounds = std::is_same_v<T, float> && context.precision == Precision::bf16;
+  if (shape.N > 0 && !rounds && takes_weights_in_place(w, shape)) {
+    return linear_forward_many_rows(x, w, b, y, shape, activation, context);
   }
   gemm::Product<T> product;
   product.a = gemm::plain_rows(x, shape.N, shape.C);

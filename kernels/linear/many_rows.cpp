@@ -9,6 +9,7 @@
 #include "kernels/linear/many_rows.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/gemm/blocking.h"
 #include "kernels/gemm/cache_size.h"
@@ -20,45 +21,63 @@ namespace striate::cpu {
 namespace {
 
 using gemm::ceil_div;
-using MicroKernels = gemm::MicroKernels<float>;
+using gemm::MicroKernels;
 using gemm::round_up;
 
-/// m [rows, columns] → panels [rows/nr][columns][nr], transposed, by all threads.
-void pack_batch(const float* m, int64_t rows, int64_t columns, const MicroKernels& micro, float* to, Context& context) {
+/// m [rows, columns] → panels [rows/nr][columns][nr], transposed, by all threads; of bfloat16 in cells, of which
+/// `columns` must be a multiple.
+template <typename T>
+void pack_batch(const T* m, int64_t rows, int64_t columns, const MicroKernels<T>& micro, float* to, Context& context) {
   constexpr int64_t kPiece = 1024;
   const int64_t panels = ceil_div(rows, micro.nr), pieces = ceil_div(columns, kPiece);
   context.threads->parallel_for(panels * pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / pieces * micro.nr, c = i % pieces * kPiece;
       micro.pack_transposed(m + n * columns + c, columns, std::min(micro.nr, rows - n), std::min(kPiece, columns - c),
-                            to + n * columns + c * micro.nr);
+                            to + (n * columns + c * micro.nr) / micro.cell);
     }
   });
 }
 
 /// c [rows][nr] for rows [k0, k0 + rows) of w and batch rows [n0, n1) → y, with bias and activation.
+template <typename T>
 void finish_forward(const float* c, int64_t nr, int64_t k0, int64_t rows, int64_t n0, int64_t n1, const float* bias,
-                    Activation activation, float* y, int64_t K) {
+                    Activation activation, T* y, int64_t K) {
   const float slope = activation == Activation::leaky_relu ? kLeakySlope : 0.0f;
   for (int64_t n = n0; n < n1; ++n) {
-    float* const to = y + n * K + k0;
+    T* const to = y + n * K + k0;
     const float* const from = c + (n - n0);
     for (int64_t i = 0; i < rows; ++i) {
       float v = from[i * nr];
       if (bias) v += bias[k0 + i];
       if (activation != Activation::none && v < 0.0f) v = slope == 0.0f ? 0.0f : v * slope;  // −∞ · 0 would be NaN
-      to[i] = v;
+      if constexpr (std::is_same_v<T, float>) {
+        to[i] = v;
+      } else {
+        to[i] = to_bfloat16(v);
+      }
     }
   }
 }
 
 }  // namespace
 
-void linear_forward_many_rows(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+template <typename T>
+bool takes_weights_in_place(const T* w, const LinearShape& shape) {
+  if (std::is_same_v<T, float>) return true;
+  const MicroKernels<T> micro = gemm::micro_kernels<T>();
+  return micro.cell > 1 && shape.C % micro.cell == 0 && reinterpret_cast<uintptr_t>(w) % sizeof(float) == 0;
+}
+
+template <typename T>
+void linear_forward_many_rows(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                               Activation activation, Context& context) {
   constexpr int64_t kDepth = 512, kMostRows = 512;
-  const MicroKernels micro = gemm::micro_kernels<float>();
-  const LinearTiles tiles = linear_tiles();
+  const MicroKernels<T> micro = gemm::micro_kernels<T>();
+  LinearTiles tiles = linear_tiles();
+  if (micro.cell > 1) fill_cell_tiles(tiles);
+  const auto* const cells = reinterpret_cast<const float*>(w);
+  const int64_t depth = shape.C / micro.cell;
   const int64_t wanted = 4 * context.threads->size();  // tasks: a late thread costs a quarter of its share
   const int64_t nr = micro.nr, panels = ceil_div(shape.N, nr);
   // A block of the panels is to leave room in the L2 cache for the rows of w.
@@ -68,7 +87,7 @@ void linear_forward_many_rows(const float* x, const float* w, const float* b, fl
                                     round_up(kMostRows, tiles.in_place_rows)));
   const gemm::Parts groups(panels, 1,
                            std::clamp<int64_t>(panels * rows.count / wanted, 1, std::min(panels, most_panels)));
-  const int64_t packed = panels * nr * shape.C, scratch = round_up(rows.longest() * groups.longest() * nr, 16);
+  const int64_t packed = panels * nr * depth, scratch = round_up(rows.longest() * groups.longest() * nr, 16);
   float* const batch = context.workspace->get<float>(round_up(packed, 16) + context.threads->size() * scratch);
   pack_batch(x, shape.N, shape.C, micro, batch, context);
   gemm::for_each_item(rows.count * groups.count, batch + round_up(packed, 16), scratch, context,
@@ -77,15 +96,15 @@ void linear_forward_many_rows(const float* x, const float* w, const float* b, fl
                         const int64_t p0 = groups.begin(item % groups.count), p1 = groups.end(item % groups.count);
                         if (k0 == k1 || p0 == p1) return;
                         RowsInPlace block;
-                        block.stride = shape.C;
+                        block.stride = depth;
                         block.rows = k1 - k0;
                         block.panels = p1 - p0;
-                        block.panel_stride = nr * shape.C;
+                        block.panel_stride = nr * depth;
                         block.c = c;
-                        for (int64_t d = 0; d < shape.C; d += kDepth) {
-                          block.w = w + k0 * shape.C + d;
-                          block.run = std::min(kDepth, shape.C - d);
-                          block.x = batch + (p0 * shape.C + d) * nr;
+                        for (int64_t d = 0; d < depth; d += kDepth) {
+                          block.w = cells + k0 * depth + d;
+                          block.run = std::min(kDepth, depth - d);
+                          block.x = batch + (p0 * depth + d) * nr;
                           block.add = d > 0;
                           tiles.rows_in_place(block);
                         }
@@ -99,7 +118,7 @@ void linear_forward_many_rows(const float* x, const float* w, const float* b, fl
 void linear_backward_data_many_rows(const float* dy, const float* w, float* dx, const LinearShape& shape,
                                     Context& context) {
   constexpr int64_t kDepth = 128, kMostPanels = 8;  // a panel of w and one of dy, 16 KB each, stay in the L1 cache
-  const MicroKernels micro = gemm::micro_kernels<float>();
+  const MicroKernels<float> micro = gemm::micro_kernels<float>();
   const LinearTiles tiles = linear_tiles();
   const int64_t nr = micro.nr, wanted = 4 * context.threads->size();
   const int64_t strips = ceil_div(shape.C, nr);
@@ -172,7 +191,7 @@ void linear_backward_weight_many_rows(const float* x, const float* dy, float* dw
                                       const ParameterUpdate<float>& update, Context& context) {
   constexpr int64_t kStreamBytes = 1 << 24;  // a dw that no cache would hold until it is read
   constexpr int64_t kMostTiles = 16;
-  const MicroKernels micro = gemm::micro_kernels<float>();
+  const MicroKernels<float> micro = gemm::micro_kernels<float>();
   const LinearTiles tiles = linear_tiles();
   const int64_t N = shape.N, C = shape.C, nr = micro.nr, wanted = 4 * context.threads->size();
   const int64_t panels = ceil_div(C, nr);
@@ -235,5 +254,12 @@ void linear_backward_weight_many_rows(const float* x, const float* dy, float* dw
         if (use == GradientUse::stream) tiles.end_stream();
       });
 }
+
+template bool takes_weights_in_place(const float*, const LinearShape&);
+template bool takes_weights_in_place(const bfloat16*, const LinearShape&);
+template void linear_forward_many_rows(const float*, const float*, const float*, float*, const LinearShape&, Activation,
+                                       Context&);
+template void linear_forward_many_rows(const bfloat16*, const bfloat16*, const float*, bfloat16*, const LinearShape&,
+                                       Activation, Context&);
 
 }  // namespace striate::cpu

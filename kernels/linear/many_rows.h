@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/activation/activation.h"
+#include "kernels/bfloat16.h"
 #include "kernels/context.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/shapes.h"
@@ -8,8 +9,12 @@
 namespace striate::cpu {
 
 // The products of linear.h for more rows than kFewRows; no checks, no db.
-void linear_forward_many_rows(const float* x, const float* w, const float* b, float* y, const LinearShape& shape,
+template <typename T>
+void linear_forward_many_rows(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                               Activation activation, Context& context);
+/// Whether it takes these weights: floats, or bfloat16 where the CPU multiplies them and rows consist of cells.
+template <typename T>
+bool takes_weights_in_place(const T* w, const LinearShape& shape);
 void linear_backward_data_many_rows(const float* dy, const float* w, float* dx, const LinearShape& shape,
                                     Context& context);
 

@@ -64,5 +64,7 @@ struct LinearTiles {
   void (*end_stream)() = nullptr;  ///< after a thread's last GradientUse::stream
 };
 LinearTiles linear_tiles();
+/// Makes rows_in_place() that of cells of two bfloat16 (gemm/micro.h): strides and depths of w and x then count cells.
+void fill_cell_tiles(LinearTiles& tiles);
 
 }  // namespace striate::cpu
