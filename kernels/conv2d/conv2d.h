@@ -37,9 +37,12 @@ void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
                             Accumulate accumulate, Context& context);
 }  // namespace reference
 
-/// With Precision::bf16 on cpu and cuda x, w and dy are rounded to bfloat16, but for db, and the products summed in
-/// float32; but where cpu takes Winograd's algorithm (winograd_choice.h), all is float32. On cpu, where an odd number
-/// of channels meets an even stride_w, NaN and infinity reach the outputs that see the pixel to the left, too.
+/// T, the type of activations and weights, is float or bfloat16, whose products are summed in float32 and rounded once,
+/// when stored; context.precision then says nothing. (The reference's T may be double, too.)
+/// With Precision::bf16 on cpu and cuda float's x, w and dy are rounded to bfloat16, but for db, and the products
+/// summed in float32; but where cpu takes Winograd's algorithm (winograd_choice.h), all is float32. On cpu, where an
+/// odd number of channels meets an even stride_w, NaN and infinity reach the outputs that see the pixel to the left,
+/// too.
 namespace cpu {
 template <typename T>
 void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& shape,
