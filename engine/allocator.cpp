@@ -7,6 +7,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "kernels/error.h"
@@ -77,11 +79,13 @@ class CachingAllocator : public Allocator {
     if (bytes > static_cast<size_t>(PTRDIFF_MAX)) source_->throw_exhausted(bytes, stats_.in_use);
     const size_t size = size_class(bytes);
     void* memory = nullptr;
-    auto& free = free_[size];
-    if (!free.empty()) {
-      memory = free.back();
-      free.pop_back();
-    } else {
+    Pool* const pool = pool_in_use();
+    if (pool != nullptr) memory = take(pool->free, size);
+    if (!memory) {
+      memory = take(everybody_.free, size);
+      if (memory && pool != nullptr) adopt(memory, size, *pool);
+    }
+    if (!memory) {
       memory = source_->allocate(size);
       if (!memory) {
         release_free();
@@ -90,10 +94,11 @@ class CachingAllocator : public Allocator {
       if (!memory) source_->throw_exhausted(bytes, stats_.in_use);
       stats_.reserved += size;
       ++stats_.system_allocations;
+      if (pool != nullptr) adopt(memory, size, *pool);
     }
     stats_.in_use += size;
     stats_.peak = std::max(stats_.peak, stats_.in_use);
-    if (source_->watched()) {
+    if (source_->watched() && pool == nullptr) {
       ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
       ASAN_POISON_MEMORY_REGION(static_cast<char*>(memory) + bytes, size - bytes);
     }
@@ -103,8 +108,10 @@ class CachingAllocator : public Allocator {
   void deallocate(void* memory, size_t bytes) noexcept override {
     const size_t size = size_class(bytes);
     std::lock_guard lock(mutex_);
-    if (source_->watched()) ASAN_POISON_MEMORY_REGION(memory, size);
-    free_[size].push_back(memory);
+    const auto owner = owners_.find(memory);
+    Pool& pool = owner != owners_.end() ? *owner->second : everybody_;
+    if (source_->watched() && &pool == &everybody_) ASAN_POISON_MEMORY_REGION(memory, size);
+    pool.free[size].push_back(memory);
     stats_.in_use -= size;
   }
 
@@ -123,9 +130,46 @@ class CachingAllocator : public Allocator {
     release_free();
   }
 
+  void* make_pool() override { return new Pool{this, {}}; }
+
+  void end_pool(void* handle) noexcept override {
+    const std::unique_ptr<Pool> pool(static_cast<Pool*>(handle));
+    std::lock_guard lock(mutex_);
+    std::erase_if(owners_, [&](const auto& owner) { return owner.second == pool.get(); });
+    for (auto& [size, blocks] : pool->free) {
+      for (void* memory : blocks) {
+        if (source_->watched()) ASAN_POISON_MEMORY_REGION(memory, size);
+        everybody_.free[size].push_back(memory);
+      }
+    }
+  }
+
+  void* use_pool(void* pool) noexcept override { return std::exchange(in_use, static_cast<Pool*>(pool)); }
+
  private:
+  struct Pool {
+    const CachingAllocator* allocator;
+    std::map<size_t, std::vector<void*>> free{};  // by size class
+  };
+
+  Pool* pool_in_use() const { return in_use != nullptr && in_use->allocator == this ? in_use : nullptr; }
+
+  static void* take(std::map<size_t, std::vector<void*>>& free, size_t size) {
+    const auto blocks = free.find(size);
+    if (blocks == free.end() || blocks->second.empty()) return nullptr;
+    void* memory = blocks->second.back();
+    blocks->second.pop_back();
+    return memory;
+  }
+
+  /// A graph's kernels come back to a block when it counts as free: the sanitizer is not to watch it.
+  void adopt(void* memory, size_t size, Pool& pool) {
+    owners_[memory] = &pool;
+    if (source_->watched()) ASAN_UNPOISON_MEMORY_REGION(memory, size);
+  }
+
   void release_free() {
-    for (auto& [size, blocks] : free_) {
+    for (auto& [size, blocks] : everybody_.free) {
       for (void* memory : blocks) {
         if (source_->watched()) ASAN_UNPOISON_MEMORY_REGION(memory, size);
         source_->release(memory);
@@ -137,11 +181,20 @@ class CachingAllocator : public Allocator {
 
   std::unique_ptr<MemorySource> source_;
   mutable std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;  // by size class
+  Pool everybody_{this};
+  std::unordered_map<void*, Pool*> owners_;  // of blocks that are not everybody's
   AllocatorStats stats_;
+  static thread_local Pool* in_use;
 };
+thread_local CachingAllocator::Pool* CachingAllocator::in_use = nullptr;
 
 }  // namespace
+
+MemoryPool::MemoryPool(Device device) : allocator_(allocator(device)), pool_(allocator_.make_pool()) {}
+MemoryPool::~MemoryPool() { allocator_.end_pool(pool_); }
+
+MemoryPool::Use::Use(MemoryPool& pool) : allocator_(pool.allocator_), before_(allocator_.use_pool(pool.pool_)) {}
+MemoryPool::Use::~Use() { allocator_.use_pool(before_); }
 
 Allocator& allocator(Device device) {
   // Never destroyed: tensors in static storage may outlive any order of destruction.

@@ -27,8 +27,44 @@ class Allocator {
   virtual void deallocate(void* memory, size_t bytes) noexcept = 0;
   virtual AllocatorStats stats() const = 0;
   virtual void reset_peak() = 0;
-  /// Gives what is not in use back to the system.
+  /// Gives what is not in use back to the system, but for what pools keep.
   virtual void trim() = 0;
+
+ protected:
+  friend class MemoryPool;
+  /// Blocks of one pool, by the pool's own handle; null: everybody's.
+  virtual void* make_pool() = 0;
+  virtual void end_pool(void* pool) noexcept = 0;
+  /// Where this thread's requests are answered from now on; returns where they were.
+  virtual void* use_pool(void* pool) noexcept = 0;
+};
+
+/// Memory of a device that is used over and over by work that finds it by its address, a captured graph: what is freed
+/// comes back here and to nobody else while the pool lives. What is still in use at its end is everybody's once freed.
+class MemoryPool {
+ public:
+  explicit MemoryPool(Device device);
+  ~MemoryPool();
+  MemoryPool(const MemoryPool&) = delete;
+  MemoryPool& operator=(const MemoryPool&) = delete;
+
+  /// While one lives, this thread's requests of that device are answered out of the pool, which takes what it lacks
+  /// from what everybody left free, or from the system.
+  class Use {
+   public:
+    explicit Use(MemoryPool& pool);
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    Allocator& allocator_;
+    void* before_;
+  };
+
+ private:
+  Allocator& allocator_;
+  void* pool_;
 };
 
 /// The allocator of a device; reference and cpu share the host's.

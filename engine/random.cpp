@@ -1,12 +1,7 @@
 #include "engine/random.h"
 
 #include <cmath>
-#include <cstring>
 #include <numbers>
-#include <type_traits>
-
-#include "engine/allocator.h"
-#include "engine/copy.h"
 
 namespace striate {
 
@@ -63,27 +58,6 @@ Random::Position Random::position() const {
   // A block that is not used up was counted already.
   const uint32_t word = 4 * counter_[0] + static_cast<uint32_t>(used_) - 4;
   return {word, {counter_[1], counter_[2], counter_[3]}, key_};
-}
-
-DropoutState& dropout_state(Device device) {
-  static DropoutState states[3];
-  return states[static_cast<int>(device)];
-}
-
-const DropoutState* dropout_state_for_kernels(Device device) {
-  const DropoutState& state = dropout_state(device);
-  if (on_host(device)) return &state;
-  static DropoutState* const memory =
-      static_cast<DropoutState*>(allocator(device).allocate(sizeof(DropoutState)));  // kept for good
-  static DropoutState there;
-  static bool written = false;
-  static_assert(std::has_unique_object_representations_v<DropoutState>);
-  if (!written || std::memcmp(&there, &state, sizeof(state)) != 0) {
-    copy_bytes(memory, device, &state, Device::cpu, sizeof(state));
-    there = state;
-    written = true;
-  }
-  return memory;
 }
 
 }  // namespace striate

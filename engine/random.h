@@ -3,8 +3,6 @@
 #include <array>
 #include <cstdint>
 
-#include "engine/device.h"
-#include "kernels/dropout/dropout.h"
 #include "kernels/philox.h"
 
 namespace striate {
@@ -55,12 +53,5 @@ class Random {
   bool has_spare_ = false;
   float spare_ = 0.0f;
 };
-
-/// The state that dropout masks of a device hang on: set by whoever counts the steps (the trainer, or an optimizer's
-/// step()). A backward must run before the state moves on.
-DropoutState& dropout_state(Device device);
-/// The same where the device's kernels read it. On cuda it is copied there, in the order of the device's work, when it
-/// has changed since the last call.
-const DropoutState* dropout_state_for_kernels(Device device);
 
 }  // namespace striate

@@ -3,8 +3,8 @@
 #include "engine/autograd.h"
 #include "engine/dispatch.h"
 #include "engine/ops/ops.h"
-#include "engine/random.h"
 #include "engine/saved.h"
+#include "engine/step_state.h"
 
 namespace striate::ops {
 

@@ -6,9 +6,8 @@
 #include <set>
 
 #include "engine/arriving_update.h"
-#include "engine/copy.h"
 #include "engine/dispatch.h"
-#include "engine/random.h"
+#include "engine/step_state.h"
 #include "engine/storage.h"
 #include "kernels/error.h"
 
@@ -26,7 +25,6 @@ Device common_device(const std::vector<NamedTensor>& parameters) {
 Optimizer::Optimizer(std::vector<NamedTensor> parameters, double learning_rate, double weight_decay)
     : parameters_(std::move(parameters)),
       device_(common_device(parameters_)),
-      update_state_(Tensor::empty({int64_t{sizeof(UpdateState)}}, DType::uint8, device_)),
       norm_(Tensor::empty({1}, DType::float32, device_)),
       learning_rate_(static_cast<float>(learning_rate)),
       weight_decay_(static_cast<float>(weight_decay)) {
@@ -87,6 +85,14 @@ void Optimizer::withdraw_updates() {
 }
 
 void Optimizer::step() {
+  prepare_step();
+  update_parameters();
+  finish_step();
+}
+
+void Optimizer::prepare_step() { state_for_kernels_ = update_state_for_kernels(device_, now()); }
+
+void Optimizer::update_parameters() {
   const ProfileScope profiled(Pass::optimizer, "optimizer");
   updates_.clear();
   bool any_done = false;
@@ -112,15 +118,15 @@ void Optimizer::step() {
                  name());
 
   Context& ctx = context(device_);
-  const UpdateState now = this->now();
-  auto* state = reinterpret_cast<UpdateState*>(update_state_.data<uint8_t>());
-  copy_bytes(state, device_, &now, Device::cpu, sizeof(now));
   norm_measured_ = max_norm_ > 0.0f;
   if (norm_measured_) {
-    STRIATE_DISPATCH(device_, global_norm, updates_.data(), static_cast<int64_t>(updates_.size()), max_norm_, state,
-                     norm_.data<float>(), ctx);
+    STRIATE_DISPATCH(device_, global_norm, updates_.data(), static_cast<int64_t>(updates_.size()), max_norm_,
+                     state_for_kernels_, norm_.data<float>(), ctx);
   }
-  update(updates_, state, ctx);
+  update(updates_, state_for_kernels_, ctx);
+}
+
+void Optimizer::finish_step() {
   ++steps_;
   DropoutState& dropout = dropout_state(device_);
   ++dropout.step;

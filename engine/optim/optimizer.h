@@ -25,6 +25,11 @@ class Optimizer {
   /// Updates the parameters, then moves dropout_state(device) on to the next step's masks. Throws Error where no
   /// parameter has a gradient.
   void step();
+  /// step() in three parts, for whoever captures the second to replay it. The first tells the kernels rate, scale and
+  /// number of the step, and dropout_state(device), in one copy; the second launches, the third counts.
+  void prepare_step();
+  void update_parameters();
+  void finish_step();
   int64_t steps() const { return steps_; }
   /// Called before a step's only forward: lets the backward move a parameter as soon as its gradient is computed, with
   /// the rate and scale set by now, where the op can (linear layers on cpu, the parameter used once). Such a parameter
@@ -42,6 +47,8 @@ class Optimizer {
   void set_max_norm(float norm) { max_norm_ = norm; }
   /// The norm of the last step's gradients before clipping; NaN where clipping is off.
   float last_norm() const;
+  /// The same [1] in the device's memory, at one place; undefined where clipping is off.
+  Tensor norm() const { return max_norm_ > 0.0f ? norm_ : Tensor(); }
 
   const std::vector<NamedTensor>& parameters() const { return parameters_; }
   Device device() const { return device_; }
@@ -77,7 +84,7 @@ class Optimizer {
   std::vector<Slot> slots_;
   std::vector<ParameterUpdate<float>> updates_;
   std::vector<std::shared_ptr<ArrivingUpdate>> arriving_;  // of every parameter, from update_on_arrival() to step()
-  Tensor update_state_;                                    // an UpdateState in the device's memory
+  UpdateState* state_for_kernels_ = nullptr;               // of prepare_step()
   Tensor norm_;                                            // [1], of the last step's gradients
   bool norm_measured_ = false;
   float learning_rate_, weight_decay_;

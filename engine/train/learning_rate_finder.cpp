@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "engine/ops/ops.h"
-#include "engine/random.h"
+#include "engine/step_state.h"
 #include "engine/train/batch_loss.h"
 #include "engine/train/interrupt.h"
 #include "kernels/error.h"

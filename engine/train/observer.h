@@ -66,6 +66,7 @@ class TrainObserver {
  public:
   virtual ~TrainObserver() = default;
   virtual void run_begins(const RunInfo& /*info*/) {}
+  /// On cuda the device may be working on the step after it already.
   virtual void step_done(const StepRecord& /*step*/) {}
   /// `part` is "val" or "test".
   virtual void evaluation_progress(const std::string& /*part*/, int64_t /*done*/, int64_t /*total*/) {}
@@ -75,6 +76,8 @@ class TrainObserver {
   virtual void checkpoint_begins(int64_t /*step*/) {}
   virtual void run_ends(const TrainResult& /*result*/) {}
   virtual void warning(const std::string& /*message*/) {}
+  /// Something to know that asks for nothing.
+  virtual void notice(const std::string& /*message*/) {}
 };
 
 }  // namespace striate

@@ -21,6 +21,7 @@ class RunLog : public TrainObserver {
   void checkpoint_begins(int64_t step) override;
   void run_ends(const TrainResult& result) override;
   void warning(const std::string& message) override;
+  void notice(const std::string& message) override { note(message); }
   /// A line of the caller's in log.txt.
   void note(const std::string& message);
 

@@ -24,6 +24,8 @@ TrainOptions TrainOptions::parse(ConfigReader train) {
   o.batch_size = at_least<int64_t>(train, "batch_size", o.batch_size, 1);
   o.accumulate = at_least<int64_t>(train, "accumulate", o.accumulate, 1);
   o.precision = parse_precision(train.choice("precision", "fp32", {"fp32", "tf32", "bf16"}));
+  const std::string graph = train.choice("cuda_graph", "auto", {"auto", "true", "false"});
+  o.cuda_graph = graph == "auto" ? GraphMode::automatic : graph == "true" ? GraphMode::on : GraphMode::off;
   o.learning_rate = at_least<double>(train, "learning_rate", o.learning_rate, 0.0);
   o.optimizer = OptimizerConfig::parse(train.section("optimizer"));
   o.schedule = ScheduleConfig::parse(train.section("schedule"));

@@ -11,6 +11,10 @@ namespace striate {
 
 class ConfigReader;
 
+/// Whether training steps on cuda are captured once as a CUDA graph and replayed. `automatic`: where they can be; `on`:
+/// it is an error where they cannot.
+enum class GraphMode { automatic, on, off };
+
 /// The `train:` section of a configuration, and what the trainer needs from elsewhere.
 struct TrainOptions {
   int64_t epochs = 10;
@@ -18,6 +22,7 @@ struct TrainOptions {
   int64_t batch_size = 128;               ///< of the BatchSource that is made
   int64_t accumulate = 1;                 ///< batches an optimizer step; the loss is the mean over all of them
   Precision precision = Precision::fp32;  ///< of the matrix products; the network's device must have it
+  GraphMode cuda_graph = GraphMode::automatic;
   double learning_rate = 0.01;
   OptimizerConfig optimizer;
   ScheduleConfig schedule;

@@ -5,13 +5,11 @@
 #include <cmath>
 #include <filesystem>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "engine/allocator.h"
-#include "engine/ops/ops.h"
-#include "engine/random.h"
 #include "engine/saved.h"
-#include "engine/train/batch_loss.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/interrupt.h"
 #include "engine/train/weights.h"
@@ -33,12 +31,6 @@ struct WithdrawAtEnd {
   Optimizer& optimizer;
   ~WithdrawAtEnd() { optimizer.withdraw_updates(); }
 };
-
-int64_t count_correct(const Tensor& rank) {
-  const Tensor host = rank.to(Device::cpu);
-  const int32_t* places = host.data<int32_t>();
-  return std::count(places, places + host.size(), 0);
-}
 }  // namespace
 
 Trainer::Run::Run(nn::Module& model, const TrainData& data, const TrainOptions& options)
@@ -55,6 +47,10 @@ Trainer::Run::Run(nn::Module& model, const TrainData& data, const TrainOptions& 
   schedule_ = make_schedule(options_.schedule, options_.learning_rate, options_.epochs);
   device_ = optimizer_->device();
   set_precision(device_, options_.precision);
+  step_.emplace(
+      model_, *optimizer_, options_, data_.train->batch_size(),
+      [this](double loss) { require_finite(loss, "the loss", state_.step + 1, rate()); },
+      [this](const std::string& message) { tell([&](TrainObserver& o) { o.notice(message); }); });
   steps_per_epoch_ = (data_.train->batches() + options_.accumulate - 1) / options_.accumulate;
 }
 
@@ -118,6 +114,7 @@ TrainResult Trainer::Run::train_to_the_end() {
       }
     }
     const EpochEnd end = train_epoch();
+    finish_steps();
     if (end == EpochEnd::interrupted || !finish_epoch(end == EpochEnd::complete)) {
       save();
       return result(TrainStatus::interrupted);
@@ -159,78 +156,71 @@ Trainer::Run::EpochEnd Trainer::Run::train_epoch() {
       if (step_limit_reached()) return EpochEnd::step_limit;
       if (!train_step()) break;
       const bool due = options_.save_every_steps > 0 && state_.step % options_.save_every_steps == 0;
-      if (due && state_.batch < batches) save();
+      if (due && state_.batch < batches) {
+        finish_steps();
+        save();
+      }
     }
   }
   return EpochEnd::complete;
 }
 
-// One optimizer step over up to `accumulate` batches; false at the epoch's end.
+// One optimizer step over up to `accumulate` batches; false at the epoch's end. Where the device works on while the
+// host goes ahead, the step before this one is told of when this one is under way.
 bool Trainer::Run::train_step() {
-  const Clock clock;
-  const double learning_rate = rate();
-  const auto nominal = static_cast<double>(data_.train->batch_size());
-  DropoutState& dropout = dropout_state(device_);
-  dropout = {options_.seed, static_cast<uint64_t>(state_.step), 0};
-  optimizer_->clear_grad();
-  optimizer_->set_learning_rate(learning_rate);
+  using Clock = std::chrono::steady_clock;
+  if (!under_way_) told_ = Clock::now();
   const WithdrawAtEnd withdraw{*optimizer_};
   const RecomputeGuard recompute(options_.recompute);
-  if (options_.accumulate == 1) {
-    optimizer_->set_gradient_scale(1.0f);
-    optimizer_->update_on_arrival();
-  }
-
   StepRecord record;
+  record.learning_rate = rate();
   record.step_in_epoch = state_.batch / options_.accumulate + 1;
-  double loss_sum = 0.0;
-  int64_t correct = 0;
+  step_->begin(state_.step, record.learning_rate);
   for (int64_t part = 0; part < options_.accumulate; ++part) {
-    const double before = clock.seconds();
+    const Clock::time_point before = Clock::now();
     const bool more = data_.train->next(batch_);
-    record.data_seconds += clock.seconds() - before;
+    record.data_seconds += std::chrono::duration<double>(Clock::now() - before).count();
     if (!more) break;
-    const int64_t images = batch_.labels.size();
-    const BatchLoss result =
-        batch_loss(model_(batch_.images.to(device_)), batch_, static_cast<float>(options_.label_smoothing));
-    const double loss = result.loss.item();
-    require_finite(loss, "the loss", state_.step + 1, learning_rate);
-    // Batches of an accumulated step weigh as their images do; the nominal size is divided out with the sum below.
-    const bool weighted = options_.accumulate > 1 && static_cast<double>(images) != nominal;
-    (weighted ? ops::scale(result.loss, static_cast<float>(static_cast<double>(images) / nominal)) : result.loss)
-        .backward();
-    loss_sum += loss * static_cast<double>(images);
-    correct += count_correct(result.rank);
-    record.images += images;
-    dropout.first_sample += static_cast<uint64_t>(images);
+    step_->add(batch_);
+    record.images += batch_.labels.size();
     state_.batch = batch_.index + 1;
   }
   if (record.images == 0) return false;
-
-  const auto images = static_cast<double>(record.images);
-  if (options_.accumulate > 1) optimizer_->set_gradient_scale(static_cast<float>(nominal / images));
-  optimizer_->step();
-  ++state_.step;
-  state_.loss_sum += loss_sum;
-  state_.correct += correct;
-  state_.images += record.images;
-
-  record.step = state_.step;
+  step_->finish();
+  record.step = ++state_.step;
   record.epoch = state_.epoch;
   record.steps_per_epoch = steps_per_epoch_;
-  record.loss = loss_sum / images;
-  record.top1 = static_cast<double>(correct) / images;
+  finish_steps();
+  under_way_ = record;
+  if (!step_->runs_ahead()) finish_steps();
+  return true;
+}
+
+// What is under way is done and told of afterwards.
+void Trainer::Run::finish_steps() {
+  if (under_way_) step_done(*std::exchange(under_way_, std::nullopt));
+}
+
+void Trainer::Run::step_done(StepRecord record) {
+  const StepOutcome outcome = step_->take();
+  const auto images = static_cast<double>(record.images);
+  record.loss = outcome.loss_sum / images;
+  require_finite(record.loss, "the loss", record.step, record.learning_rate);
+  state_.loss_sum += outcome.loss_sum;
+  state_.correct += outcome.correct;
+  state_.images += record.images;
+
+  record.top1 = static_cast<double>(outcome.correct) / images;
   record.epoch_loss = state_.loss_sum / static_cast<double>(state_.images);
   record.epoch_top1 = static_cast<double>(state_.correct) / static_cast<double>(state_.images);
-  record.learning_rate = learning_rate;
-  if (options_.clip_grad_norm > 0) record.gradient_norm = static_cast<double>(optimizer_->last_norm());
+  if (options_.clip_grad_norm > 0) record.gradient_norm = static_cast<double>(outcome.gradient_norm);
   record.memory_bytes = allocator(device_).stats().peak;
-  record.seconds = clock.seconds();
+  const auto now = std::chrono::steady_clock::now();
+  record.seconds = std::chrono::duration<double>(now - std::exchange(told_, now)).count();
   state_.train_seconds += record.seconds;
   state_.seconds += record.seconds;
-  state_.last.learning_rate = learning_rate;
+  state_.last.learning_rate = record.learning_rate;
   tell([&](TrainObserver& o) { o.step_done(record); });
-  return true;
 }
 
 // Measures, reports and saves. False where it was interrupted; the epoch is then finished by the resumed run. An epoch

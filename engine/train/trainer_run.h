@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 
 #include "engine/train/checkpoint.h"
 #include "engine/train/metrics.h"
+#include "engine/train/train_step.h"
 #include "engine/train/trainer.h"
 
 namespace striate {
@@ -40,6 +42,8 @@ class Trainer::Run {
   bool first_record();
   EpochEnd train_epoch();
   bool train_step();
+  void finish_steps();
+  void step_done(StepRecord record);
   bool finish_epoch(bool complete);
   std::optional<Evaluation> measure(const char* part, BatchSource& source);
   bool measure_test(bool current_is_best, EpochRecord& record);
@@ -55,6 +59,9 @@ class Trainer::Run {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Schedule> schedule_;
   Device device_;
+  std::optional<TrainStep> step_;
+  std::optional<StepRecord> under_way_;         // the last step, whose outcome is not taken yet
+  std::chrono::steady_clock::time_point told_;  // when the last outcome was taken, or the first step after it begun
   int64_t steps_per_epoch_ = 0;
   bool resumed_ = false;
   RunState state_;

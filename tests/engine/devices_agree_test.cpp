@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/ops/ops.h"
+#include "engine/step_state.h"
 #include "engine/train/checkpoint.h"
 #include "tests/engine/devices.h"
 #include "tests/engine/train_toy.h"

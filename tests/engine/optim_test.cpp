@@ -6,7 +6,7 @@
 #include "engine/config.h"
 #include "engine/ops/ops.h"
 #include "engine/optim/optimizer_config.h"
-#include "engine/random.h"
+#include "engine/step_state.h"
 #include "kernels/error.h"
 #include "tests/engine/devices.h"
 #include "tests/support/compare.h"

@@ -7,6 +7,8 @@
 #include <set>
 #include <vector>
 
+#include "kernels/dropout/dropout.h"
+
 namespace striate {
 namespace {
 

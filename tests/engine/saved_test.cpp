@@ -1,5 +1,6 @@
 // Recomputation: less memory between forward and backward, and the same bits.
 #include "engine/saved.h"
+#include "engine/step_state.h"
 
 #include <gtest/gtest.h>
 
@@ -15,7 +16,6 @@
 #include "engine/nn/init.h"
 #include "engine/nn/layers.h"
 #include "engine/ops/ops.h"
-#include "engine/random.h"
 #include "tests/engine/devices.h"
 #include "tests/engine/train_toy.h"
 

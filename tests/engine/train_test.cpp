@@ -4,6 +4,7 @@
 
 #include "engine/allocator.h"
 #include "engine/ops/ops.h"
+#include "engine/step_state.h"
 #include "engine/train/checkpoint.h"
 #include "kernels/error.h"
 #include "tests/engine/devices.h"

@@ -9,7 +9,7 @@
 #include "engine/device.h"
 #include "engine/ops/ops.h"
 #include "engine/optim/optimizer.h"
-#include "engine/random.h"
+#include "engine/step_state.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/error.h"
 #include "kernels/linear/linear.h"

@@ -9,7 +9,7 @@
 #include "engine/config.h"
 #include "engine/ops/ops.h"
 #include "engine/optim/optimizer.h"
-#include "engine/random.h"
+#include "engine/step_state.h"
 #include "models/registry.h"
 #include "tests/models/random_tensor.h"
 

@@ -1,0 +1,33 @@
+#include "engine/train/step_input.h"
+
+#include <utility>
+
+namespace striate {
+
+StepInput::StepInput(const Batch& first, Device device)
+    : images_(first.images),
+      labels_(Tensor::empty({first.labels.size()}, DType::int32, device)),
+      of_source_(first.images.device() == device) {
+  if (!of_source_) images_ = Tensor::empty(first.images.shape(), DType::float32, device);
+}
+
+bool StepInput::load(const Batch& batch) {
+  labels_.copy_from(batch.labels);
+  const bool is_there =
+      of_source_ && batch.images.shape() == images_.shape() && batch.images.data<float>() == images_.data<float>();
+  if (is_there) return true;
+  // What the source gave before is not ours to write to.
+  const bool moves = std::exchange(of_source_, false);
+  if (moves) images_ = Tensor::empty(images_.shape(), DType::float32, images_.device());
+  images_.copy_from(batch.images);
+  return !moves;
+}
+
+Batch StepInput::batch() const {
+  Batch loaded;
+  loaded.images = images_;
+  loaded.labels = labels_;
+  return loaded;
+}
+
+}  // namespace striate
