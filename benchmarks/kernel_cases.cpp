@@ -11,6 +11,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gpu/memory.h"
 #include "kernels/gpu/stream.h"
+#include "kernels/image_batch/image_batch.h"
 #include "kernels/local_response_norm/local_response_norm.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool2d/pool2d.h"
@@ -25,6 +26,27 @@ using Cases = std::vector<KernelCase>;
 
 KernelCase memory_bound(std::string name, std::function<void(Context&)> run, double reads = 1.3) {
   return {std::move(name), std::move(run), 0, reads, 0, 0, true};
+}
+
+/// Pictures of `side` pixels that only become floats, and ones that are also mirrored and jittered: two launches. Of a
+/// step every warp reads a few words for every pixel of a thread.
+void add_images(Cases& cases, int64_t n, int side) {
+  for (const bool jittered : {false, true}) {
+    const auto run = [n, side, jittered](Context& context) {
+      constexpr LevelStepKind kJitter[] = {LevelStepKind::hue, LevelStepKind::contrast, LevelStepKind::shift};
+      const int steps = jittered ? 3 : 0;
+      const ImageBatchShape shape{n, side, side, side, side, 3, steps, jittered};
+      DeviceValues<uint8_t> x(n * shape.slot_size());
+      DeviceValues<ImagePlacement> placements(n);
+      DeviceValues<LevelStep> all_steps(n * steps);
+      Floats y(n * shape.image_size());
+      for (int64_t i = 0; i < n; ++i) placements[i] = {side, side, 0, 0, jittered ? 1 : 0, steps};
+      for (int64_t i = 0; i < n * steps; ++i) all_steps[i] = {.kind = kJitter[i % 3], .amount = {0.4f, 0.4f, 0.4f}};
+      cuda::image_batch<float>({x.fill(1), placements, all_steps, {.scale = {1, 1, 1}}, {}}, y, shape, context);
+    };
+    cases.push_back(
+        memory_bound(fmt::format("{}images/{}", jittered ? "jittered " : "", side), run, jittered ? 1.5 : 1.3));
+  }
 }
 
 void add_maps(Cases& cases, int64_t n) {
@@ -233,6 +255,7 @@ KernelCase max_pool(const std::string& name, const Pool2dShape& s, Pass pass) {
 std::vector<KernelCase> memory_bound_cases() {
   Cases cases;
   for (const int64_t n : {64 * 1024, 4099}) add_maps(cases, n);
+  add_images(cases, 4, 64);
   add_updates(cases);
   add_normalizations(cases, 300, 64);
   add_normalizations(cases, 98, 256);

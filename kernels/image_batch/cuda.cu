@@ -187,7 +187,7 @@ void transform(const ImageBatch& batch, T* y, const ImageBatchShape& s, Context&
     sums = context.workspace->get<int>(g.all_tiles);
     gpu::launch(luminance_kernel<kChannels>, blocks, kThreads, 0, *context.stream, batch, g, sums);
   }
-  gpu::launch((image_batch_kernel<T, kChannels>), blocks, kThreads, 0, *context.stream, batch, y, g, sums);
+  gpu::launch(image_batch_kernel<T, kChannels>, blocks, kThreads, 0, *context.stream, batch, y, g, sums);
 }
 
 }  // namespace
