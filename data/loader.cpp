@@ -85,17 +85,16 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
   fill_batch_ = batches();  // nobody claims any more
   done_.wait(lock, [&] { return in_flight_ == 0; });
   order_ = options_.shuffle ? shuffled_samples(set_.indices, set_.dataset->runs(), options_.seed, epoch) : set_.indices;
-  const bool for_gpu = !on_host(options_.device);
   const auto tensors = [&](int64_t rows, Tensor& images, Tensor& labels) {
     if (labels.defined()) return;
-    if (!for_gpu) images = Tensor::empty({rows, options_.height, options_.width, options_.channels});
+    if (!for_gpu()) images = Tensor::empty({rows, options_.height, options_.width, options_.channels});
     labels = Tensor::empty({rows}, DType::int32);
   };
   if (samples() >= batch_size()) {
     for (auto& slot : slots_) tensors(batch_size(), slot->own_images, slot->own_labels);
   }
   if (samples() % batch_size() != 0) tensors(samples() % batch_size(), last_images_, last_labels_);
-  if (for_gpu && feed_ == nullptr) {
+  if (for_gpu() && feed_ == nullptr) {
     const ImageBatchShape shape{.N = std::min(batch_size(), samples()),
                                 .slot_h = options_.height,
                                 .slot_w = options_.width,
@@ -106,7 +105,9 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
                                 .has_contrast = device_share_.has_contrast};
     shape.check();
     feed_ = std::make_unique<DeviceFeed>(shape, normalizer_);
-    for (auto& slot : slots_) slot->pinned = std::make_unique<PinnedBatch>(shape);
+    for (auto& slot : slots_) {
+      if (slot->pinned == nullptr) slot->pinned = std::make_unique<PinnedBatch>(shape);
+    }
   }
   for (auto& slot : slots_) {
     slot->batch = -1;
@@ -209,14 +210,14 @@ void Loader::finish(const Claim& claim, Worker& worker, std::unique_lock<std::mu
   Slot& slot = *claim.slot;
   const bool is_last = slot.finished + claim.end - claim.begin == slot.rows;
   // Where rows are broken next() mixes what is left.
-  if (is_last && mixer_.is_on() && feed_ == nullptr && slot.messages.empty() && slot.error == nullptr) {
+  if (is_last && mixer_.is_on() && !for_gpu() && slot.messages.empty() && slot.error == nullptr) {
     lock.unlock();
     mixer_.mix(slot.pixels, slot.rows, epoch_, slot.batch, worker.first_partner);
     lock.lock();
   }
   slot.finished += claim.end - claim.begin;
   --in_flight_;
-  if (is_last && feed_ != nullptr && !stop_) {
+  if (is_last && for_gpu() && !stop_) {
     try {
       send_ahead();
     } catch (...) {
@@ -308,19 +309,20 @@ bool Loader::next(Batch& batch) {
     if (front_ == batches()) {
       require<IoError>(delivered_ > 0 || first_batch_ > 0 || reported_.empty(), "every image is broken; the last: {}",
                        reported_.empty() ? "" : reported_.rbegin()->second);
+      if (!options_.keeps_device_memory) feed_.reset();
       return false;
     }
     wait_for_front(lock);
     Slot& slot = *slots_[static_cast<size_t>(front_) % slots_.size()];
     if (slot.error != nullptr) std::rethrow_exception(slot.error);
-    if (feed_ != nullptr) send_ahead();
+    if (for_gpu()) send_ahead();
     ++front_;  // frees the batch handed out before for filling
     work_.notify_all();
     lock.unlock();
     report_broken(slot);
-    if (feed_ == nullptr) slot.kept = close_ranks(slot);
+    if (!for_gpu()) slot.kept = close_ranks(slot);
     const int64_t kept = slot.kept;
-    if (feed_ != nullptr && kept > 0) {
+    if (for_gpu() && kept > 0) {
       batch.images = feed_->receive(static_cast<int>(received_ % DeviceFeed::kBuffers));
     } else if (kept < slot.rows) {
       mixer_.mix(slot.pixels, kept, epoch_, slot.batch, own_worker_->first_partner);
@@ -328,12 +330,12 @@ bool Loader::next(Batch& batch) {
     lock.lock();
     delivered_ += kept;
     if (kept == 0) continue;
-    if (feed_ != nullptr) {
+    if (for_gpu()) {
       ++received_;
       send_ahead();
     }
     batch.index = slot.batch;
-    if (feed_ == nullptr) batch.images = slot.images;
+    if (!for_gpu()) batch.images = slot.images;
     batch.labels = slot.labels;
     batch.places.clear();
     for (int64_t row = 0; row < slot.rows; ++row) {
@@ -342,7 +344,7 @@ bool Loader::next(Batch& batch) {
     if (kept < slot.rows) {
       batch.labels = Tensor::empty({kept}, DType::int32);
       std::memcpy(batch.labels.data<int32_t>(), slot.classes, batch.labels.bytes());
-      if (feed_ == nullptr) {
+      if (!for_gpu()) {
         batch.images = Tensor::empty({kept, options_.height, options_.width, options_.channels});
         std::memcpy(batch.images.data<float>(), slot.pixels, batch.images.bytes());
       }

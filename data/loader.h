@@ -40,6 +40,8 @@ struct LoaderOptions {
   /// Where batches are wanted. For cuda the workers leave the last transforms to it (DeviceShare), and batches lie on
   /// it.
   Device device = Device::cpu;
+  /// Keeps its memory there between epochs, so that every epoch's batches lie where the first one's did.
+  bool keeps_device_memory = false;
   MixOptions mix{};  ///< of each picture with its neighbour in the batch; a batch left with one picture stays as it is
   /// Called by next() once for each broken picture that was left out, with what is wrong with it.
   std::function<void(const std::string&)> on_broken{};
@@ -82,6 +84,7 @@ class Loader final : public BatchSource {
   bool claimable() const {
     return fill_batch_ < batches() && fill_batch_ < front_ + static_cast<int64_t>(slots_.size()) - 1;
   }
+  bool for_gpu() const { return !on_host(options_.device); }
   Claim claim();
   void fill(const Claim& claim, Worker& worker);
   void fill_row(Slot& slot, int64_t row, Worker& worker);

@@ -206,7 +206,8 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
   LoaderOptions train_options = data.loader_options;
   train_options.shuffle = config.shuffle;
   train_options.mix = config.mix;
-  train_options.may_reduce = true;  // what is evaluated is seen as other programs see it
+  train_options.keeps_device_memory = true;  // for a step that is captured with its input
+  train_options.may_reduce = true;           // what is evaluated is seen as other programs see it
   data.train = std::make_unique<Loader>(std::move(train), data.normalization, std::move(train_options));
   const auto loader = [&](std::optional<SampleSet>& set) {
     return set ? std::make_unique<Loader>(std::move(*set), data.normalization, data.loader_options) : nullptr;

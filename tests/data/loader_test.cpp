@@ -271,7 +271,9 @@ TEST_P(LoaderWorkers, SmallerThanABatch) {
 }
 
 TEST_P(LoaderWorkers, SteadyStateAllocatesNoTensor) {
-  Loader loader(numbered(50), kPlain, small(GetParam()));
+  auto options = small(GetParam());
+  options.keeps_device_memory = true;
+  Loader loader(numbered(50), kPlain, options);
   Batch batch;
   const auto drain = [&](int64_t epoch) {
     loader.start(epoch);
@@ -285,6 +287,17 @@ TEST_P(LoaderWorkers, SteadyStateAllocatesNoTensor) {
     for (int64_t epoch = 1; epoch < 4; ++epoch) drain(epoch);
     EXPECT_EQ(allocator(device).stats().system_allocations, before.system_allocations);
     EXPECT_EQ(allocator(device).stats().peak, before.in_use);
+  }
+}
+
+TEST_P(LoaderWorkers, DeviceMemoryGoesBackAtTheEndOfAnEpoch) {
+  const auto in_use = [] { return allocator(Device::cuda).stats().in_use; };
+  const size_t before = in_use();
+  Loader loader(numbered(50), kPlain, small(GetParam()));
+  for (int64_t epoch = 0; epoch < 2; ++epoch) {
+    const Read read = read_epoch(loader, epoch);
+    EXPECT_EQ(read.labels.size(), 50u);
+    EXPECT_EQ(in_use(), before);
   }
 }
 
