@@ -26,6 +26,7 @@ TrainOptions TrainOptions::parse(ConfigReader train) {
   o.precision = parse_precision(train.choice("precision", "fp32", {"fp32", "tf32", "bf16"}));
   const std::string graph = train.choice("cuda_graph", "auto", {"auto", "true", "false"});
   o.cuda_graph = graph == "auto" ? GraphMode::automatic : graph == "true" ? GraphMode::on : GraphMode::off;
+  o.autotune = train.get("autotune", o.autotune);
   o.learning_rate = at_least<double>(train, "learning_rate", o.learning_rate, 0.0);
   o.optimizer = OptimizerConfig::parse(train.section("optimizer"));
   o.schedule = ScheduleConfig::parse(train.section("schedule"));
@@ -52,6 +53,7 @@ std::string TrainOptions::fixed_by_resume() const {
   add("train.batch_size", batch_size);
   add("train.accumulate", accumulate);
   add("train.precision", to_string(precision));
+  if (autotune) add("train.autotune", true);  // other tiles sum in another order
   add("train.learning_rate", learning_rate);
   add("train.label_smoothing", label_smoothing);
   add("train.clip_grad_norm", clip_grad_norm);

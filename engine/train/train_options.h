@@ -26,6 +26,7 @@ struct TrainOptions {
   double learning_rate = 0.01;
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
+  bool autotune = false;  ///< on cuda: the tiles of the matrix products by timing (engine/autotune.h)
   double label_smoothing = 0.0;
   double clip_grad_norm = 0.0;       ///< 0: off
   bool recompute = false;            ///< activations of cheap ops again in the backward: less memory, the same bits

@@ -51,11 +51,19 @@ Trainer::Run::Run(nn::Module& model, const TrainData& data, const TrainOptions& 
       model_, *optimizer_, options_, data_.train->batch_size(),
       [this](double loss) { require_finite(loss, "the loss", state_.step + 1, rate()); },
       [this](const std::string& message) { tell([&](TrainObserver& o) { o.notice(message); }); });
+  if (options_.autotune && device_ == Device::cuda) autotune_ = std::make_unique<Autotune>(autotune_path());
   steps_per_epoch_ = (data_.train->batches() + options_.accumulate - 1) / options_.accumulate;
 }
 
 std::string Trainer::Run::fixed_options() const {
   return options_.fixed_by_resume() + fmt::format("training images={}\n", data_.train->samples());
+}
+
+std::string Trainer::Run::autotune_notice() const {
+  if (!autotune_) return fmt::format("train.autotune: on device {} there is nothing to time", to_string(device_));
+  if (!autotune_->notice().empty()) return autotune_->notice();
+  return fmt::format("Tiles of the matrix products by timing, {} of them in {}", autotune_->table().tiles().size(),
+                     autotune_->path());
 }
 
 void Trainer::Run::resume() {
@@ -85,7 +93,9 @@ TrainResult Trainer::Run::run() {
   if (options_.handle_signals) guard.emplace();
   if (!resumed_) begin_folder();
   tell([&](TrainObserver& o) { o.run_begins(info); });
+  if (options_.autotune) tell([&](TrainObserver& o) { o.notice(autotune_notice()); });
   const TrainResult outcome = train_to_the_end();
+  if (autotune_) autotune_->save();
   tell([&](TrainObserver& o) { o.run_ends(outcome); });
   return outcome;
 }
@@ -155,6 +165,7 @@ Trainer::Run::EpochEnd Trainer::Run::train_epoch() {
       if (state_.batch >= batches) break;
       if (step_limit_reached()) return EpochEnd::step_limit;
       if (!train_step()) break;
+      if (autotune_) autotune_->save();
       const bool due = options_.save_every_steps > 0 && state_.step % options_.save_every_steps == 0;
       if (due && state_.batch < batches) {
         finish_steps();

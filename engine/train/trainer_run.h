@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/autotune.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/metrics.h"
 #include "engine/train/train_step.h"
@@ -37,6 +38,7 @@ class Trainer::Run {
   }
   double rate() const { return schedule_->rate(state_.epoch, state_.batch / options_.accumulate, steps_per_epoch_); }
   std::string fixed_options() const;
+  std::string autotune_notice() const;
   TrainResult train_to_the_end();
   void begin_folder();
   bool first_record();
@@ -62,6 +64,7 @@ class Trainer::Run {
   std::optional<TrainStep> step_;
   std::optional<StepRecord> under_way_;         // the last step, whose outcome is not taken yet
   std::chrono::steady_clock::time_point told_;  // when the last outcome was taken, or the first step after it begun
+  std::unique_ptr<Autotune> autotune_;
   int64_t steps_per_epoch_ = 0;
   bool resumed_ = false;
   RunState state_;

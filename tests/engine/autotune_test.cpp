@@ -5,26 +5,23 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "engine/config.h"
 #include "engine/device.h"
 #include "engine/ops/ops.h"
 #include "engine/tensor.h"
 #include "kernels/error.h"
 #include "kernels/gpu/device.h"
+#include "tests/engine/train_toy.h"
 #include "tests/support/temp_dir.h"
 
 namespace striate::test {
 namespace {
 
-std::string content(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 void write(const std::filesystem::path& path, const std::string& text) { std::ofstream(path) << text; }
 
 std::vector<float> product() {
@@ -129,17 +126,82 @@ TEST_F(AutotuneTest, IsOneAtATime) {
   EXPECT_THROW(Autotune((dir_ / "b").string()), ConfigError);
 }
 
+/// $XDG_CACHE_HOME as long as it lives.
+class CacheHome {
+ public:
+  explicit CacheHome(const std::string& folder) {
+    if (const char* const before = std::getenv(kName)) before_ = before;
+    setenv(kName, folder.c_str(), 1);
+  }
+  ~CacheHome() {
+    if (before_) {
+      setenv(kName, before_->c_str(), 1);
+    } else {
+      unsetenv(kName);
+    }
+  }
+  CacheHome(const CacheHome&) = delete;
+  CacheHome& operator=(const CacheHome&) = delete;
+
+ private:
+  static constexpr const char* kName = "XDG_CACHE_HOME";
+  std::optional<std::string> before_;
+};
+
 TEST_F(AutotuneTest, ItsFileIsNamedAfterTheGpu) {
-  const char* const before = std::getenv("XDG_CACHE_HOME");
-  const std::string kept = before ? before : "";
-  setenv("XDG_CACHE_HOME", "/somewhere", 1);
+  const CacheHome home("/somewhere");
   EXPECT_TRUE(autotune_path().starts_with("/somewhere/striate/autotune-")) << autotune_path();
   EXPECT_TRUE(autotune_path().ends_with(".txt"));
-  if (before) {
-    setenv("XDG_CACHE_HOME", kept.c_str(), 1);
-  } else {
-    unsetenv("XDG_CACHE_HOME");
+}
+
+struct NoticeObserver : TrainObserver {
+  std::vector<std::string> notices;
+  void notice(const std::string& message) override { notices.push_back(message); }
+};
+
+TEST_F(AutotuneTest, ServesATrainingRunAndIsOffUnlessAskedFor) {
+  const CacheHome home(dir_.path().string());
+  const auto train = [&](bool autotune, Device device) {
+    ToySource source(16, 8, 1);
+    const auto network = toy_network();
+    network->to(device);
+    TrainOptions options = quick_options();
+    options.epochs = 1;
+    options.autotune = autotune;
+    Trainer trainer(*network, {&source}, options);
+    NoticeObserver observer;
+    trainer.add_observer(observer);
+    trainer.run();
+    return std::pair(all_weights(*network), observer.notices.empty() ? "" : observer.notices.front());
+  };
+  const auto plain = train(false, Device::cuda);
+  EXPECT_EQ(plain.second, "");
+  EXPECT_FALSE(std::filesystem::exists(autotune_path()));
+  EXPECT_EQ(train(true, Device::cpu).second, "train.autotune: on device cpu there is nothing to time");
+  EXPECT_FALSE(std::filesystem::exists(autotune_path()));
+  const auto tuned = train(true, Device::cuda);
+  EXPECT_NE(tuned.second.find(" 0 of them in " + autotune_path()), std::string::npos) << tuned.second;
+  const std::string text = content(autotune_path());
+  for (const char* operands : {"windows/", "window_columns/", " rows/", " columns/"}) {
+    EXPECT_NE(text.find(operands), std::string::npos) << operands << " in " << text;
   }
+  const auto again = train(true, Device::cuda);
+  EXPECT_EQ(again.first, tuned.first);
+  EXPECT_EQ(content(autotune_path()), text);
+  EXPECT_EQ(again.second.find(" 0 of them"), std::string::npos) << again.second;
+  if (!gpu::built_for_gpu()) {
+    EXPECT_EQ(tuned.first, plain.first);  // the same prediction
+  }
+  EXPECT_EQ(tile::tuning_table(), nullptr);
+}
+
+TEST(AutotuneOption, IsPartOfTheConfigurationAndOfWhatAResumedRunKeeps) {
+  TrainOptions options = TrainOptions::parse(ConfigReader::parse("{}"));
+  EXPECT_FALSE(options.autotune);
+  EXPECT_EQ(options.fixed_by_resume().find("autotune"), std::string::npos);
+  options = TrainOptions::parse(ConfigReader::parse("autotune: true"));
+  EXPECT_TRUE(options.autotune);
+  EXPECT_NE(options.fixed_by_resume().find("train.autotune=true"), std::string::npos);
 }
 
 }  // namespace
