@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/bfloat16.h"
 
@@ -38,19 +39,23 @@ using HalfWords = hn::Rebind<uint16_t, Floats>;
 using HalfWordVector = hn::Vec<HalfWords>;
 
 /// to_float() and to_bfloat16() of a vector.
-HWY_INLINE FloatVector widened(HalfWordVector bits) {
-  const hn::RebindToUnsigned<Floats> words;
-  return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(words, bits)));
+template <class D>
+HWY_INLINE hn::Vec<D> widened(D d, hn::Vec<hn::Rebind<uint16_t, D>> bits) {
+  const hn::RebindToUnsigned<D> words;
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(words, bits)));
 }
-HWY_INLINE HalfWordVector rounded(FloatVector v) {
-  const hn::RebindToUnsigned<Floats> words;
+template <class D>
+HWY_INLINE hn::Vec<hn::Rebind<uint16_t, D>> rounded(D d, hn::Vec<D> v) {
+  const hn::RebindToUnsigned<D> words;
   const auto bits = hn::BitCast(words, v);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1u));
   const auto up = hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(words, 0x7FFFu)), odd));
-  const auto nan = hn::BitCast(words, hn::VecFromMask(Floats(), hn::IsNaN(v)));
+  const auto nan = hn::BitCast(words, hn::VecFromMask(d, hn::IsNaN(v)));
   const auto found = hn::IfVecThenElse(nan, hn::Set(words, 0x7FFFu), up);
-  return hn::DemoteTo(HalfWords(), hn::BitCast(hn::RebindToSigned<Floats>(), found));
+  return hn::DemoteTo(hn::Rebind<uint16_t, D>(), hn::BitCast(hn::RebindToSigned<D>(), found));
 }
+HWY_INLINE FloatVector widened(HalfWordVector bits) { return widened(Floats(), bits); }
+HWY_INLINE HalfWordVector rounded(FloatVector v) { return rounded(Floats(), v); }
 HWY_INLINE const uint16_t* bits_of(const bfloat16* p) { return reinterpret_cast<const uint16_t*>(p); }
 HWY_INLINE uint16_t* bits_of(bfloat16* p) { return reinterpret_cast<uint16_t*>(p); }
 
@@ -59,7 +64,10 @@ struct WholeVector {
   HWY_INLINE FloatVector load(const float* p) const { return hn::LoadU(Floats(), p); }
   HWY_INLINE FloatVector load(const bfloat16* p) const { return widened(hn::LoadU(HalfWords(), bits_of(p))); }
   HWY_INLINE void store(FloatVector v, bfloat16* p) const { hn::StoreU(rounded(v), HalfWords(), bits_of(p)); }
-  HWY_INLINE FloatVector load_or(const float* p, FloatVector) const { return load(p); }
+  template <typename T>
+  HWY_INLINE FloatVector load_or(const T* p, FloatVector) const {
+    return load(p);
+  }
   HWY_INLINE void store(FloatVector v, float* p) const { hn::StoreU(v, Floats(), p); }
 };
 
@@ -67,13 +75,24 @@ struct WholeVector {
 /// this thread's hwy::FlushStream().
 struct StreamedVector : WholeVector {
   HWY_INLINE void store(FloatVector v, float* p) const { hn::Stream(v, Floats(), p); }
-  HWY_INLINE void store(FloatVector v, bfloat16* p) const { hn::Stream(rounded(v), HalfWords(), bits_of(p)); }
+  HWY_INLINE void store(FloatVector v, bfloat16* p) const {
+    if constexpr (hn::MaxLanes(HalfWords()) * sizeof(bfloat16) >= 16) {
+      hn::Stream(rounded(v), HalfWords(), bits_of(p));
+    } else {  // a stream of less than 16 bytes writes 16
+      hn::StoreU(rounded(v), HalfWords(), bits_of(p));
+    }
+  }
 };
 
 /// Whether an output of so many bytes is stored past the caches. An ordinary store first reads the line it overwrites,
 /// which costs a copy 30% of its bandwidth; but what still lies in the last cache when the next kernel reads it would
 /// be lost. 16 MiB: with an input as large, that is all of a last cache of 32 MiB.
 inline bool past_the_caches(int64_t bytes) { return bytes >= int64_t{16} << 20; }
+
+template <typename T>
+constexpr int64_t bytes_of(int64_t count) {
+  return count * static_cast<int64_t>(sizeof(T));
+}
 
 /// The same for the first `count` lanes only: nothing beyond them is touched; load gives zeros there.
 struct PartOfVector {
@@ -109,7 +128,8 @@ struct PartOfVector {
     std::memcpy(p, lanes, count * sizeof(bfloat16));
 #endif
   }
-  HWY_INLINE FloatVector load_or(const float* p, FloatVector beyond) const {
+  template <typename T>
+  HWY_INLINE FloatVector load_or(const T* p, FloatVector beyond) const {
     return hn::IfThenElse(hn::FirstN(Floats(), count), load(p), beyond);
   }
   HWY_INLINE void store(FloatVector v, float* p) const {
@@ -158,14 +178,33 @@ HWY_INLINE void with_channel_vectors([[maybe_unused]] int64_t C, Fn&& fn) {
   fn(hn::FixedTag<float, 1>());
 }
 
-/// Whether an output of `values` floats in rows of C channels is stored past the caches, in vectors of `d`.
-template <class D>
-HWY_INLINE bool streams_rows(D d, const float* out, int64_t values, int64_t C) {
+/// Whether an output of `values` values in rows of C channels is stored past the caches, in vectors of `d`.
+template <class D, typename T>
+HWY_INLINE bool streams_rows(D d, const T* out, int64_t values, int64_t C) {
   const size_t lanes = hn::Lanes(d);
   return lanes == static_cast<size_t>(float_lanes()) && static_cast<size_t>(C) % lanes == 0 &&
-         reinterpret_cast<uintptr_t>(out) % (lanes * sizeof(float)) == 0 && past_the_caches(4 * values);
+         lanes * sizeof(T) >= 16 && reinterpret_cast<uintptr_t>(out) % (lanes * sizeof(T)) == 0 &&
+         past_the_caches(bytes_of<T>(values));
 }
 
+/// A vector of floats from memory, of floats or of bfloat16 that are widened.
+template <class D>
+HWY_INLINE hn::Vec<D> load(D d, const float* p) {
+  return hn::LoadU(d, p);
+}
+template <class D>
+HWY_INLINE hn::Vec<D> load(D d, const bfloat16* p) {
+  return widened(d, hn::LoadU(hn::Rebind<uint16_t, D>(), bits_of(p)));
+}
+
+template <class D>
+HWY_INLINE void store(D d, hn::Vec<D> v, bfloat16* p, bool streamed) {
+  const hn::Rebind<uint16_t, D> halves;
+  if constexpr (hn::MaxLanes(halves) * sizeof(bfloat16) >= 16) {
+    if (streamed) return hn::Stream(rounded(d, v), halves, bits_of(p));
+  }
+  hn::StoreU(rounded(d, v), halves, bits_of(p));
+}
 template <class D>
 HWY_INLINE void store(D d, hn::Vec<D> v, float* p, bool streamed) {
   if (streamed) {
@@ -186,5 +225,30 @@ HWY_INLINE void for_each_channel_vector(D d, int64_t C, Fn&& fn) {
 
 }  // namespace striate::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
+
+// Highway's tables hold functions, not templates. In the namespace of an instruction set STRIATE_STORAGE_TYPES(Forward)
+// names Forward<float> and Forward<bfloat16>; after HWY_ONCE, STRIATE_EXPORT(Forward) makes tables of both, and
+// STRIATE_FOR_TYPE(T, Forward) is the one of T for this machine.
+#if !defined(STRIATE_STORAGE_TYPES)
+#define STRIATE_STORAGE_TYPES(function)               \
+  constexpr auto& function##Floats = function<float>; \
+  constexpr auto& function##Bfloat16 = function<bfloat16>
+#define STRIATE_EXPORT(function) \
+  HWY_EXPORT(function##Floats);  \
+  HWY_EXPORT(function##Bfloat16)
+#define STRIATE_FOR_TYPE(T, function) \
+  ::striate::cpu::of_type<T>(HWY_DYNAMIC_DISPATCH(function##Floats), HWY_DYNAMIC_DISPATCH(function##Bfloat16))
+
+namespace striate::cpu {
+template <typename T, typename OfFloats, typename OfBfloat16>
+constexpr auto of_type([[maybe_unused]] OfFloats* of_floats, [[maybe_unused]] OfBfloat16* of_bfloat16) {
+  if constexpr (std::is_same_v<T, float>) {
+    return of_floats;
+  } else {
+    return of_bfloat16;
+  }
+}
+}  // namespace striate::cpu
+#endif
 
 #endif

@@ -79,9 +79,9 @@ struct Silu {
 // 64 KiB of floats: below that, waking a thread costs more than it saves.
 constexpr int64_t kGrain = 16384;
 
-template <class Function>
-void map_forward(const float* x, float* y, int64_t n, Context& context) {
-  const bool streamed = y != x && past_the_caches(4 * n);
+template <class Function, typename T>
+void map_forward(const T* x, T* y, int64_t n, Context& context) {
+  const bool streamed = y != x && past_the_caches(bytes_of<T>(n));
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
     for_each_output_vector(begin, end, y, streamed, [=](int64_t i, auto part) HWY_ATTR {
       part.store(Function::forward(part.load(x + i)), y + i);
@@ -89,9 +89,9 @@ void map_forward(const float* x, float* y, int64_t n, Context& context) {
   });
 }
 
-template <class Function>
-void map_backward(const float* saved, const float* dy, float* dx, int64_t n, Context& context) {
-  const bool streamed = dx != saved && dx != dy && past_the_caches(4 * n);
+template <class Function, typename T>
+void map_backward(const T* saved, const T* dy, T* dx, int64_t n, Context& context) {
+  const bool streamed = dx != saved && dx != dy && past_the_caches(bytes_of<T>(n));
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
     for_each_output_vector(begin, end, dx, streamed, [=](int64_t i, auto part) HWY_ATTR {
       part.store(Function::backward(part.load(saved + i), part.load(dy + i)), dx + i);
@@ -115,14 +115,18 @@ void with_function(Activation activation, Fn&& fn) {
   }
 }
 
-void ActivationForward(Activation activation, const float* x, float* y, int64_t n, Context& context) {
+template <typename T>
+void ActivationForward(Activation activation, const T* x, T* y, int64_t n, Context& context) {
   with_function(activation, [&](auto function) { map_forward<decltype(function)>(x, y, n, context); });
 }
 
-void ActivationBackward(Activation activation, const float* saved, const float* dy, float* dx, int64_t n,
-                        Context& context) {
+template <typename T>
+void ActivationBackward(Activation activation, const T* saved, const T* dy, T* dx, int64_t n, Context& context) {
   with_function(activation, [&](auto function) { map_backward<decltype(function)>(saved, dy, dx, n, context); });
 }
+
+STRIATE_STORAGE_TYPES(ActivationForward);
+STRIATE_STORAGE_TYPES(ActivationBackward);
 
 }  // namespace
 }  // namespace striate::cpu::HWY_NAMESPACE
@@ -131,23 +135,24 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace striate::cpu {
 
-HWY_EXPORT(ActivationForward);
-HWY_EXPORT(ActivationBackward);
+STRIATE_EXPORT(ActivationForward);
+STRIATE_EXPORT(ActivationBackward);
 
 template <typename T>
 void activation_forward(Activation activation, const T* x, T* y, int64_t n, Context& context) {
-  HWY_DYNAMIC_DISPATCH(ActivationForward)(activation, x, y, n, context);
+  STRIATE_FOR_TYPE(T, ActivationForward)(activation, x, y, n, context);
 }
 
 template <typename T>
 void activation_backward(Activation activation, const T* saved, const T* dy, T* dx, int64_t n, Context& context) {
-  HWY_DYNAMIC_DISPATCH(ActivationBackward)(activation, saved, dy, dx, n, context);
+  STRIATE_FOR_TYPE(T, ActivationBackward)(activation, saved, dy, dx, n, context);
 }
 
 #define STRIATE_INSTANTIATE(T)                                                      \
   template void activation_forward<T>(Activation, const T*, T*, int64_t, Context&); \
   template void activation_backward<T>(Activation, const T*, const T*, T*, int64_t, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

@@ -1,5 +1,5 @@
-// A map, four floats a thread and step (kernels/gpu/map.h): bound by memory, 8 bytes an element forward and 12
-// backward. GELU takes Φ from erfcf, which does not cancel for negative x; SiLU one exponential.
+// A map, four floats or eight bfloat16 a thread and step (kernels/gpu/map.h): bound by memory, 8 bytes an element
+// forward and 12 backward. GELU takes Φ from erfcf, which does not cancel for negative x; SiLU one exponential.
 #include "kernels/activation/activation.h"
 #include "kernels/gpu/launch.h"
 #include "kernels/gpu/map.h"
@@ -49,20 +49,20 @@ __device__ __forceinline__ float gradient(float saved, float dy) {
   return dy;
 }
 
-template <Activation kActivation>
+template <Activation kActivation, typename T>
 __global__ void __launch_bounds__(gpu::kMapThreads)
-    activation_forward_kernel(const float* x, float* y, int64_t n, bool vectors) {
-  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+    activation_forward_kernel(const T* x, T* y, int64_t n, bool vectors) {
+  gpu::map_elements<T>(n, vectors, [=](int64_t i, auto part) {
     part = part.load(x + i);
     for (float& v : part) v = value<kActivation>(v);
     part.store(y + i);
   });
 }
 
-template <Activation kActivation>
+template <Activation kActivation, typename T>
 __global__ void __launch_bounds__(gpu::kMapThreads)
-    activation_backward_kernel(const float* saved, const float* dy, float* dx, int64_t n, bool vectors) {
-  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+    activation_backward_kernel(const T* saved, const T* dy, T* dx, int64_t n, bool vectors) {
+  gpu::map_elements<T>(n, vectors, [=](int64_t i, auto part) {
     const auto from = part.load(saved + i);
     part = part.load(dy + i);
     for (int j = 0; j < part.count; ++j) part[j] = gradient<kActivation>(from[j], part[j]);
@@ -97,23 +97,23 @@ template <typename T>
 void activation_forward(Activation activation, const T* x, T* y, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
-  const Choice<decltype(&activation_forward_kernel<Activation::none>)> activation_forward_kernels = {
-      activation_forward_kernel<Activation::none>, activation_forward_kernel<Activation::relu>,
-      activation_forward_kernel<Activation::leaky_relu>, activation_forward_kernel<Activation::gelu>,
-      activation_forward_kernel<Activation::silu>};
-  gpu::launch(activation_forward_kernels[activation], gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream,
-              x, y, n, vectors);
+  const Choice<decltype(&activation_forward_kernel<Activation::none, T>)> activation_forward_kernels = {
+      activation_forward_kernel<Activation::none, T>, activation_forward_kernel<Activation::relu, T>,
+      activation_forward_kernel<Activation::leaky_relu, T>, activation_forward_kernel<Activation::gelu, T>,
+      activation_forward_kernel<Activation::silu, T>};
+  gpu::launch(activation_forward_kernels[activation], gpu::map_blocks<T>(n, vectors), gpu::kMapThreads, 0,
+              *context.stream, x, y, n, vectors);
 }
 
 template <typename T>
 void activation_backward(Activation activation, const T* saved, const T* dy, T* dx, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(saved, dy, dx);
-  const Choice<decltype(&activation_backward_kernel<Activation::none>)> activation_backward_kernels = {
-      activation_backward_kernel<Activation::none>, activation_backward_kernel<Activation::relu>,
-      activation_backward_kernel<Activation::leaky_relu>, activation_backward_kernel<Activation::gelu>,
-      activation_backward_kernel<Activation::silu>};
-  gpu::launch(activation_backward_kernels[activation], gpu::map_blocks(n, vectors), gpu::kMapThreads, 0,
+  const Choice<decltype(&activation_backward_kernel<Activation::none, T>)> activation_backward_kernels = {
+      activation_backward_kernel<Activation::none, T>, activation_backward_kernel<Activation::relu, T>,
+      activation_backward_kernel<Activation::leaky_relu, T>, activation_backward_kernel<Activation::gelu, T>,
+      activation_backward_kernel<Activation::silu, T>};
+  gpu::launch(activation_backward_kernels[activation], gpu::map_blocks<T>(n, vectors), gpu::kMapThreads, 0,
               *context.stream, saved, dy, dx, n, vectors);
 }
 
@@ -121,6 +121,7 @@ void activation_backward(Activation activation, const T* saved, const T* dy, T* 
   template void activation_forward<T>(Activation, const T*, T*, int64_t, Context&); \
   template void activation_backward<T>(Activation, const T*, const T*, T*, int64_t, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

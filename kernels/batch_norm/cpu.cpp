@@ -80,7 +80,8 @@ struct ChunkStatistics {
   float *rough, *deviation, *squares;
 };
 
-void chunk_statistics(const float* x, const ChunkStatistics& result, const BatchNormShape& shape, Context& context) {
+template <typename T>
+void chunk_statistics(const T* x, const ChunkStatistics& result, const BatchNormShape& shape, Context& context) {
   const int64_t C = shape.C;
   for_each_chunk(shape, Order::forwards, context, [&](int64_t chunk, int64_t first, int64_t end) HWY_ATTR {
     float* rough = result.rough + chunk * C;
@@ -90,17 +91,17 @@ void chunk_statistics(const float* x, const ChunkStatistics& result, const Batch
       const auto factor = hn::Set(d, 1.0f / static_cast<float>(end - first));
       // Summed from the chunk's first row on: the error of the rough mean is then small beside the deviations, not
       // beside the values, and a constant channel has none.
-      const float* origin = x + first * C;
+      const T* origin = x + first * C;
       column_sums(
           d, C, first, end,
           [&](int64_t c, int64_t i, auto& sum, auto&)
-              HWY_ATTR { sum = hn::Add(sum, hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, origin + c))); },
+              HWY_ATTR { sum = hn::Add(sum, hn::Sub(load(d, x + i), load(d, origin + c))); },
           [&](int64_t c, auto sum, auto)
-              HWY_ATTR { hn::StoreU(hn::MulAdd(sum, factor, hn::LoadU(d, origin + c)), d, rough + c); });
+              HWY_ATTR { hn::StoreU(hn::MulAdd(sum, factor, load(d, origin + c)), d, rough + c); });
       column_sums(
           d, C, first, end,
           [&](int64_t c, int64_t i, auto& sum, auto& square) HWY_ATTR {
-            const auto away = hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, rough + c));
+            const auto away = hn::Sub(load(d, x + i), hn::LoadU(d, rough + c));
             sum = hn::Add(sum, away);
             square = hn::MulAdd(away, away, square);
           },
@@ -114,7 +115,8 @@ void chunk_statistics(const float* x, const ChunkStatistics& result, const Batch
 }
 
 // y = (x − centre)·factor + offset, channel by channel.
-void affine(const float* x, float* y, const float* centre, const float* factor, const float* offset,
+template <typename T>
+void affine(const T* x, T* y, const float* centre, const float* factor, const float* offset,
             const BatchNormShape& shape, Context& context) {
   const int64_t C = shape.C;
   for_each_chunk(shape, Order::backwards, context, [&](int64_t, int64_t first, int64_t end) HWY_ATTR {
@@ -122,7 +124,7 @@ void affine(const float* x, float* y, const float* centre, const float* factor, 
       const bool streamed = streams_rows(d, y, shape.size(), C);
       for (int64_t row = first; row < end; ++row) {
         for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
-          const auto away = hn::Sub(hn::LoadU(d, x + row * C + c), hn::LoadU(d, centre + c));
+          const auto away = hn::Sub(load(d, x + row * C + c), hn::LoadU(d, centre + c));
           store(d, hn::MulAdd(away, hn::LoadU(d, factor + c), hn::LoadU(d, offset + c)), y + row * C + c, streamed);
         });
       }
@@ -130,7 +132,8 @@ void affine(const float* x, float* y, const float* centre, const float* factor, 
   });
 }
 
-void ForwardTrain(const float* x, const float* gamma, const float* beta, float* y, float* mean, float* inv_std,
+template <typename T>
+void ForwardTrain(const T* x, const float* gamma, const float* beta, T* y, float* mean, float* inv_std,
                   float* running_mean, float* running_var, const BatchNormShape& shape, Context& context) {
   const int64_t C = shape.C;
   const Chunks chunks = chunks_of(shape);
@@ -174,8 +177,9 @@ void ForwardTrain(const float* x, const float* gamma, const float* beta, float* 
   affine(x, y, mean, factor, offset, shape, context);
 }
 
-void ForwardEval(const float* x, const float* gamma, const float* beta, const float* running_mean,
-                 const float* running_var, float* y, float* inv_std, const BatchNormShape& shape, Context& context) {
+template <typename T>
+void ForwardEval(const T* x, const float* gamma, const float* beta, const float* running_mean, const float* running_var,
+                 T* y, float* inv_std, const BatchNormShape& shape, Context& context) {
   float* factor = context.workspace->get<float>(shape.C);
   for (int64_t c = 0; c < shape.C; ++c) {
     const double inverse = 1.0 / std::sqrt(double{running_var[c]} + double{shape.epsilon});
@@ -186,7 +190,8 @@ void ForwardEval(const float* x, const float* gamma, const float* beta, const fl
 }
 
 // dx = through_dy·dy + through_x·(x − mean) + constant, channel by channel.
-void Backward(const float* x, const float* dy, const float* gamma, const float* mean, const float* inv_std, float* dx,
+template <typename T>
+void Backward(const T* x, const T* dy, const float* gamma, const float* mean, const float* inv_std, T* dx,
               float* dgamma, float* dbeta, const BatchNormShape& shape, bool batch_statistics, Accumulate accumulate,
               Context& context) {
   const int64_t C = shape.C;
@@ -206,9 +211,9 @@ void Backward(const float* x, const float* dy, const float* gamma, const float* 
       column_sums(
           d, C, first, end,
           [&](int64_t c, int64_t i, auto& sum, auto& product) HWY_ATTR {
-            const auto gradient = hn::LoadU(d, dy + i);
+            const auto gradient = load(d, dy + i);
             sum = hn::Add(sum, gradient);
-            product = hn::MulAdd(gradient, hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, mean + c)), product);
+            product = hn::MulAdd(gradient, hn::Sub(load(d, x + i), hn::LoadU(d, mean + c)), product);
           },
           [&](int64_t c, auto sum, auto product) HWY_ATTR {
             hn::StoreU(sum, d, part_dy + chunk * C + c);
@@ -239,14 +244,18 @@ void Backward(const float* x, const float* dy, const float* gamma, const float* 
       for (int64_t row = first; row < end; ++row) {
         for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
           const int64_t i = row * C + c;
-          const auto away = hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, mean + c));
+          const auto away = hn::Sub(load(d, x + i), hn::LoadU(d, mean + c));
           const auto rest = hn::MulAdd(away, hn::LoadU(d, through_x + c), hn::LoadU(d, constant + c));
-          store(d, hn::MulAdd(hn::LoadU(d, dy + i), hn::LoadU(d, through_dy + c), rest), dx + i, streamed);
+          store(d, hn::MulAdd(load(d, dy + i), hn::LoadU(d, through_dy + c), rest), dx + i, streamed);
         });
       }
     });
   });
 }
+
+STRIATE_STORAGE_TYPES(ForwardTrain);
+STRIATE_STORAGE_TYPES(ForwardEval);
+STRIATE_STORAGE_TYPES(Backward);
 
 }  // namespace
 }  // namespace striate::cpu::HWY_NAMESPACE
@@ -255,16 +264,16 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace striate::cpu {
 
-HWY_EXPORT(ForwardTrain);
-HWY_EXPORT(ForwardEval);
-HWY_EXPORT(Backward);
+STRIATE_EXPORT(ForwardTrain);
+STRIATE_EXPORT(ForwardEval);
+STRIATE_EXPORT(Backward);
 
 template <typename T>
 void batch_norm_forward_train(const T* x, const Parameter<T>* gamma, const Parameter<T>* beta, T* y, Parameter<T>* mean,
                               Parameter<T>* inv_std, Parameter<T>* running_mean, Parameter<T>* running_var,
                               const BatchNormShape& shape, Context& context) {
   check_training(shape);
-  HWY_DYNAMIC_DISPATCH(ForwardTrain)
+  STRIATE_FOR_TYPE(T, ForwardTrain)
   (x, gamma, beta, y, mean, inv_std, running_mean, running_var, shape, context);
 }
 
@@ -273,7 +282,7 @@ void batch_norm_forward_eval(const T* x, const Parameter<T>* gamma, const Parame
                              const Parameter<T>* running_mean, const Parameter<T>* running_var, T* y,
                              Parameter<T>* inv_std, const BatchNormShape& shape, Context& context) {
   shape.check();
-  HWY_DYNAMIC_DISPATCH(ForwardEval)(x, gamma, beta, running_mean, running_var, y, inv_std, shape, context);
+  STRIATE_FOR_TYPE(T, ForwardEval)(x, gamma, beta, running_mean, running_var, y, inv_std, shape, context);
 }
 
 template <typename T>
@@ -281,7 +290,7 @@ void batch_norm_backward(const T* x, const T* dy, const Parameter<T>* gamma, con
                          const Parameter<T>* inv_std, T* dx, Parameter<T>* dgamma, Parameter<T>* dbeta,
                          const BatchNormShape& shape, bool batch_statistics, Accumulate accumulate, Context& context) {
   shape.check();
-  HWY_DYNAMIC_DISPATCH(Backward)
+  STRIATE_FOR_TYPE(T, Backward)
   (x, dy, gamma, mean, inv_std, dx, dgamma, dbeta, shape, batch_statistics, accumulate, context);
 }
 
@@ -295,6 +304,7 @@ void batch_norm_backward(const T* x, const T* dy, const Parameter<T>* gamma, con
                                        const Parameter<T>*, T*, Parameter<T>*, Parameter<T>*, const BatchNormShape&, \
                                        bool, Accumulate, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

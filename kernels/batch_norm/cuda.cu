@@ -1,6 +1,6 @@
-// Batch norm, forward. A thread keeps four channels (accesses of 16 bytes) and walks down the rows of a slice; its
-// neighbours have the next channels and rows. Sums over rows go thread → block → slices → channel in a tree that
-// depends on the shape alone: the same bits every run, on every GPU. Statistics are deviations from the mean of a
+// Batch norm, forward. A thread keeps four channels (accesses of 16 bytes, of bfloat16 8) and walks down the rows of a
+// slice; its neighbours have the next channels and rows. Sums over rows go thread → block → slices → channel in a tree
+// that depends on the shape alone: the same bits every run, on every GPU. Statistics are deviations from the mean of a
 // group's first rows, never squares of x, and two parts merge with the squared distance of their means (Chan, Golub &
 // LeVeque 1983): nothing cancels, however far the mean lies from zero. Bound by DRAM: train reads x twice and writes y
 // once; the second pass begins with the rows that the first one read last, which L2 still holds. Ioffe & Szegedy 2015,
@@ -39,8 +39,8 @@ struct Statistics {
 };
 
 // Of rows at, at + step, …; count ≤ kGroup.
-template <int kChannels>
-__device__ __forceinline__ Statistics<kChannels> group_statistics(const float* x, int64_t at, int64_t step, int count) {
+template <int kChannels, typename T>
+__device__ __forceinline__ Statistics<kChannels> group_statistics(const T* x, int64_t at, int64_t step, int count) {
   auto result = no_rows<Statistics<kChannels>>();
   auto sum = Floats<kChannels>::all(0.0f);
   for (int first = 0; first < count; first += kBatch) {
@@ -72,8 +72,8 @@ __device__ __forceinline__ Statistics<kChannels> group_statistics(const float* x
   return result;
 }
 
-template <int kChannels>
-__global__ void statistics_kernel(const float* __restrict__ x, float* __restrict__ partials, Slices s) {
+template <int kChannels, typename T>
+__global__ void statistics_kernel(const T* __restrict__ x, float* __restrict__ partials, Slices s) {
   const Column column = column_of<kChannels>(s, blockIdx.x);
   auto mine = no_rows<Statistics<kChannels>>();
   for (int first = 0; first < column.count; first += kGroup) {
@@ -114,8 +114,8 @@ __global__ void __launch_bounds__(kMergeChannels* kMergeRows)
 }
 
 // y = (x − centre)·factor + offset, down a column.
-template <int kChannels>
-__device__ __forceinline__ void normalize(const float* x, float* y, const Floats<kChannels>& centre,
+template <int kChannels, typename T>
+__device__ __forceinline__ void normalize(const T* x, T* y, const Floats<kChannels>& centre,
                                           const Floats<kChannels>& factor, const Floats<kChannels>& offset,
                                           const Column& column) {
   int64_t at = column.at;
@@ -126,8 +126,8 @@ __device__ __forceinline__ void normalize(const float* x, float* y, const Floats
   }
 }
 
-template <int kChannels>
-__global__ void normalize_kernel(const float* __restrict__ x, float* __restrict__ y, const float* __restrict__ mean,
+template <int kChannels, typename T>
+__global__ void normalize_kernel(const T* __restrict__ x, T* __restrict__ y, const float* __restrict__ mean,
                                  const float* __restrict__ factor, const float* __restrict__ offset, Slices s) {
   const Column column = column_of<kChannels>(s, block_from_the_end());
   if (column.count == 0) return;
@@ -136,10 +136,10 @@ __global__ void normalize_kernel(const float* __restrict__ x, float* __restrict_
             column);
 }
 
-template <int kChannels>
-__global__ void eval_kernel(const float* __restrict__ x, const float* __restrict__ gamma,
-                            const float* __restrict__ beta, const float* __restrict__ mean,
-                            const float* __restrict__ var, float* __restrict__ y, float epsilon, Slices s) {
+template <int kChannels, typename T>
+__global__ void eval_kernel(const T* __restrict__ x, const float* __restrict__ gamma, const float* __restrict__ beta,
+                            const float* __restrict__ mean, const float* __restrict__ var, T* __restrict__ y,
+                            float epsilon, Slices s) {
   const Column column = column_of<kChannels>(s, blockIdx.x);
   if (column.count == 0) return;
   auto factor = Floats<kChannels>::load_constant(gamma + column.c);
@@ -170,9 +170,9 @@ void batch_norm_forward_train(const T* x, const Parameter<T>* gamma, const Param
     const TrainedChannels out = {gamma,       beta,   mean,   inv_std,       running_mean,
                                  running_var, factor, offset, shape.epsilon, shape.momentum};
     gpu::Stream& stream = *context.stream;
-    gpu::launch(statistics_kernel<kChannels>, s.blocks(), s.threads, 0, stream, x, partials, s);
+    gpu::launch(statistics_kernel<kChannels, T>, s.blocks(), s.threads, 0, stream, x, partials, s);
     gpu::launch(finish_statistics_kernel, merge_blocks(s), merge_threads(s), 0, stream, partials, out, s);
-    gpu::launch(normalize_kernel<kChannels>, map.blocks(), map.threads, 0, stream, x, y, mean, factor, offset, map);
+    gpu::launch(normalize_kernel<kChannels, T>, map.blocks(), map.threads, 0, stream, x, y, mean, factor, offset, map);
   });
 }
 
@@ -189,7 +189,7 @@ void batch_norm_forward_eval(const T* x, const Parameter<T>* gamma, const Parame
   gpu::with_channels(shape.C, {x, y, gamma, beta, running_mean, running_var}, [&](auto channels) {
     constexpr int kChannels = decltype(channels)::value;
     const Slices map = slices_to_map<kChannels>(shape);
-    gpu::launch(eval_kernel<kChannels>, map.blocks(), map.threads, 0, *context.stream, x, gamma, beta, running_mean,
+    gpu::launch(eval_kernel<kChannels, T>, map.blocks(), map.threads, 0, *context.stream, x, gamma, beta, running_mean,
                 running_var, y, shape.epsilon, map);
   });
 }
@@ -201,6 +201,7 @@ void batch_norm_forward_eval(const T* x, const Parameter<T>* gamma, const Parame
   template void batch_norm_forward_eval<T>(const T*, const Parameter<T>*, const Parameter<T>*, const Parameter<T>*, \
                                            const Parameter<T>*, T*, Parameter<T>*, const BatchNormShape&, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

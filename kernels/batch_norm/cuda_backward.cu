@@ -26,9 +26,9 @@ struct GradientSums {
   }
 };
 
-template <int kChannels>
-__global__ void gradient_sums_kernel(const float* __restrict__ x, const float* __restrict__ dy,
-                                     const float* __restrict__ mean, float* __restrict__ partials, Slices s) {
+template <int kChannels, typename T>
+__global__ void gradient_sums_kernel(const T* __restrict__ x, const T* __restrict__ dy, const float* __restrict__ mean,
+                                     float* __restrict__ partials, Slices s) {
   const Column column = column_of<kChannels>(s, blockIdx.x);
   auto mine = no_rows<GradientSums<kChannels>>();
   if (column.count > 0) {
@@ -66,11 +66,10 @@ __global__ void __launch_bounds__(kMergeChannels* kMergeRows)
   out.constant[c] = each * dy;
 }
 
-template <int kChannels>
-__global__ void input_gradient_kernel(const float* __restrict__ x, const float* __restrict__ dy,
-                                      const float* __restrict__ mean, const float* __restrict__ through_dy,
-                                      const float* __restrict__ through_x, const float* __restrict__ constant,
-                                      float* __restrict__ dx, Slices s) {
+template <int kChannels, typename T>
+__global__ void input_gradient_kernel(const T* __restrict__ x, const T* __restrict__ dy, const float* __restrict__ mean,
+                                      const float* __restrict__ through_dy, const float* __restrict__ through_x,
+                                      const float* __restrict__ constant, T* __restrict__ dx, Slices s) {
   const Column column = column_of<kChannels>(s, block_from_the_end());
   if (column.count == 0) return;
   const auto centre = Floats<kChannels>::load_constant(mean + column.c),
@@ -89,9 +88,9 @@ __global__ void input_gradient_kernel(const float* __restrict__ x, const float* 
 }
 
 // With statistics that are constants: dx = gamma·inv_std·dy.
-template <int kChannels>
-__global__ void scale_gradient_kernel(const float* __restrict__ dy, const float* __restrict__ gamma,
-                                      const float* __restrict__ inv_std, float* __restrict__ dx, Slices s) {
+template <int kChannels, typename T>
+__global__ void scale_gradient_kernel(const T* __restrict__ dy, const float* __restrict__ gamma,
+                                      const float* __restrict__ inv_std, T* __restrict__ dx, Slices s) {
   const Column column = column_of<kChannels>(s, block_from_the_end());
   if (column.count == 0) return;
   const auto scale = Floats<kChannels>::load_constant(gamma + column.c),
@@ -120,15 +119,16 @@ void batch_norm_backward(const T* x, const T* dy, const Parameter<T>* gamma, con
                                   through_dy, through_x, constant, accumulate == Accumulate::yes};
     gpu::Stream& stream = *context.stream;
     if (dgamma != nullptr || dbeta != nullptr || (dx != nullptr && batch_statistics)) {
-      gpu::launch(gradient_sums_kernel<kChannels>, s.blocks(), s.threads, 0, stream, x, dy, mean, partials, s);
+      gpu::launch(gradient_sums_kernel<kChannels, T>, s.blocks(), s.threads, 0, stream, x, dy, mean, partials, s);
       gpu::launch(finish_gradient_kernel, merge_blocks(s), merge_threads(s), 0, stream, partials, out, s);
     }
     if (dx == nullptr) return;
     if (batch_statistics) {
-      gpu::launch(input_gradient_kernel<kChannels>, map.blocks(), map.threads, 0, stream, x, dy, mean, through_dy,
+      gpu::launch(input_gradient_kernel<kChannels, T>, map.blocks(), map.threads, 0, stream, x, dy, mean, through_dy,
                   through_x, constant, dx, map);
     } else {
-      gpu::launch(scale_gradient_kernel<kChannels>, map.blocks(), map.threads, 0, stream, dy, gamma, inv_std, dx, map);
+      gpu::launch(scale_gradient_kernel<kChannels, T>, map.blocks(), map.threads, 0, stream, dy, gamma, inv_std, dx,
+                  map);
     }
   });
 }
@@ -138,6 +138,7 @@ void batch_norm_backward(const T* x, const T* dy, const Parameter<T>* gamma, con
                                        const Parameter<T>*, T*, Parameter<T>*, Parameter<T>*, const BatchNormShape&, \
                                        bool, Accumulate, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

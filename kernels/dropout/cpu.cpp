@@ -25,9 +25,11 @@ struct Mask {
   }
 };
 
-inline void apply_one_by_one(const Mask& mask, const float* x, float* y, uint64_t base, int64_t begin, int64_t end) {
+template <typename T>
+void apply_one_by_one(const Mask& mask, const T* x, T* y, uint64_t base, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
-    y[i] = mask.keeps(base + static_cast<uint64_t>(i)) ? mask.factor * x[i] : 0.0f;
+    const bool kept = mask.keeps(base + static_cast<uint64_t>(i));
+    y[i] = stored_as<T>(kept ? mask.factor * to_float(x[i]) : 0.0f);
   }
 }
 
@@ -68,7 +70,8 @@ HWY_INLINE void philox(Blocks (&blocks)[kSideBySide], const DropoutState& state)
 
 // y[i] = kept ? factor·x[i] : 0 from `begin`, where element base + begin starts a block of four; returns where it
 // stopped, less than its stride before `end`.
-HWY_INLINE int64_t apply_blocks(const Mask& mask, const float* x, float* y, uint64_t base, int64_t begin, int64_t end,
+template <typename T>
+HWY_INLINE int64_t apply_blocks(const Mask& mask, const T* x, T* y, uint64_t base, int64_t begin, int64_t end,
                                 bool past_the_caches) {
   const Counters d;
   const Floats floats;
@@ -84,15 +87,15 @@ HWY_INLINE int64_t apply_blocks(const Mask& mask, const float* x, float* y, uint
   }
   const auto lane_block = hn::Load(d, order);
   const bool streamed =
-      past_the_caches && reinterpret_cast<uintptr_t>(y + begin) % (static_cast<size_t>(lanes) * sizeof(float)) == 0;
+      past_the_caches && reinterpret_cast<uintptr_t>(y + begin) % (static_cast<size_t>(lanes) * sizeof(T)) == 0;
   const auto low_half = hn::Set(d, 0xffffffffu);
   const auto step = hn::Set(d, mask.state.step & 0xffffffffu), layer = hn::Set(d, uint64_t{mask.layer});
   const auto threshold = hn::Set(integers, mask.threshold);
   const auto factor = hn::Set(floats, mask.factor);
-  const auto store_drawn = [=](CounterVector words, const float* from, float* to) HWY_ATTR {
+  const auto store_drawn = [=](CounterVector words, const T* from, T* to) HWY_ATTR {
     const auto draw = hn::BitCast(integers, hn::ShiftRight<8>(hn::BitCast(Words(), words)));
     const auto dropped = hn::RebindMask(floats, hn::Lt(draw, threshold));
-    store(floats, hn::IfThenZeroElse(dropped, hn::Mul(factor, hn::LoadU(floats, from))), to, streamed);
+    store(floats, hn::IfThenZeroElse(dropped, hn::Mul(factor, load(floats, from))), to, streamed);
   };
   const int64_t stride = kSideBySide * 2 * lanes;
   int64_t i = begin;
@@ -118,14 +121,18 @@ HWY_INLINE int64_t apply_blocks(const Mask& mask, const float* x, float* y, uint
   return i;
 }
 #else
-inline int64_t apply_blocks(const Mask&, const float*, float*, uint64_t, int64_t begin, int64_t, bool) { return begin; }
+template <typename T>
+int64_t apply_blocks(const Mask&, const T*, T*, uint64_t, int64_t begin, int64_t, bool) {
+  return begin;
+}
 #endif
 
-void Apply(const float* x, float* y, const DropoutShape& shape, const DropoutState& state, Context& context) {
+template <typename T>
+void Apply(const T* x, T* y, const DropoutShape& shape, const DropoutState& state, Context& context) {
   const Mask mask{state, shape.layer, static_cast<int32_t>(std::ceil(double{shape.p} * 0x1p24)),
                   static_cast<float>(1.0 / (1.0 - double{shape.p}))};
   const uint64_t base = state.first_sample * static_cast<uint64_t>(shape.features);
-  const bool streamed = y != x && past_the_caches(4 * shape.size());
+  const bool streamed = y != x && past_the_caches(bytes_of<T>(shape.size()));
   // About 10 µs of draws.
   constexpr int64_t kGrain = 8192;
   context.threads->parallel_for(shape.size(), kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
@@ -137,6 +144,8 @@ void Apply(const float* x, float* y, const DropoutShape& shape, const DropoutSta
   });
 }
 
+STRIATE_STORAGE_TYPES(Apply);
+
 }  // namespace
 }  // namespace striate::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -144,24 +153,25 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace striate::cpu {
 
-HWY_EXPORT(Apply);
+STRIATE_EXPORT(Apply);
 
 template <typename T>
 void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context& context) {
   shape.check();
-  HWY_DYNAMIC_DISPATCH(Apply)(x, y, shape, *state, context);
+  STRIATE_FOR_TYPE(T, Apply)(x, y, shape, *state, context);
 }
 
 template <typename T>
 void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const DropoutState* state, Context& context) {
   shape.check();
-  HWY_DYNAMIC_DISPATCH(Apply)(dy, dx, shape, *state, context);
+  STRIATE_FOR_TYPE(T, Apply)(dy, dx, shape, *state, context);
 }
 
 #define STRIATE_INSTANTIATE(T)                                                                        \
   template void dropout_forward<T>(const T*, T*, const DropoutShape&, const DropoutState*, Context&); \
   template void dropout_backward<T>(const T*, T*, const DropoutShape&, const DropoutState*, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

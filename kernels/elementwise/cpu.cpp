@@ -16,26 +16,29 @@ namespace {
 // 64 KiB of floats: below that, waking a thread costs more than it saves.
 constexpr int64_t kGrain = 16384;
 
-void Fill(float* y, float value, int64_t n, Context& context) {
+template <typename T>
+void Fill(T* y, float value, int64_t n, Context& context) {
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
     const auto v = hn::Set(Floats(), value);
-    for_each_output_vector(begin, end, y, past_the_caches(4 * n),
+    for_each_output_vector(begin, end, y, past_the_caches(bytes_of<T>(n)),
                            [=](int64_t i, auto part) HWY_ATTR { part.store(v, y + i); });
   });
 }
 
-void Scale(const float* x, float* y, float factor, int64_t n, Context& context) {
+template <typename T>
+void Scale(const T* x, T* y, float factor, int64_t n, Context& context) {
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
     const auto f = hn::Set(Floats(), factor);
-    for_each_output_vector(begin, end, y, y != x && past_the_caches(4 * n),
+    for_each_output_vector(begin, end, y, y != x && past_the_caches(bytes_of<T>(n)),
                            [=](int64_t i, auto part) HWY_ATTR { part.store(hn::Mul(f, part.load(x + i)), y + i); });
   });
 }
 
-void AddActivation(const float* a, const float* b, float* y, int64_t n, Activation activation, Context& context) {
+template <typename T>
+void AddActivation(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context) {
   // none, relu and leaky_relu are one formula: the sum where it is positive, else slope·sum (slope 1, 0, 0.01).
   const float slope = activation == Activation::relu ? 0.0f : activation == Activation::leaky_relu ? kLeakySlope : 1.0f;
-  const bool streamed = y != a && y != b && past_the_caches(4 * n);
+  const bool streamed = y != a && y != b && past_the_caches(bytes_of<T>(n));
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
     const auto zero = hn::Zero(Floats());
     const auto below = hn::Set(Floats(), slope);
@@ -50,7 +53,8 @@ void AddActivation(const float* a, const float* b, float* y, int64_t n, Activati
   });
 }
 
-void AccumulateInto(const float* x, float* y, int64_t n, Context& context) {
+template <typename T>
+void AccumulateInto(const T* x, T* y, int64_t n, Context& context) {
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
     for_each_vector(begin, end, [=](int64_t i, auto part) HWY_ATTR {
       part.store(hn::Add(part.load(y + i), part.load(x + i)), y + i);
@@ -58,7 +62,8 @@ void AccumulateInto(const float* x, float* y, int64_t n, Context& context) {
   });
 }
 
-void NormalizeU8(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
+template <typename T>
+void NormalizeU8(const uint8_t* x, T* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
                  Context& context) {
   const Floats d;
   const hn::Rebind<int32_t, Floats> integers;
@@ -75,7 +80,7 @@ void NormalizeU8(const uint8_t* x, float* y, const float* scale, const float* sh
   const int64_t n = rows * channels;
   // Ranges begin at multiples of a vector.
   const bool streamed =
-      reinterpret_cast<uintptr_t>(y) % (sizeof(float) * static_cast<size_t>(lanes)) == 0 && past_the_caches(4 * n);
+      reinterpret_cast<uintptr_t>(y) % (sizeof(T) * static_cast<size_t>(lanes)) == 0 && past_the_caches(bytes_of<T>(n));
   const int64_t grain = (kGrain + period - 1) / period * period;
   context.threads->parallel_for(n, grain, [=](int64_t begin, int64_t end) HWY_ATTR {
     const auto vectors = [=](auto how) HWY_ATTR {
@@ -89,12 +94,14 @@ void NormalizeU8(const uint8_t* x, float* y, const float* scale, const float* sh
     };
     int64_t i = streamed ? vectors(StreamedVector()) : vectors(WholeVector());
     if (streamed) hwy::FlushStream();
-    for (; i < end; ++i) y[i] = static_cast<float>(double{scales[i % period]} * x[i] + shifts[i % period]);
+    for (; i < end; ++i) {
+      y[i] = stored_as<T>(static_cast<float>(double{scales[i % period]} * x[i] + shifts[i % period]));
+    }
   });
 }
 
 void FloatToBf16(const float* x, bfloat16* y, int64_t n, Context& context) {
-  const bool streamed = past_the_caches(2 * n);
+  const bool streamed = past_the_caches(bytes_of<bfloat16>(n));
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
     for_each_output_vector(begin, end, y, streamed,
                            [=](int64_t i, auto part) HWY_ATTR { part.store(part.load(x + i), y + i); });
@@ -102,12 +109,18 @@ void FloatToBf16(const float* x, bfloat16* y, int64_t n, Context& context) {
 }
 
 void Bf16ToFloat(const bfloat16* x, float* y, int64_t n, Context& context) {
-  const bool streamed = past_the_caches(4 * n);
+  const bool streamed = past_the_caches(bytes_of<float>(n));
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
     for_each_output_vector(begin, end, y, streamed,
                            [=](int64_t i, auto part) HWY_ATTR { part.store(part.load(x + i), y + i); });
   });
 }
+
+STRIATE_STORAGE_TYPES(Fill);
+STRIATE_STORAGE_TYPES(Scale);
+STRIATE_STORAGE_TYPES(AddActivation);
+STRIATE_STORAGE_TYPES(AccumulateInto);
+STRIATE_STORAGE_TYPES(NormalizeU8);
 
 }  // namespace
 }  // namespace striate::cpu::HWY_NAMESPACE
@@ -116,40 +129,40 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace striate::cpu {
 
-HWY_EXPORT(Fill);
-HWY_EXPORT(Scale);
-HWY_EXPORT(AddActivation);
-HWY_EXPORT(AccumulateInto);
-HWY_EXPORT(NormalizeU8);
+STRIATE_EXPORT(Fill);
+STRIATE_EXPORT(Scale);
+STRIATE_EXPORT(AddActivation);
+STRIATE_EXPORT(AccumulateInto);
+STRIATE_EXPORT(NormalizeU8);
 HWY_EXPORT(FloatToBf16);
 HWY_EXPORT(Bf16ToFloat);
 
 template <typename T>
 void fill(T* y, Parameter<T> value, int64_t n, Context& context) {
-  HWY_DYNAMIC_DISPATCH(Fill)(y, value, n, context);
+  STRIATE_FOR_TYPE(T, Fill)(y, value, n, context);
 }
 
 template <typename T>
 void scale(const T* x, T* y, Parameter<T> factor, int64_t n, Context& context) {
-  HWY_DYNAMIC_DISPATCH(Scale)(x, y, factor, n, context);
+  STRIATE_FOR_TYPE(T, Scale)(x, y, factor, n, context);
 }
 
 template <typename T>
 void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context) {
   check_fused_into_add(activation);
-  HWY_DYNAMIC_DISPATCH(AddActivation)(a, b, y, n, activation, context);
+  STRIATE_FOR_TYPE(T, AddActivation)(a, b, y, n, activation, context);
 }
 
 template <typename T>
 void accumulate(const T* x, T* y, int64_t n, Context& context) {
-  HWY_DYNAMIC_DISPATCH(AccumulateInto)(x, y, n, context);
+  STRIATE_FOR_TYPE(T, AccumulateInto)(x, y, n, context);
 }
 
 template <typename T>
 void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
                   int64_t channels, Context& context) {
   if (rows == 0) return;
-  HWY_DYNAMIC_DISPATCH(NormalizeU8)(x, y, scale, shift, rows, channels, context);
+  STRIATE_FOR_TYPE(T, NormalizeU8)(x, y, scale, shift, rows, channels, context);
 }
 
 void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context) {
@@ -168,6 +181,7 @@ void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context) {
   template void normalize_u8<T>(const uint8_t*, T*, const Parameter<T>*, const Parameter<T>*, int64_t, int64_t, \
                                 Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

@@ -1,9 +1,10 @@
-// Maps, four floats a thread and step (kernels/gpu/map.h), bound by memory: one read of each input, one write of the
-// output.
+// Maps, four floats or eight bfloat16 a thread and step (kernels/gpu/map.h), bound by memory: one read of each input,
+// one write of the output.
 #include "kernels/elementwise/elementwise.h"
 
+#include <type_traits>
+
 #include "kernels/elementwise/check.h"
-#include "kernels/gpu/convert.h"
 #include "kernels/gpu/launch.h"
 #include "kernels/gpu/map.h"
 
@@ -11,27 +12,30 @@ namespace striate::cuda {
 
 namespace {
 
-__global__ void __launch_bounds__(gpu::kMapThreads) fill_kernel(float* y, float value, int64_t n, bool vectors) {
-  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+template <typename T>
+__global__ void __launch_bounds__(gpu::kMapThreads) fill_kernel(T* y, float value, int64_t n, bool vectors) {
+  gpu::map_elements<T>(n, vectors, [=](int64_t i, auto part) {
     for (float& v : part) v = value;
     part.store(y + i);
   });
 }
 
+template <typename T>
 __global__ void __launch_bounds__(gpu::kMapThreads)
-    scale_kernel(const float* x, float* y, float factor, int64_t n, bool vectors) {
-  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+    scale_kernel(const T* x, T* y, float factor, int64_t n, bool vectors) {
+  gpu::map_elements<T>(n, vectors, [=](int64_t i, auto part) {
     part = part.load(x + i);
     for (float& v : part) v = factor * v;
     part.store(y + i);
   });
 }
 
+template <typename T>
 __global__ void __launch_bounds__(gpu::kMapThreads)
-    add_kernel(const float* a, const float* b, float* y, int64_t n, Activation activation, bool vectors) {
+    add_kernel(const T* a, const T* b, T* y, int64_t n, Activation activation, bool vectors) {
   // none, relu and leaky_relu are one formula: the sum where it is positive or NaN, else slope·sum (slope 1, 0, 0.01).
   const float slope = activation == Activation::relu ? 0.0f : activation == Activation::leaky_relu ? kLeakySlope : 1.0f;
-  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+  gpu::map_elements<T>(n, vectors, [=](int64_t i, auto part) {
     const auto other = part.load(b + i);
     part = part.load(a + i);
     for (int j = 0; j < part.count; ++j) {
@@ -43,9 +47,9 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
   });
 }
 
-__global__ void __launch_bounds__(gpu::kMapThreads)
-    accumulate_kernel(const float* x, float* y, int64_t n, bool vectors) {
-  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
+template <typename T>
+__global__ void __launch_bounds__(gpu::kMapThreads) accumulate_kernel(const T* x, T* y, int64_t n, bool vectors) {
+  gpu::map_elements<T>(n, vectors, [=](int64_t i, auto part) {
     const auto more = part.load(x + i);
     part = part.load(y + i);
     for (int j = 0; j < part.count; ++j) part[j] += more[j];
@@ -53,22 +57,26 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
   });
 }
 
-// Four bytes in, four floats out: the stores, four fifths of the traffic, are the full 16 bytes. A thread keeps the
-// channel of its next element, so that nothing is divided but at the start.
+// Four bytes in and four floats out, or eight and eight bfloat16: the stores, most of the traffic, are 16 bytes. A
+// thread keeps the channel of its next element, so that nothing is divided but at the start.
+template <typename T>
 __global__ void __launch_bounds__(gpu::kMapThreads)
-    normalize_u8_kernel(const uint8_t* x, float* y, const float* scale, const float* shift, int64_t n,
-                        unsigned channels, bool vectors) {
+    normalize_u8_kernel(const uint8_t* x, T* y, const float* scale, const float* shift, int64_t n, unsigned channels,
+                        bool vectors) {
   const unsigned thread = blockIdx.x * blockDim.x + threadIdx.x, threads = gridDim.x * blockDim.x;
-  const unsigned width = vectors ? 4 : 1;
+  const unsigned width = vectors ? gpu::kWidth<T> : 1;
   unsigned channel = width * thread % channels;
   const unsigned channel_step = width * threads % channels;
-  gpu::map_elements(n, vectors, [&](int64_t i, auto part) {
-    unsigned bytes;
-    if constexpr (part.count == 4) {
+  gpu::map_elements<T>(n, vectors, [&](int64_t i, auto part) {
+    std::conditional_t<part.count == 8, uint64_t, unsigned> bytes;
+    if constexpr (part.count == 8) {
+      const uint2 words = gpu::load_8<uint2>(x + i);
+      bytes = uint64_t{words.y} << 32 | words.x;
+    } else if constexpr (part.count == 4) {
       bytes = *reinterpret_cast<const unsigned*>(x + i);
     } else {
       bytes = x[i];
-      // The last n mod 4 elements do not follow the thread's own.
+      // The last elements, fewer than a vector has, do not follow the thread's own.
       if (vectors) channel = static_cast<unsigned>(static_cast<uint64_t>(i) % channels);
     }
     unsigned c = channel;
@@ -86,29 +94,12 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
 // Of the float's side accesses of 16 bytes, of the bfloat16's of 8: a warp's neighbours make whole sectors of both.
 __global__ void __launch_bounds__(gpu::kMapThreads)
     float_to_bf16_kernel(const float* x, bfloat16* y, int64_t n, bool vectors) {
-  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
-    part = part.load(x + i);
-    if constexpr (part.count == 4) {
-      gpu::store_8(y + i, make_uint2(gpu::to_bf16x2(part[1], part[0]), gpu::to_bf16x2(part[3], part[2])));
-    } else {
-      y[i] = {gpu::to_bf16(part[0])};
-    }
-  });
+  gpu::map_elements<float>(n, vectors, [=](int64_t i, auto part) { part.load(x + i).store(y + i); });
 }
 
 __global__ void __launch_bounds__(gpu::kMapThreads)
     bf16_to_float_kernel(const bfloat16* x, float* y, int64_t n, bool vectors) {
-  gpu::map_elements(n, vectors, [=](int64_t i, auto part) {
-    if constexpr (part.count == 4) {
-      const uint2 pairs = gpu::load_8<uint2>(x + i);
-      const auto low = [](uint32_t pair) { return gpu::from_bf16(static_cast<uint16_t>(pair)); };
-      const auto high = [](uint32_t pair) { return gpu::from_bf16(static_cast<uint16_t>(pair >> 16)); };
-      part = {{low(pairs.x), high(pairs.x), low(pairs.y), high(pairs.y)}};
-    } else {
-      part[0] = gpu::from_bf16(x[i].bits);
-    }
-    part.store(y + i);
-  });
+  gpu::map_elements<float>(n, vectors, [=](int64_t i, auto part) { part.load(x + i).store(y + i); });
 }
 
 }  // namespace
@@ -117,14 +108,15 @@ template <typename T>
 void fill(T* y, Parameter<T> value, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(y);
-  gpu::launch(fill_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, y, value, n, vectors);
+  gpu::launch(fill_kernel<T>, gpu::map_blocks<T>(n, vectors), gpu::kMapThreads, 0, *context.stream, y, value, n,
+              vectors);
 }
 
 template <typename T>
 void scale(const T* x, T* y, Parameter<T> factor, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
-  gpu::launch(scale_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, factor, n,
+  gpu::launch(scale_kernel<T>, gpu::map_blocks<T>(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, factor, n,
               vectors);
 }
 
@@ -133,15 +125,16 @@ void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context
   check_fused_into_add(activation);
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(a, b, y);
-  gpu::launch(add_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, a, b, y, n, activation,
-              vectors);
+  gpu::launch(add_kernel<T>, gpu::map_blocks<T>(n, vectors), gpu::kMapThreads, 0, *context.stream, a, b, y, n,
+              activation, vectors);
 }
 
 template <typename T>
 void accumulate(const T* x, T* y, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
-  gpu::launch(accumulate_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n, vectors);
+  gpu::launch(accumulate_kernel<T>, gpu::map_blocks<T>(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n,
+              vectors);
 }
 
 template <typename T>
@@ -150,21 +143,21 @@ void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Param
   const int64_t n = rows * channels;
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
-  gpu::launch(normalize_u8_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, scale,
+  gpu::launch(normalize_u8_kernel<T>, gpu::map_blocks<T>(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, scale,
               shift, n, static_cast<unsigned>(channels), vectors);
 }
 
 void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
-  gpu::launch(float_to_bf16_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n,
+  gpu::launch(float_to_bf16_kernel, gpu::map_blocks<float>(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n,
               vectors);
 }
 
 void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
-  gpu::launch(bf16_to_float_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n,
+  gpu::launch(bf16_to_float_kernel, gpu::map_blocks<float>(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n,
               vectors);
 }
 
@@ -176,6 +169,7 @@ void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context) {
   template void normalize_u8<T>(const uint8_t*, T*, const Parameter<T>*, const Parameter<T>*, int64_t, int64_t, \
                                 Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

@@ -10,12 +10,12 @@
 
 namespace striate::gpu {
 
-/// Calls fn(std::integral_constant<int, channels a thread takes>): 4 where C channels a pixel can be taken four at a
-/// time in all of these tensors (some may be null), else 1.
-template <typename Fn>
+/// Calls fn(std::integral_constant<int, channels a thread takes>): kMost where C channels a pixel can be taken so many
+/// at a time in all of these tensors (some may be null), else 1.
+template <int kMost = 4, typename Fn>
 void with_channels(int64_t C, std::initializer_list<const void*> tensors, Fn&& fn) {
-  if (in_quads(C, tensors)) {
-    fn(std::integral_constant<int, 4>());
+  if (in_runs_of(kMost, C, tensors)) {
+    fn(std::integral_constant<int, kMost>());
   } else {
     fn(std::integral_constant<int, 1>());
   }

@@ -56,6 +56,17 @@ __device__ __forceinline__ Vector load_16_constant(const void* p STRIATE_CALLER)
 #endif
 }
 
+/// 8 bytes of global memory that nobody writes while the kernel runs.
+template <typename Vector>
+__device__ __forceinline__ Vector load_8_constant(const void* p STRIATE_CALLER) {
+  static_assert(sizeof(Vector) == 8);
+#if defined(__CUDACC__)
+  return __ldg(static_cast<const Vector*>(p));
+#else
+  return host::read_vector<Vector>(p, caller);
+#endif
+}
+
 /// 8 bytes of global or shared memory, as the pairs of neighbours that an mma accumulator holds.
 template <typename Vector = float2>
 __device__ __forceinline__ Vector load_8(const void* p STRIATE_CALLER) {

@@ -92,31 +92,32 @@ void for_each_block(const LocalResponseNormShape& shape, int64_t arrays, Context
   });
 }
 
-template <class D>
-HWY_INLINE void square_rows(D d, const float* x, int64_t rows, const LocalResponseNormShape& shape,
+template <class D, typename T>
+HWY_INLINE void square_rows(D d, const T* x, int64_t rows, const LocalResponseNormShape& shape,
                             const Scratch& scratch) {
   for (int64_t i = 0; i < rows; ++i) {
-    const float* in = x + i * shape.C;
+    const T* in = x + i * shape.C;
     float* squares = scratch.row(0, i) + shape.size / 2;
     for_each_channel_vector(d, shape.C, [&](int64_t c) HWY_ATTR {
-      const auto v = hn::LoadU(d, in + c);
+      const auto v = load(d, in + c);
       hn::StoreU(hn::Mul(v, v), d, squares + c);
     });
   }
 }
 
-void Forward(const float* x, float* y, const LocalResponseNormShape& shape, Context& context) {
+template <typename T>
+void Forward(const T* x, T* y, const LocalResponseNormShape& shape, Context& context) {
   const int64_t C = shape.C;
   for_each_block(shape, 1, context, [&](auto d, int64_t first, int64_t rows, const Scratch& scratch) HWY_ATTR {
     const auto k = hn::Set(d, shape.k), alpha = hn::Set(d, shape.scale_alpha());
     square_rows(d, x + first * C, rows, shape, scratch);
     for (int64_t i = 0; i < rows; ++i) {
-      const float* in = x + (first + i) * C;
-      float* out = y + (first + i) * C;
+      const T* in = x + (first + i) * C;
+      T* out = y + (first + i) * C;
       const float* squares = scratch.row(0, i);
       for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
         const auto scale = hn::MulAdd(alpha, window_sum(d, squares + c, shape.size), k);
-        hn::StoreU(hn::Mul(hn::LoadU(d, in + c), inverse_powers(d, scale, shape.beta).power), d, out + c);
+        store(d, hn::Mul(load(d, in + c), inverse_powers(d, scale, shape.beta).power), out + c, false);
       });
     }
   });
@@ -124,7 +125,8 @@ void Forward(const float* x, float* y, const LocalResponseNormShape& shape, Cont
 
 // dx_c = dy_c·s_c^−β − 2αβ·x_c·Σ_{c'} dy_c'·x_c'·s_c'^(−β−1) over the channels c' whose window holds c: c − (n − 1)/2 …
 // c + n/2, the window mirrored.
-void Backward(const float* x, const float* dy, float* dx, const LocalResponseNormShape& shape, Context& context) {
+template <typename T>
+void Backward(const T* x, const T* dy, T* dx, const LocalResponseNormShape& shape, Context& context) {
   const int64_t C = shape.C, mirrored_before = (shape.size - 1) / 2;
   const float slope = -2.0f * shape.scale_alpha() * shape.beta;
   // Scratch: the squares, the terms of the sum, and the first product, dy_c·s_c^−β.
@@ -132,31 +134,34 @@ void Backward(const float* x, const float* dy, float* dx, const LocalResponseNor
     const auto k = hn::Set(d, shape.k), alpha = hn::Set(d, shape.scale_alpha());
     square_rows(d, x + first * C, rows, shape, scratch);
     for (int64_t i = 0; i < rows; ++i) {
-      const float* in = x + (first + i) * C;
-      const float* gradient = dy + (first + i) * C;
+      const T* in = x + (first + i) * C;
+      const T* gradient = dy + (first + i) * C;
       const float* squares = scratch.row(0, i);
       float* terms = scratch.row(1, i) + mirrored_before;
       float* direct = scratch.row(2, i);
       for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
         const auto scale = hn::MulAdd(alpha, window_sum(d, squares + c, shape.size), k);
         const auto inverse = inverse_powers(d, scale, shape.beta);
-        const auto product = hn::Mul(hn::LoadU(d, gradient + c), inverse.power);
+        const auto product = hn::Mul(load(d, gradient + c), inverse.power);
         hn::StoreU(product, d, direct + c);
-        hn::StoreU(hn::Mul(hn::Mul(product, hn::LoadU(d, in + c)), inverse.reciprocal), d, terms + c);
+        hn::StoreU(hn::Mul(hn::Mul(product, load(d, in + c)), inverse.reciprocal), d, terms + c);
       });
     }
     for (int64_t i = 0; i < rows; ++i) {
-      const float* in = x + (first + i) * C;
-      float* out = dx + (first + i) * C;
+      const T* in = x + (first + i) * C;
+      T* out = dx + (first + i) * C;
       const float* terms = scratch.row(1, i);
       const float* direct = scratch.row(2, i);
       for_each_channel_vector(d, C, [&](int64_t c) HWY_ATTR {
-        const auto through = hn::Mul(hn::Set(d, slope), hn::LoadU(d, in + c));
-        hn::StoreU(hn::MulAdd(through, window_sum(d, terms + c, shape.size), hn::LoadU(d, direct + c)), d, out + c);
+        const auto through = hn::Mul(hn::Set(d, slope), load(d, in + c));
+        store(d, hn::MulAdd(through, window_sum(d, terms + c, shape.size), hn::LoadU(d, direct + c)), out + c, false);
       });
     }
   });
 }
+
+STRIATE_STORAGE_TYPES(Forward);
+STRIATE_STORAGE_TYPES(Backward);
 
 }  // namespace
 }  // namespace striate::cpu::HWY_NAMESPACE
@@ -165,14 +170,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace striate::cpu {
 
-HWY_EXPORT(Forward);
-HWY_EXPORT(Backward);
+STRIATE_EXPORT(Forward);
+STRIATE_EXPORT(Backward);
 
 template <typename T>
 void local_response_norm_forward(const T* x, T* y, const LocalResponseNormShape& shape, Context& context) {
   shape.check();
   if (shape.rows == 0) return;
-  HWY_DYNAMIC_DISPATCH(Forward)(x, y, shape, context);
+  STRIATE_FOR_TYPE(T, Forward)(x, y, shape, context);
 }
 
 template <typename T>
@@ -180,13 +185,14 @@ void local_response_norm_backward(const T* x, const T* dy, T* dx, const LocalRes
                                   Context& context) {
   shape.check();
   if (shape.rows == 0) return;
-  HWY_DYNAMIC_DISPATCH(Backward)(x, dy, dx, shape, context);
+  STRIATE_FOR_TYPE(T, Backward)(x, dy, dx, shape, context);
 }
 
 #define STRIATE_INSTANTIATE(T)                                                                         \
   template void local_response_norm_forward<T>(const T*, T*, const LocalResponseNormShape&, Context&); \
   template void local_response_norm_backward<T>(const T*, const T*, T*, const LocalResponseNormShape&, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

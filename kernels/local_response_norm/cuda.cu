@@ -78,9 +78,8 @@ __device__ __forceinline__ Place place_of(const Norm& norm) {
   return {row * norm.C + c, c, row < norm.rows};
 }
 
-template <int kChannels>
-__global__ void __launch_bounds__(kMaxThreads)
-    forward_kernel(const float* __restrict__ x, float* __restrict__ y, Norm norm) {
+template <int kChannels, typename T>
+__global__ void __launch_bounds__(kMaxThreads) forward_kernel(const T* __restrict__ x, T* __restrict__ y, Norm norm) {
   const Place place = place_of<kChannels>(norm);
   auto value = place.inside ? Floats<kChannels>::load_constant(x + place.at) : Floats<kChannels>::all(0.0f);
   Floats<kChannels> square;
@@ -95,9 +94,9 @@ __global__ void __launch_bounds__(kMaxThreads)
 }
 
 // dx_c = dy_c·s_c^−β − 2αβ·x_c·Σ dy_c'·x_c'·s_c'^(−β−1) over the channels c' whose window holds c.
-template <int kChannels>
+template <int kChannels, typename T>
 __global__ void __launch_bounds__(kMaxThreads)
-    backward_kernel(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dx, Norm norm) {
+    backward_kernel(const T* __restrict__ x, const T* __restrict__ dy, T* __restrict__ dx, Norm norm) {
   const Place place = place_of<kChannels>(norm);
   const auto none = Floats<kChannels>::all(0.0f);
   const auto value = place.inside ? Floats<kChannels>::load_constant(x + place.at) : none;
@@ -125,32 +124,41 @@ __global__ void __launch_bounds__(kMaxThreads)
 
 // ---- rows longer than a block, which no known network has: windows are read from x as they come ----
 
-__device__ __forceinline__ float long_row_scale(const float* row, int c, const Norm& norm) {
+__device__ __forceinline__ float value_at(const float* p) { return *p; }
+__device__ __forceinline__ float value_at(const bfloat16* p) { return gpu::from_bf16(p->bits); }
+
+template <typename T>
+__device__ __forceinline__ float long_row_scale(const T* row, int c, const Norm& norm) {
   float sum = 0.0f;
-  for (int i = max(0, c - norm.before); i <= min(norm.C - 1, c + norm.after); ++i) sum += row[i] * row[i];
+  for (int i = max(0, c - norm.before); i <= min(norm.C - 1, c + norm.after); ++i)
+    sum += value_at(row + i) * value_at(row + i);
   return fmaf(norm.alpha, sum, norm.k);
 }
 
-__global__ void long_forward_kernel(const float* __restrict__ x, float* __restrict__ y, Norm norm, unsigned blocks) {
+template <typename T>
+__global__ void long_forward_kernel(const T* __restrict__ x, T* __restrict__ y, Norm norm, unsigned blocks) {
   const int c = static_cast<int>(blockIdx.x % blocks * blockDim.x + threadIdx.x);
   const int64_t first = static_cast<int64_t>(blockIdx.x / blocks) * norm.C;
   if (c >= norm.C) return;
-  y[first + c] = x[first + c] * inverse_power(long_row_scale(x + first, c, norm), norm.beta);
+  const Floats<1> found = {{value_at(x + first + c) * inverse_power(long_row_scale(x + first, c, norm), norm.beta)}};
+  found.store(y + first + c);
 }
 
-__global__ void long_backward_kernel(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dx,
-                                     Norm norm, unsigned blocks) {
+template <typename T>
+__global__ void long_backward_kernel(const T* __restrict__ x, const T* __restrict__ dy, T* __restrict__ dx, Norm norm,
+                                     unsigned blocks) {
   const int c = static_cast<int>(blockIdx.x % blocks * blockDim.x + threadIdx.x);
   const int64_t first = static_cast<int64_t>(blockIdx.x / blocks) * norm.C;
   if (c >= norm.C) return;
-  const float *row = x + first, *gradient = dy + first;
+  const T *row = x + first, *gradient = dy + first;
   float sum = 0.0f;
   for (int i = max(0, c - norm.after); i <= min(norm.C - 1, c + norm.before); ++i) {
     const float scale = long_row_scale(row, i, norm);
-    sum += gradient[i] * inverse_power(scale, norm.beta) * row[i] / scale;
+    sum += value_at(gradient + i) * inverse_power(scale, norm.beta) * value_at(row + i) / scale;
   }
-  const float direct = gradient[c] * inverse_power(long_row_scale(row, c, norm), norm.beta);
-  dx[first + c] = fmaf(-2.0f * norm.alpha * norm.beta * row[c], sum, direct);
+  const float direct = value_at(gradient + c) * inverse_power(long_row_scale(row, c, norm), norm.beta);
+  const Floats<1> found = {{fmaf(-2.0f * norm.alpha * norm.beta * value_at(row + c), sum, direct)}};
+  found.store(dx + first + c);
 }
 
 // ---- launchers ----
@@ -218,10 +226,10 @@ void local_response_norm_forward(const T* x, T* y, const LocalResponseNormShape&
       [&](auto channels) {
         constexpr int kChannels = decltype(channels)::value;
         const Blocks b = blocks_of<kChannels>(norm);
-        gpu::launch(forward_kernel<kChannels>, b.blocks, b.threads, b.shared_bytes, *context.stream, x, y, norm);
+        gpu::launch(forward_kernel<kChannels, T>, b.blocks, b.threads, b.shared_bytes, *context.stream, x, y, norm);
       },
       [&](unsigned blocks, dim3 grid) {
-        gpu::launch(long_forward_kernel, grid, 256, 0, *context.stream, x, y, norm, blocks);
+        gpu::launch(long_forward_kernel<T>, grid, 256, 0, *context.stream, x, y, norm, blocks);
       });
 }
 
@@ -236,10 +244,11 @@ void local_response_norm_backward(const T* x, const T* dy, T* dx, const LocalRes
       [&](auto channels) {
         constexpr int kChannels = decltype(channels)::value;
         const Blocks b = blocks_of<kChannels>(norm);
-        gpu::launch(backward_kernel<kChannels>, b.blocks, b.threads, b.shared_bytes, *context.stream, x, dy, dx, norm);
+        gpu::launch(backward_kernel<kChannels, T>, b.blocks, b.threads, b.shared_bytes, *context.stream, x, dy, dx,
+                    norm);
       },
       [&](unsigned blocks, dim3 grid) {
-        gpu::launch(long_backward_kernel, grid, 256, 0, *context.stream, x, dy, dx, norm, blocks);
+        gpu::launch(long_backward_kernel<T>, grid, 256, 0, *context.stream, x, dy, dx, norm, blocks);
       });
 }
 
@@ -247,6 +256,7 @@ void local_response_norm_backward(const T* x, const T* dy, T* dx, const LocalRes
   template void local_response_norm_forward<T>(const T*, T*, const LocalResponseNormShape&, Context&); \
   template void local_response_norm_backward<T>(const T*, const T*, T*, const LocalResponseNormShape&, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

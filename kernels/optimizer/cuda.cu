@@ -56,13 +56,20 @@ __device__ __forceinline__ int parameter_of_block(const Table& table) {
 struct Chunk {
   float *w, *s1, *s2;
   const float* g;
+  bfloat16* rounded;
   int n;
   float weight_decay;
+
+  template <typename Part>
+  __device__ __forceinline__ void store_weights(const Part& part, int i) const {
+    part.store(w + i);
+    if (rounded != nullptr) part.store(rounded + i);
+  }
 
   /// fn(i, part) as for_each_part has it.
   template <typename Fn>
   __device__ __forceinline__ void for_each(Fn fn) const {
-    gpu::for_each_part<int>(static_cast<int>(threadIdx.x), kThreads, n, gpu::aligned_16(w, g, s1, s2), fn);
+    gpu::for_each_part<4>(static_cast<int>(threadIdx.x), kThreads, n, gpu::aligned_16(w, g, s1, s2, rounded), fn);
   }
 };
 
@@ -74,6 +81,7 @@ __device__ __forceinline__ Chunk chunk_of_block(const UpdateTable& table) {
           u.s1 != nullptr ? u.s1 + begin : nullptr,
           u.s2 != nullptr ? u.s2 + begin : nullptr,
           u.g + begin,
+          u.rounded != nullptr ? u.rounded + begin : nullptr,
           static_cast<int>(u.n - begin < kChunk ? u.n - begin : kChunk),
           u.weight_decay};
 }
@@ -99,7 +107,7 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
     if (chunk.s1 != nullptr) v.store(chunk.s1 + i);
-    w.store(chunk.w + i);
+    chunk.store_weights(w, i);
   });
 }
 
@@ -129,7 +137,7 @@ __global__ void __launch_bounds__(kThreads) adam_kernel(const __grid_constant__ 
     }
     m.store(chunk.s1 + i);
     v.store(chunk.s2 + i);
-    w.store(chunk.w + i);
+    chunk.store_weights(w, i);
   });
 }
 
@@ -151,7 +159,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     s.store(chunk.s1 + i);
     if (heavy) b.store(chunk.s2 + i);
-    w.store(chunk.w + i);
+    chunk.store_weights(w, i);
   });
 }
 
@@ -164,7 +172,7 @@ __global__ void __launch_bounds__(kThreads)
   const float* g = table.g[p] + begin;
   const int n = static_cast<int>(table.n[p] - begin < kNormChunk ? table.n[p] - begin : kNormChunk);
   double sum = 0.0;
-  gpu::for_each_part<int>(static_cast<int>(threadIdx.x), kThreads, n, gpu::aligned_16(g), [&](int i, auto part) {
+  gpu::for_each_part<4>(static_cast<int>(threadIdx.x), kThreads, n, gpu::aligned_16(g), [&](int i, auto part) {
     part = part.load(g + i);
     for (const float v : part) sum += static_cast<double>(v) * static_cast<double>(v);
   });

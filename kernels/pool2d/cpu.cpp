@@ -27,9 +27,9 @@ struct MaxPool {
 };
 
 // Stores a window's maxima and their positions for one vector of channels.
-template <class D>
-HWY_INLINE void store_maxima(D d, hn::Vec<D> best, hn::Vec<hn::RebindToSigned<D>> position, const MaxPool& pool,
-                             float* y, uint8_t* index) {
+template <class D, typename T>
+HWY_INLINE void store_maxima(D d, hn::Vec<D> best, hn::Vec<hn::RebindToSigned<D>> position, const MaxPool& pool, T* y,
+                             uint8_t* index) {
   const hn::RebindToSigned<D> integers;
   const hn::Rebind<uint8_t, D> bytes;
   if (pool.after_relu) {
@@ -41,15 +41,14 @@ HWY_INLINE void store_maxima(D d, hn::Vec<D> best, hn::Vec<hn::RebindToSigned<D>
 }
 
 // One vector of channels of any window. The first NaN wins: the last one seen backwards.
-template <class D>
-HWY_NOINLINE void max_with_nan(D d, const float* corner, const MaxPool& pool, const Pixels& pixels, float* y,
-                               uint8_t* index) {
+template <class D, typename T>
+HWY_NOINLINE void max_with_nan(D d, const T* corner, const MaxPool& pool, const Pixels& pixels, T* y, uint8_t* index) {
   const hn::RebindToSigned<D> integers;
   auto best = hn::Zero(d), first_nan = hn::Zero(d);
   auto position = hn::Zero(integers), nan_position = hn::Zero(integers);
   for (int64_t r = pixels.rows; r-- > 0;) {
     for (int64_t s = pixels.columns; s-- > 0;) {
-      const auto value = hn::LoadU(d, corner + r * pool.row_stride + s * pool.C);
+      const auto value = load(d, corner + r * pool.row_stride + s * pool.C);
       const auto here = hn::Set(integers, static_cast<int32_t>(pixels.first_position + r * pool.S + s));
       const bool last = r == pixels.rows - 1 && s == pixels.columns - 1;
       const auto better = last ? hn::Eq(value, value) : hn::Or(hn::Ge(value, best), hn::IsNaN(best));
@@ -67,9 +66,8 @@ HWY_NOINLINE void max_with_nan(D d, const float* corner, const MaxPool& pool, co
 
 // The maximum over a window and where it is, for kVectors vectors of channels. kSide > 0: a window of kSide × kSide
 // wholly inside the image, which unrolls.
-template <int64_t kSide, size_t kVectors, class D>
-HWY_INLINE void max_of_window(D d, const float* corner, const MaxPool& pool, const Pixels& pixels, float* y,
-                              uint8_t* index) {
+template <int64_t kSide, size_t kVectors, class D, typename T>
+HWY_INLINE void max_of_window(D d, const T* corner, const MaxPool& pool, const Pixels& pixels, T* y, uint8_t* index) {
   const hn::RebindToSigned<D> integers;
   const size_t lanes = hn::Lanes(d);
   const int64_t rows = kSide > 0 ? kSide : pixels.rows, columns = kSide > 0 ? kSide : pixels.columns;
@@ -79,7 +77,7 @@ HWY_INLINE void max_of_window(D d, const float* corner, const MaxPool& pool, con
   hn::Vec<decltype(integers)> position[kVectors];
 #pragma GCC unroll 4
   for (size_t v = 0; v < kVectors; ++v) {
-    best[v] = hn::LoadU(d, corner + v * lanes);
+    best[v] = load(d, corner + v * lanes);
     sum[v] = hn::Zero(d);  // NaN in the end where a value was
     position[v] = hn::Set(integers, first_position);
   }
@@ -87,12 +85,12 @@ HWY_INLINE void max_of_window(D d, const float* corner, const MaxPool& pool, con
   for (int64_t r = 0; r < rows; ++r) {
 #pragma GCC unroll 3
     for (int64_t s = 0; s < columns; ++s) {
-      const float* pixel = corner + r * pool.row_stride + s * pool.C;
+      const T* pixel = corner + r * pool.row_stride + s * pool.C;
       const auto here =
           hn::Set(integers, first_position + static_cast<int32_t>(r) * row_positions + static_cast<int32_t>(s));
 #pragma GCC unroll 4
       for (size_t v = 0; v < kVectors; ++v) {
-        const auto value = hn::LoadU(d, pixel + v * lanes);
+        const auto value = load(d, pixel + v * lanes);
         position[v] = hn::IfThenElse(hn::RebindMask(integers, hn::Gt(value, best[v])), here, position[v]);
         best[v] = hn::Max(value, best[v]);
         sum[v] = hn::Add(sum[v], value);
@@ -112,7 +110,8 @@ HWY_INLINE void max_of_window(D d, const float* corner, const MaxPool& pool, con
   for (size_t v = 0; v < kVectors; ++v) store_maxima(d, best[v], position[v], pool, y + v * lanes, index + v * lanes);
 }
 
-void MaxForward(const float* x, float* y, uint8_t* index, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void MaxForward(const T* x, T* y, uint8_t* index, const Pool2dShape& shape, Context& context) {
   const int64_t P = shape.P(), Q = shape.Q(), C = shape.C, row_stride = shape.W * C;
   for_each_row(shape.N * P, Q * C, C, context, [&, P, Q, C, row_stride](auto d, int64_t row) HWY_ATTR {
     const int64_t n = row / P, p = row % P;
@@ -125,9 +124,9 @@ void MaxForward(const float* x, float* y, uint8_t* index, const Pool2dShape& sha
       const int64_t r_first = h.begin - (p * shape.stride_h - shape.pad_h);
       const int64_t s_first = w.begin - (q * shape.stride_w - shape.pad_w);
       const Pixels pixels = {h.end - h.begin, w.end - w.begin, r_first * shape.S + s_first};
-      const float* image = x + n * shape.H * row_stride;
-      const float* corner = image + h.begin * row_stride + w.begin * C;
-      float* y_pixel = y + (row * Q + q) * C;
+      const T* image = x + n * shape.H * row_stride;
+      const T* corner = image + h.begin * row_stride + w.begin * C;
+      T* y_pixel = y + (row * Q + q) * C;
       uint8_t* index_pixel = index + (row * Q + q) * C;
       const auto with_side = [&](auto side) HWY_ATTR {
         for_each_channel_run(d, C, [&](int64_t c, auto vectors) HWY_ATTR {
@@ -154,15 +153,15 @@ struct Holder {
 };
 
 // dx of one pixel. kCount > 0: that many windows, which unrolls.
-template <size_t kCount, class D>
-HWY_INLINE void gather_pixel(D d, const float* dy, const uint8_t* index, const Holder* holders, size_t count, float* dx,
+template <size_t kCount, class D, typename T>
+HWY_INLINE void gather_pixel(D d, const T* dy, const uint8_t* index, const Holder* holders, size_t count, T* dx,
                              int64_t C, bool streamed) {
   const hn::RebindToSigned<D> integers;
   const hn::Rebind<uint8_t, D> bytes;
   const auto share_of = [&](const Holder& holder, int64_t c) HWY_ATTR {
     const auto position = hn::PromoteTo(integers, hn::LoadU(bytes, index + holder.offset + c));
     const auto here = hn::RebindMask(d, hn::Eq(position, hn::Set(integers, holder.position)));
-    return hn::IfThenElseZero(here, hn::LoadU(d, dy + holder.offset + c));
+    return hn::IfThenElseZero(here, load(d, dy + holder.offset + c));
   };
   if constexpr (kCount > 0) {
     // In registers: for all that the compiler knows, a store to dx could change `holders`.
@@ -183,8 +182,8 @@ HWY_INLINE void gather_pixel(D d, const float* dy, const uint8_t* index, const H
 }
 
 // Row h of dx where windows lie side by side: each value of dy goes to one of its window's pixels in that row, if any.
-template <class D>
-HWY_INLINE void scatter_row(D d, const float* dy, const uint8_t* index, float* dx, int64_t first_position,
+template <class D, typename T>
+HWY_INLINE void scatter_row(D d, const T* dy, const uint8_t* index, T* dx, int64_t first_position,
                             const Pool2dShape& shape, bool streamed) {
   const hn::RebindToSigned<D> integers;
   const hn::Rebind<uint8_t, D> bytes;
@@ -193,7 +192,7 @@ HWY_INLINE void scatter_row(D d, const float* dy, const uint8_t* index, float* d
   for (int64_t q = 0; q < shape.Q(); ++q, dy += C, index += C, dx += S * C) {
     for_each_channel_vector(d, C, [=](int64_t c) HWY_ATTR {
       const auto column = hn::Sub(hn::PromoteTo(integers, hn::LoadU(bytes, index + c)), first);
-      const auto gradient = hn::LoadU(d, dy + c);
+      const auto gradient = load(d, dy + c);
       for (int64_t s = 0; s < S; ++s) {
         const auto here = hn::RebindMask(d, hn::Eq(column, hn::Set(integers, static_cast<int32_t>(s))));
         store(d, hn::IfThenElseZero(here, gradient), dx + s * C + c, streamed);
@@ -202,7 +201,8 @@ HWY_INLINE void scatter_row(D d, const float* dy, const uint8_t* index, float* d
   }
 }
 
-void MaxBackward(const float* dy, const uint8_t* index, float* dx, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void MaxBackward(const T* dy, const uint8_t* index, T* dx, const Pool2dShape& shape, Context& context) {
   const int64_t P = shape.P(), Q = shape.Q(), C = shape.C;
   const bool side_by_side = shape.stride_h >= shape.R && shape.stride_w == shape.S && shape.pad_w == 0;
   for_each_row(shape.N * shape.H, shape.W * C, C, context, [&, P, Q, C](auto d, int64_t row) HWY_ATTR {
@@ -211,10 +211,10 @@ void MaxBackward(const float* dy, const uint8_t* index, float* dx, const Pool2dS
     const bool streamed = streams_rows(d, dx, shape.x_size(), C);
     if (side_by_side && p_range.begin < p_range.end) {
       const int64_t p = p_range.begin, from = (n * P + p) * Q * C;
-      float* const pixels = dx + row * shape.W * C;
+      T* const pixels = dx + row * shape.W * C;
       const int64_t first_position = (h + shape.pad_h - p * shape.stride_h) * shape.S;
       scatter_row(d, dy + from, index + from, pixels, first_position, shape, streamed);
-      std::fill(pixels + Q * shape.S * C, pixels + shape.W * C, 0.0f);
+      std::fill(pixels + Q * shape.S * C, pixels + shape.W * C, T{});
       return;
     }
     const int64_t ahead = (n * P + p_range.end) * Q * C;
@@ -235,7 +235,7 @@ void MaxBackward(const float* dy, const uint8_t* index, float* dx, const Pool2dS
           holders[count++] = {((n * P + p) * Q + q) * C, static_cast<int32_t>(r * shape.S + s)};
         }
       }
-      float* pixel = dx + (row * shape.W + w) * C;
+      T* pixel = dx + (row * shape.W + w) * C;
       switch (count) {  // those of windows 2 wide or 3 wide, 2 apart
         case 1:
           gather_pixel<1>(d, dy, index, holders.data(), count, pixel, C, streamed);
@@ -253,6 +253,9 @@ void MaxBackward(const float* dy, const uint8_t* index, float* dx, const Pool2dS
   });
 }
 
+STRIATE_STORAGE_TYPES(MaxForward);
+STRIATE_STORAGE_TYPES(MaxBackward);
+
 }  // namespace
 }  // namespace striate::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -260,25 +263,26 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace striate::cpu {
 
-HWY_EXPORT(MaxForward);
-HWY_EXPORT(MaxBackward);
+STRIATE_EXPORT(MaxForward);
+STRIATE_EXPORT(MaxBackward);
 
 template <typename T>
 void max_pool2d_forward(const T* x, T* y, uint8_t* index, const Pool2dShape& shape, Context& context) {
   shape.check();
-  HWY_DYNAMIC_DISPATCH(MaxForward)(x, y, index, shape, context);
+  STRIATE_FOR_TYPE(T, MaxForward)(x, y, index, shape, context);
 }
 
 template <typename T>
 void max_pool2d_backward(const T* dy, const uint8_t* index, T* dx, const Pool2dShape& shape, Context& context) {
   shape.check();
-  HWY_DYNAMIC_DISPATCH(MaxBackward)(dy, index, dx, shape, context);
+  STRIATE_FOR_TYPE(T, MaxBackward)(dy, index, dx, shape, context);
 }
 
 #define STRIATE_INSTANTIATE(T)                                                               \
   template void max_pool2d_forward<T>(const T*, T*, uint8_t*, const Pool2dShape&, Context&); \
   template void max_pool2d_backward<T>(const T*, const uint8_t*, T*, const Pool2dShape&, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

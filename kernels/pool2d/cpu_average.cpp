@@ -12,18 +12,18 @@ namespace striate::cpu::HWY_NAMESPACE {
 namespace {
 
 // y = factor·Σ of x over rows × columns, for every channel of one pixel of y.
-template <class D>
-HWY_INLINE void sum_rectangle(D d, const float* x, float* y, int64_t W, int64_t C, Range rows, Range columns,
-                              float factor, bool streamed) {
+template <class D, typename T>
+HWY_INLINE void sum_rectangle(D d, const T* x, T* y, int64_t W, int64_t C, Range rows, Range columns, float factor,
+                              bool streamed) {
   const auto f = hn::Set(d, factor);
   const size_t lanes = hn::Lanes(d);
   for_each_channel_run(d, C, [&](int64_t c, auto vectors) HWY_ATTR {
     hn::Vec<D> sum[decltype(vectors)::value];
     for (auto& each : sum) each = hn::Zero(d);
     for (int64_t h = rows.begin; h < rows.end; ++h) {
-      const float* pixel = x + (h * W + columns.begin) * C + c;
+      const T* pixel = x + (h * W + columns.begin) * C + c;
       for (int64_t w = columns.begin; w < columns.end; ++w, pixel += C) {
-        for (size_t v = 0; v < std::size(sum); ++v) sum[v] = hn::Add(sum[v], hn::LoadU(d, pixel + v * lanes));
+        for (size_t v = 0; v < std::size(sum); ++v) sum[v] = hn::Add(sum[v], load(d, pixel + v * lanes));
       }
     }
     for (size_t v = 0; v < std::size(sum); ++v) store(d, hn::Mul(sum[v], f), y + c + v * lanes, streamed);
@@ -37,9 +37,9 @@ struct FewChannels {
 };
 
 // y = factor·Σ of x over rows_of(p) × columns_of(q).
-template <typename RowsOf, typename ColumnsOf>
-void sum_rows_then_columns(const float* x, float* y, const FewChannels& s, float factor, Context& context,
-                           RowsOf&& rows_of, ColumnsOf&& columns_of) {
+template <typename T, typename RowsOf, typename ColumnsOf>
+void sum_rows_then_columns(const T* x, T* y, const FewChannels& s, float factor, Context& context, RowsOf&& rows_of,
+                           ColumnsOf&& columns_of) {
   const Floats d;
   const int64_t lanes = float_lanes(), in = s.in_columns * s.C, out = s.out_columns * s.C;
   constexpr int64_t kGrainValues = 16384;
@@ -51,7 +51,7 @@ void sum_rows_then_columns(const float* x, float* y, const FewChannels& s, float
   const int64_t block = std::clamp<int64_t>(2048 / each, 1, 8);
   // What a row of output uses up of x is fetched 16 KiB ahead.
   constexpr int64_t kAhead = 4096;
-  const float* const x_end = x + s.images * s.in_rows * in;
+  const T* const x_end = x + s.images * s.in_rows * in;
   const int64_t consumed = (s.in_rows * in + s.out_rows - 1) / s.out_rows + 16;
   const size_t table = (static_cast<size_t>(s.out_columns) * sizeof(Range) + 63) / 64 * 64;
   auto* memory =
@@ -68,7 +68,7 @@ void sum_rows_then_columns(const float* x, float* y, const FewChannels& s, float
       const int64_t block_end = std::min(end, block_begin + block);
       for (int64_t row = block_begin; row < block_end; ++row) {
         const Range from = rows_of(row % s.out_rows);
-        const float* first = x + (row / s.out_rows * s.in_rows + from.begin) * in;
+        const T* first = x + (row / s.out_rows * s.in_rows + from.begin) * in;
         float* const sums = own + (row - block_begin) * each;
         NextRows(first + std::min<int64_t>(kAhead, x_end - first), consumed, 1, x_end).fetch();
         for_each_vector(0, in, [&](int64_t i, auto part) HWY_ATTR {
@@ -79,12 +79,12 @@ void sum_rows_then_columns(const float* x, float* y, const FewChannels& s, float
       }
       for (int64_t row = block_begin; row < block_end; ++row) {
         const float* const sums = own + (row - block_begin) * each;
-        float* const pixels = y + row * out;
+        T* const pixels = y + row * out;
         for (int64_t q = 0; q < s.out_columns; ++q) {
           auto sum = hn::Zero(d);
           for (int64_t w = columns[q].begin; w < columns[q].end; ++w) sum = hn::Add(sum, hn::LoadU(d, sums + w * s.C));
           if (q * s.C + lanes <= out) {
-            hn::StoreU(sum, d, pixels + q * s.C);
+            WholeVector().store(sum, pixels + q * s.C);
           } else {
             PartOfVector{static_cast<size_t>(s.C)}.store(sum, pixels + q * s.C);
           }
@@ -94,7 +94,8 @@ void sum_rows_then_columns(const float* x, float* y, const FewChannels& s, float
   });
 }
 
-void AvgForward(const float* x, float* y, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void AvgForward(const T* x, T* y, const Pool2dShape& shape, Context& context) {
   const int64_t P = shape.P(), Q = shape.Q(), C = shape.C;
   const float factor = 1.0f / static_cast<float>(shape.R * shape.S);
   if (C < float_lanes()) {
@@ -111,13 +112,14 @@ void AvgForward(const float* x, float* y, const Pool2dShape& shape, Context& con
     for (int64_t q = 0; q < Q; ++q) {
       next.fetch();
       const Range columns = window(q, shape.stride_w, shape.pad_w, shape.S, shape.W);
-      const float* image = x + row / P * shape.H * shape.W * C;
+      const T* image = x + row / P * shape.H * shape.W * C;
       sum_rectangle(d, image, y + (row * Q + q) * C, shape.W, C, rows, columns, factor, streamed);
     }
   });
 }
 
-void AvgBackward(const float* dy, float* dx, const Pool2dShape& shape, Context& context) {
+template <typename T>
+void AvgBackward(const T* dy, T* dx, const Pool2dShape& shape, Context& context) {
   const int64_t P = shape.P(), Q = shape.Q(), C = shape.C;
   const float factor = 1.0f / static_cast<float>(shape.R * shape.S);
   if (C < float_lanes()) {
@@ -143,7 +145,8 @@ inline Range adaptive_range(int64_t p, int64_t cells, int64_t size) {
   return {p * size / cells, ((p + 1) * size + cells - 1) / cells};
 }
 
-void AdaptiveForward(const float* x, float* y, const AdaptivePool2dShape& shape, Context& context) {
+template <typename T>
+void AdaptiveForward(const T* x, T* y, const AdaptivePool2dShape& shape, Context& context) {
   const int64_t P = shape.P, Q = shape.Q, C = shape.C;
   for_each_row(shape.N * P, Q * C, C, context, [&, P, Q, C](auto d, int64_t row) HWY_ATTR {
     const Range rows = adaptive_range(row % P, P, shape.H);
@@ -158,9 +161,9 @@ void AdaptiveForward(const float* x, float* y, const AdaptivePool2dShape& shape,
 }
 
 // dx of one pixel: Σ of its cells' dy, each over the cell's pixels.
-template <class D>
-HWY_INLINE void sum_cells(D d, const float* dy, float* dx, Range p_range, Range q_range,
-                          const AdaptivePool2dShape& shape, bool streamed) {
+template <class D, typename T>
+HWY_INLINE void sum_cells(D d, const T* dy, T* dx, Range p_range, Range q_range, const AdaptivePool2dShape& shape,
+                          bool streamed) {
   const size_t lanes = hn::Lanes(d);
   for_each_channel_run(d, shape.C, [&](int64_t c, auto vectors) HWY_ATTR {
     hn::Vec<D> sum[decltype(vectors)::value];
@@ -171,15 +174,16 @@ HWY_INLINE void sum_cells(D d, const float* dy, float* dx, Range p_range, Range 
         const Range columns = adaptive_range(q, shape.Q, shape.W);
         const auto pixels = static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
         const auto factor = hn::Set(d, 1.0f / pixels);
-        const float* cell = dy + (p * shape.Q + q) * shape.C + c;
-        for (size_t v = 0; v < std::size(sum); ++v) sum[v] = hn::MulAdd(hn::LoadU(d, cell + v * lanes), factor, sum[v]);
+        const T* cell = dy + (p * shape.Q + q) * shape.C + c;
+        for (size_t v = 0; v < std::size(sum); ++v) sum[v] = hn::MulAdd(load(d, cell + v * lanes), factor, sum[v]);
       }
     }
     for (size_t v = 0; v < std::size(sum); ++v) store(d, sum[v], dx + c + v * lanes, streamed);
   });
 }
 
-void AdaptiveBackward(const float* dy, float* dx, const AdaptivePool2dShape& shape, Context& context) {
+template <typename T>
+void AdaptiveBackward(const T* dy, T* dx, const AdaptivePool2dShape& shape, Context& context) {
   const int64_t C = shape.C;
   for_each_row(shape.N * shape.H, shape.W * C, C, context, [&, C](auto d, int64_t row) HWY_ATTR {
     const Range p_range = adaptive_range(row % shape.H, shape.H, shape.P);
@@ -191,6 +195,11 @@ void AdaptiveBackward(const float* dy, float* dx, const AdaptivePool2dShape& sha
   });
 }
 
+STRIATE_STORAGE_TYPES(AvgForward);
+STRIATE_STORAGE_TYPES(AvgBackward);
+STRIATE_STORAGE_TYPES(AdaptiveForward);
+STRIATE_STORAGE_TYPES(AdaptiveBackward);
+
 }  // namespace
 }  // namespace striate::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -198,33 +207,33 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace striate::cpu {
 
-HWY_EXPORT(AvgForward);
-HWY_EXPORT(AvgBackward);
-HWY_EXPORT(AdaptiveForward);
-HWY_EXPORT(AdaptiveBackward);
+STRIATE_EXPORT(AvgForward);
+STRIATE_EXPORT(AvgBackward);
+STRIATE_EXPORT(AdaptiveForward);
+STRIATE_EXPORT(AdaptiveBackward);
 
 template <typename T>
 void avg_pool2d_forward(const T* x, T* y, const Pool2dShape& shape, Context& context) {
   shape.check();
-  HWY_DYNAMIC_DISPATCH(AvgForward)(x, y, shape, context);
+  STRIATE_FOR_TYPE(T, AvgForward)(x, y, shape, context);
 }
 
 template <typename T>
 void avg_pool2d_backward(const T* dy, T* dx, const Pool2dShape& shape, Context& context) {
   shape.check();
-  HWY_DYNAMIC_DISPATCH(AvgBackward)(dy, dx, shape, context);
+  STRIATE_FOR_TYPE(T, AvgBackward)(dy, dx, shape, context);
 }
 
 template <typename T>
 void adaptive_avg_pool2d_forward(const T* x, T* y, const AdaptivePool2dShape& shape, Context& context) {
   shape.check();
-  HWY_DYNAMIC_DISPATCH(AdaptiveForward)(x, y, shape, context);
+  STRIATE_FOR_TYPE(T, AdaptiveForward)(x, y, shape, context);
 }
 
 template <typename T>
 void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape& shape, Context& context) {
   shape.check();
-  HWY_DYNAMIC_DISPATCH(AdaptiveBackward)(dy, dx, shape, context);
+  STRIATE_FOR_TYPE(T, AdaptiveBackward)(dy, dx, shape, context);
 }
 
 #define STRIATE_INSTANTIATE(T)                                                                      \
@@ -233,6 +242,7 @@ void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape&
   template void adaptive_avg_pool2d_forward<T>(const T*, T*, const AdaptivePool2dShape&, Context&); \
   template void adaptive_avg_pool2d_backward<T>(const T*, T*, const AdaptivePool2dShape&, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

@@ -1,9 +1,9 @@
-// Pooling over NHWC. A thread makes one pixel's channels, four by an access of 16 bytes; a block a tile of neighbouring
-// pixels with at most 128 channels. The pixels that windows share, up to 4 windows of a 3×3 pool of stride 2, are
-// re-read from the SM's L1, those at a tile's border from L2: tiles run in the order of memory, so neighbours run close
-// in time, and DRAM gives each byte once. Bound by DRAM: x + y + index bytes; L1 is asked for R·S/stride² times x,
-// while its bandwidth is about ten times DRAM's. Backward passes are gathers over the windows that hold a pixel, in the
-// order p, q: no atomics, each pixel written once, the same bits every run.
+// Pooling over NHWC. A thread makes one pixel's channels, four floats or eight bfloat16 by an access of 16 bytes; a
+// block a tile of neighbouring pixels with at most 128 channels. The pixels that windows share, up to 4 windows of a
+// 3×3 pool of stride 2, are re-read from the SM's L1, those at a tile's border from L2: tiles run in the order of
+// memory, so neighbours run close in time, and DRAM gives each byte once. Bound by DRAM: x + y + index bytes; L1 is
+// asked for R·S/stride² times x, while its bandwidth is about ten times DRAM's. Backward passes are gathers over the
+// windows that hold a pixel, in the order p, q: no atomics, each pixel written once, the same bits every run.
 #include "kernels/gpu/channels.h"
 #include "kernels/gpu/index.h"
 #include "kernels/gpu/launch.h"
@@ -79,7 +79,13 @@ struct Maximum {
 
 template <int kChannels>
 __device__ __forceinline__ void store_index(uint8_t* index, const int (&position)[kChannels]) {
-  if constexpr (kChannels == 4) {
+  if constexpr (kChannels == 8) {
+    const auto word = [&](int i) {
+      const auto byte = [&](int j) { return static_cast<uint32_t>(position[i + j]) << 8 * j; };
+      return byte(0) | byte(1) | byte(2) | byte(3);
+    };
+    gpu::store_8(index, make_uint2(word(0), word(4)));
+  } else if constexpr (kChannels == 4) {
     const auto byte = [](int p) { return static_cast<unsigned char>(p); };
     *reinterpret_cast<uchar4*>(index) =
         make_uchar4(byte(position[0]), byte(position[1]), byte(position[2]), byte(position[3]));
@@ -90,14 +96,14 @@ __device__ __forceinline__ void store_index(uint8_t* index, const int (&position
 
 // kSide > 0: square windows of that size; those wholly inside the image unroll, so that all their loads are under way
 // at once.
-template <int kChannels, int kSide>
-__global__ void max_forward_kernel(const float* __restrict__ x, float* __restrict__ y, uint8_t* __restrict__ index,
+template <int kChannels, int kSide, typename T>
+__global__ void max_forward_kernel(const T* __restrict__ x, T* __restrict__ y, uint8_t* __restrict__ index,
                                    Windows windows, bool after_relu, PixelGrid grid) {
   for_each_pixel<kChannels>(grid, [&](int n, int p, int q, int c) {
     const Range rows = windows.rows.window(p), columns = windows.columns.window(q);
     const int64_t row_stride = static_cast<int64_t>(windows.columns.size) * grid.C;
     const int h_first = windows.rows.first(p), w_first = windows.columns.first(q), S = windows.columns.extent;
-    const float* pixel =
+    const T* pixel =
         x + (static_cast<int64_t>(n) * windows.rows.size + rows.begin) * row_stride + columns.begin * grid.C + c;
     Maximum<kChannels> best((rows.begin - h_first) * S + columns.begin - w_first);
     if (kSide > 0 && rows.end - rows.begin == kSide && columns.end - columns.begin == kSide) {
@@ -124,11 +130,18 @@ __global__ void max_forward_kernel(const float* __restrict__ x, float* __restric
   });
 }
 
-template <int kChannels>
-__device__ __forceinline__ void add_where_named(Floats<kChannels>& sum, const float* dy, const uint8_t* index,
+template <int kChannels, typename T>
+__device__ __forceinline__ void add_where_named(Floats<kChannels>& sum, const T* dy, const uint8_t* index,
                                                 int position) {
   const Floats<kChannels> gradient = Floats<kChannels>::load_constant(dy);
-  if constexpr (kChannels == 4) {
+  if constexpr (kChannels == 8) {
+    const uint2 named = gpu::load_8_constant<uint2>(index);
+    const auto here = static_cast<uint32_t>(position);
+    for (int i = 0; i < 4; ++i) {
+      sum[i] += (named.x >> 8 * i & 0xFFu) == here ? gradient[i] : 0.0f;
+      sum[4 + i] += (named.y >> 8 * i & 0xFFu) == here ? gradient[4 + i] : 0.0f;
+    }
+  } else if constexpr (kChannels == 4) {
     const uchar4 named = __ldg(reinterpret_cast<const uchar4*>(index));
     sum[0] += named.x == position ? gradient[0] : 0.0f;
     sum[1] += named.y == position ? gradient[1] : 0.0f;
@@ -140,9 +153,9 @@ __device__ __forceinline__ void add_where_named(Floats<kChannels>& sum, const fl
 }
 
 // kStride > 0: that stride on both axes, and a pixel lies in at most kHolders windows of an axis.
-template <int kChannels, int kHolders, int kStride>
-__global__ void max_backward_kernel(const float* __restrict__ dy, const uint8_t* __restrict__ index,
-                                    float* __restrict__ dx, Windows windows, PixelGrid grid) {
+template <int kChannels, int kHolders, int kStride, typename T>
+__global__ void max_backward_kernel(const T* __restrict__ dy, const uint8_t* __restrict__ index, T* __restrict__ dx,
+                                    Windows windows, PixelGrid grid) {
   if (kStride > 0) windows.rows.stride = windows.columns.stride = kStride;
   for_each_pixel<kChannels>(grid, [&](int n, int h, int w, int c) {
     const Range ps = windows.rows.windows_of(h), qs = windows.columns.windows_of(w);
@@ -209,13 +222,13 @@ struct CellAverage {  // adaptive forward: the pixels of a cell
 };
 
 // result = factor · Σ of a rectangle of `from` [N, from_rows, from_columns, C].
-template <int kChannels, typename Average>
-__global__ void average_kernel(const float* __restrict__ from, float* __restrict__ result, Average average,
-                               int from_rows, int from_columns, PixelGrid grid) {
+template <int kChannels, typename T, typename Average>
+__global__ void average_kernel(const T* __restrict__ from, T* __restrict__ result, Average average, int from_rows,
+                               int from_columns, PixelGrid grid) {
   for_each_pixel<kChannels>(grid, [&](int n, int p, int q, int c) {
     const Range rows = average.rows(p), columns = average.columns(q);
     const int64_t row_stride = static_cast<int64_t>(from_columns) * grid.C;
-    const float* row = from + (static_cast<int64_t>(n) * from_rows + rows.begin) * row_stride + c;
+    const T* row = from + (static_cast<int64_t>(n) * from_rows + rows.begin) * row_stride + c;
     Floats<kChannels> sum = Floats<kChannels>::all(0.0f);
     for (int h = rows.begin; h < rows.end; ++h, row += row_stride) {
       for (int w = columns.begin; w < columns.end; ++w) {
@@ -230,14 +243,14 @@ __global__ void average_kernel(const float* __restrict__ from, float* __restrict
 }
 
 // Each cell that holds the pixel gives its own share: cells differ in size.
-template <int kChannels>
-__global__ void adaptive_backward_kernel(const float* __restrict__ dy, float* __restrict__ dx, CellAverage cells,
+template <int kChannels, typename T>
+__global__ void adaptive_backward_kernel(const T* __restrict__ dy, T* __restrict__ dx, CellAverage cells,
                                          PixelGrid grid) {
   for_each_pixel<kChannels>(grid, [&](int n, int h, int w, int c) {
     const Range ps = adaptive_range(h, cells.H, cells.P), qs = adaptive_range(w, cells.W, cells.Q);
     Floats<kChannels> sum = Floats<kChannels>::all(0.0f);
     for (int p = ps.begin; p < ps.end; ++p) {
-      const float* row = dy + (static_cast<int64_t>(n) * cells.P + p) * cells.Q * grid.C + c;
+      const T* row = dy + (static_cast<int64_t>(n) * cells.P + p) * cells.Q * grid.C + c;
       for (int q = qs.begin; q < qs.end; ++q) {
         const float share = cells.factor(cells.rows(p), cells.columns(q));
         const Floats<kChannels> value = Floats<kChannels>::load_constant(row + q * grid.C);
@@ -293,13 +306,13 @@ CellAverage cells_of(const AdaptivePool2dShape& s) {
 template <int kValue>
 using Constant = std::integral_constant<int, kValue>;
 
-template <typename Average>
-void launch_average(const float* from, float* result, const Average& average, int64_t images, int64_t from_rows,
+template <typename T, typename Average>
+void launch_average(const T* from, T* result, const Average& average, int64_t images, int64_t from_rows,
                     int64_t from_columns, int64_t rows, int64_t columns, int64_t C, Context& context) {
-  gpu::with_channels(C, {from, result}, [&](auto channels) {
+  gpu::with_channels<gpu::kWidth<T>>(C, {from, result}, [&](auto channels) {
     constexpr int kChannels = decltype(channels)::value;
     const Tiles tiles = tiles_over(images, rows, columns, C, kChannels);
-    gpu::launch(average_kernel<kChannels, Average>, tiles.blocks, tiles.threads, 0, *context.stream, from, result,
+    gpu::launch(average_kernel<kChannels, T, Average>, tiles.blocks, tiles.threads, 0, *context.stream, from, result,
                 average, static_cast<int>(from_rows), static_cast<int>(from_columns), tiles.pixels);
   });
 }
@@ -311,12 +324,12 @@ void max_pool2d_forward(const T* x, T* y, uint8_t* index, const Pool2dShape& sha
   shape.check();
   if (shape.N == 0) return;
   const Windows windows = windows_of(shape);
-  gpu::with_channels(shape.C, {x, y, index}, [&](auto channels) {
+  gpu::with_channels<gpu::kWidth<T>>(shape.C, {x, y, index}, [&](auto channels) {
     constexpr int kChannels = decltype(channels)::value;
     const Tiles tiles = tiles_over(shape.N, shape.P(), shape.Q(), shape.C, kChannels);
     const auto run = [&](auto side) {
-      gpu::launch(max_forward_kernel<kChannels, decltype(side)::value>, tiles.blocks, tiles.threads, 0, *context.stream,
-                  x, y, index, windows, shape.after_relu, tiles.pixels);
+      gpu::launch(max_forward_kernel<kChannels, decltype(side)::value, T>, tiles.blocks, tiles.threads, 0,
+                  *context.stream, x, y, index, windows, shape.after_relu, tiles.pixels);
     };
     if (shape.R == 3 && shape.S == 3) {
       run(Constant<3>());
@@ -333,11 +346,11 @@ void max_pool2d_backward(const T* dy, const uint8_t* index, T* dx, const Pool2dS
   shape.check();
   if (shape.N == 0) return;
   const Windows windows = windows_of(shape);
-  gpu::with_channels(shape.C, {dy, index, dx}, [&](auto channels) {
+  gpu::with_channels<gpu::kWidth<T>>(shape.C, {dy, index, dx}, [&](auto channels) {
     constexpr int kChannels = decltype(channels)::value;
     const Tiles tiles = tiles_over(shape.N, shape.H, shape.W, shape.C, kChannels);
     const auto run = [&](auto holders, auto stride) {
-      gpu::launch(max_backward_kernel<kChannels, decltype(holders)::value, decltype(stride)::value>, tiles.blocks,
+      gpu::launch(max_backward_kernel<kChannels, decltype(holders)::value, decltype(stride)::value, T>, tiles.blocks,
                   tiles.threads, 0, *context.stream, dy, index, dx, windows, tiles.pixels);
     };
     const bool two_apart = windows.rows.stride == 2 && windows.columns.stride == 2;
@@ -379,10 +392,10 @@ void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape&
   shape.check();
   if (shape.N == 0) return;
   const CellAverage cells = cells_of(shape);
-  gpu::with_channels(shape.C, {dy, dx}, [&](auto channels) {
+  gpu::with_channels<gpu::kWidth<T>>(shape.C, {dy, dx}, [&](auto channels) {
     constexpr int kChannels = decltype(channels)::value;
     const Tiles tiles = tiles_over(shape.N, shape.H, shape.W, shape.C, kChannels);
-    gpu::launch(adaptive_backward_kernel<kChannels>, tiles.blocks, tiles.threads, 0, *context.stream, dy, dx, cells,
+    gpu::launch(adaptive_backward_kernel<kChannels, T>, tiles.blocks, tiles.threads, 0, *context.stream, dy, dx, cells,
                 tiles.pixels);
   });
 }
@@ -395,6 +408,7 @@ void adaptive_avg_pool2d_backward(const T* dy, T* dx, const AdaptivePool2dShape&
   template void adaptive_avg_pool2d_forward<T>(const T*, T*, const AdaptivePool2dShape&, Context&); \
   template void adaptive_avg_pool2d_backward<T>(const T*, T*, const AdaptivePool2dShape&, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

@@ -31,7 +31,8 @@ void for_each_row(int64_t N, int64_t classes, Context& context, Fn&& fn) {
 }
 
 // The greatest logit; NaN where any is, or where they are infinite, so that all that follows is NaN too.
-HWY_INLINE float max_of(const float* row, int64_t classes) {
+template <typename T>
+HWY_INLINE float max_of(const T* row, int64_t classes) {
   const Floats d;
   const auto lowest = hn::Set(d, -kInfinity);
   auto max = lowest;
@@ -46,7 +47,8 @@ HWY_INLINE float max_of(const float* row, int64_t classes) {
 }
 
 // Σ exp(x − max), the terms stored in `terms` where it is not null.
-HWY_INLINE float exponentials(const float* row, int64_t classes, float max, float* terms) {
+template <typename T>
+HWY_INLINE float exponentials(const T* row, int64_t classes, float max, float* terms) {
   if (std::isnan(max)) {  // Highway's Exp of NaN is not NaN
     if (terms != nullptr) std::fill(terms, terms + classes, kNan);
     return kNan;
@@ -63,7 +65,8 @@ HWY_INLINE float exponentials(const float* row, int64_t classes, float max, floa
 }
 
 // Σ (x − max)
-HWY_INLINE float sum_of_shifted(const float* row, int64_t classes, float max) {
+template <typename T>
+HWY_INLINE float sum_of_shifted(const T* row, int64_t classes, float max) {
   const Floats d;
   const auto shift = hn::Set(d, max);
   auto sum = hn::Zero(d);
@@ -73,9 +76,10 @@ HWY_INLINE float sum_of_shifted(const float* row, int64_t classes, float max) {
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-HWY_INLINE int32_t rank_of(const float* row, int64_t classes, int32_t label) {
+template <typename T>
+HWY_INLINE int32_t rank_of(const T* row, int64_t classes, int32_t label) {
   const Floats d;
-  const auto own = hn::Set(d, row[label]), lowest = hn::Set(d, -kInfinity);
+  const auto own = hn::Set(d, to_float(row[label])), lowest = hn::Set(d, -kInfinity);
   size_t before = 0;
   bool nan = false;
   for_each_vector(0, classes, [&](int64_t c, auto part) HWY_ATTR {
@@ -91,25 +95,36 @@ HWY_INLINE int32_t rank_of(const float* row, int64_t classes, int32_t label) {
   return static_cast<int32_t>(before);
 }
 
-void Softmax(const float* logits, float* probabilities, int64_t N, int64_t classes, Context& context) {
+template <typename T>
+void Softmax(const T* logits, T* probabilities, int64_t N, int64_t classes, Context& context) {
   for_each_row(N, classes, context, [&](int64_t n) HWY_ATTR {
-    const float* row = logits + n * classes;
-    float* out = probabilities + n * classes;
-    const float sum = exponentials(row, classes, max_of(row, classes), out);
-    const auto factor = hn::Set(Floats(), 1.0f / sum);
-    for_each_vector(0, classes,
-                    [&](int64_t c, auto part) HWY_ATTR { part.store(hn::Mul(part.load(out + c), factor), out + c); });
+    const T* row = logits + n * classes;
+    T* out = probabilities + n * classes;
+    const float max = max_of(row, classes);
+    if constexpr (std::is_same_v<T, float>) {
+      const auto factor = hn::Set(Floats(), 1.0f / exponentials(row, classes, max, out));
+      for_each_vector(0, classes,
+                      [&](int64_t c, auto part) HWY_ATTR { part.store(hn::Mul(part.load(out + c), factor), out + c); });
+    } else {  // a second exponential, not one that was rounded on the way
+      if (std::isnan(max)) return std::fill(out, out + classes, stored_as<T>(kNan));
+      const auto factor = hn::Set(Floats(), 1.0f / exponentials(row, classes, max, nullptr));
+      const auto shift = hn::Set(Floats(), max);
+      for_each_vector(0, classes, [&](int64_t c, auto part) HWY_ATTR {
+        part.store(hn::Mul(hn::Exp(Floats(), hn::Sub(part.load(row + c), shift)), factor), out + c);
+      });
+    }
   });
 }
 
-void LossForward(const float* logits, const int32_t* labels, float* sample_loss, float* row_max, float* log_sum,
+template <typename T>
+void LossForward(const T* logits, const int32_t* labels, float* sample_loss, float* row_max, float* log_sum,
                  int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context) {
   const int64_t classes = shape.classes;
   for_each_row(shape.N, classes, context, [&](int64_t n) HWY_ATTR {
-    const float* row = logits + n * classes;
+    const T* row = logits + n * classes;
     const float max = max_of(row, classes);
     const float log_of_sum = std::log(exponentials(row, classes, max, nullptr));
-    float loss = (1.0f - shape.smoothing) * (log_of_sum - (row[labels[n]] - max));
+    float loss = (1.0f - shape.smoothing) * (log_of_sum - (to_float(row[labels[n]]) - max));
     if (shape.smoothing > 0.0f) {
       loss += shape.smoothing * (log_of_sum - sum_of_shifted(row, classes, max) / static_cast<float>(classes));
     }
@@ -120,28 +135,36 @@ void LossForward(const float* logits, const int32_t* labels, float* sample_loss,
   });
 }
 
-void LossBackward(const float* logits, const int32_t* labels, const float* row_max, const float* log_sum, float dloss,
-                  float* dlogits, const SoftmaxCrossEntropyShape& shape, Context& context) {
+template <typename T>
+void LossBackward(const T* logits, const int32_t* labels, const float* row_max, const float* log_sum, float dloss,
+                  T* dlogits, const SoftmaxCrossEntropyShape& shape, Context& context) {
   const Floats d;
   const int64_t classes = shape.classes;
   const float scale = dloss / static_cast<float>(shape.N);
   const auto factor = hn::Set(d, scale);
   const auto uniform = hn::Set(d, shape.smoothing / static_cast<float>(classes));
   for_each_row(shape.N, classes, context, [&](int64_t n) HWY_ATTR {
-    const float* row = logits + n * classes;
-    float* out = dlogits + n * classes;
+    const T* row = logits + n * classes;
+    T* out = dlogits + n * classes;
     if (std::isnan(log_sum[n])) {  // Highway's Exp of NaN is not NaN
-      std::fill(out, out + classes, kNan);
+      std::fill(out, out + classes, stored_as<T>(kNan));
       return;
     }
     const auto max = hn::Set(d, row_max[n]), log_of_sum = hn::Set(d, log_sum[n]);
-    for_each_vector(0, classes, [&](int64_t c, auto part) HWY_ATTR {
-      const auto p = hn::Exp(d, hn::Sub(hn::Sub(part.load(row + c), max), log_of_sum));
-      part.store(hn::Mul(hn::Sub(p, uniform), factor), out + c);
-    });
-    out[labels[n]] -= (1.0f - shape.smoothing) * scale;
+    const auto through_sum = [&](FloatVector x) HWY_ATTR {
+      const auto p = hn::Exp(d, hn::Sub(hn::Sub(x, max), log_of_sum));
+      return hn::Mul(hn::Sub(p, uniform), factor);
+    };
+    for_each_vector(0, classes,
+                    [&](int64_t c, auto part) HWY_ATTR { part.store(through_sum(part.load(row + c)), out + c); });
+    const float own = hn::GetLane(through_sum(hn::Set(d, to_float(row[labels[n]]))));
+    out[labels[n]] = stored_as<T>(own - (1.0f - shape.smoothing) * scale);
   });
 }
+
+STRIATE_STORAGE_TYPES(Softmax);
+STRIATE_STORAGE_TYPES(LossForward);
+STRIATE_STORAGE_TYPES(LossBackward);
 
 }  // namespace
 }  // namespace striate::cpu::HWY_NAMESPACE
@@ -150,14 +173,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace striate::cpu {
 
-HWY_EXPORT(Softmax);
-HWY_EXPORT(LossForward);
-HWY_EXPORT(LossBackward);
+STRIATE_EXPORT(Softmax);
+STRIATE_EXPORT(LossForward);
+STRIATE_EXPORT(LossBackward);
 
 template <typename T>
 void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t classes, Context& context) {
   SoftmaxCrossEntropyShape{N, classes}.check();
-  HWY_DYNAMIC_DISPATCH(Softmax)(logits, probabilities, N, classes, context);
+  STRIATE_FOR_TYPE(T, Softmax)(logits, probabilities, N, classes, context);
 }
 
 template <typename T>
@@ -166,7 +189,7 @@ void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Param
                                    int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context) {
   shape.check();
   check_labels(labels, shape);
-  HWY_DYNAMIC_DISPATCH(LossForward)(logits, labels, sample_loss, row_max, log_sum, rank, shape, context);
+  STRIATE_FOR_TYPE(T, LossForward)(logits, labels, sample_loss, row_max, log_sum, rank, shape, context);
   if (loss == nullptr) return;
   double total = 0.0;
   for (int64_t n = 0; n < shape.N; ++n) total += sample_loss[n];
@@ -180,7 +203,7 @@ void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, cons
   shape.check();
   check_labels(labels, shape);
   if (shape.N == 0) return;
-  HWY_DYNAMIC_DISPATCH(LossBackward)(logits, labels, row_max, log_sum, *dloss, dlogits, shape, context);
+  STRIATE_FOR_TYPE(T, LossBackward)(logits, labels, row_max, log_sum, *dloss, dlogits, shape, context);
 }
 
 #define STRIATE_INSTANTIATE(T)                                                                                        \
@@ -191,6 +214,7 @@ void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, cons
   template void softmax_cross_entropy_backward<T>(const T*, const int32_t*, const Parameter<T>*, const Parameter<T>*, \
                                                   const Parameter<T>*, T*, const SoftmaxCrossEntropyShape&, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu

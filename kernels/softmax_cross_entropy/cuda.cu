@@ -63,31 +63,35 @@ struct Row {
     return kAligned ? 4 * (kGroup * (i / 4) + thread) + i % 4 : kGroup * i + thread;
   }
 
-  __device__ __forceinline__ Row(const float* row, int classes) {
+  template <typename T>
+  __device__ __forceinline__ Row(const T* row, int classes) {
     if constexpr (kAligned) {
 #pragma unroll
       for (int i = 0; i < kSize; i += 4) {
         const int c = class_of(i);
-        const float4 v = c < classes ? gpu::load_16(row + c) : make_float4(-INFINITY, -INFINITY, -INFINITY, -INFINITY);
-        value[i] = v.x, value[i + 1] = v.y, value[i + 2] = v.z, value[i + 3] = v.w;
-      }
-    } else {
-#pragma unroll
-      for (int i = 0; i < kSize; ++i) value[i] = class_of(i) < classes ? row[class_of(i)] : -INFINITY;
-    }
-  }
-
-  __device__ __forceinline__ void store(float* row, int classes) const {
-    if constexpr (kAligned) {
-#pragma unroll
-      for (int i = 0; i < kSize; i += 4) {
-        const int c = class_of(i);
-        if (c < classes) gpu::store_16(row + c, make_float4(value[i], value[i + 1], value[i + 2], value[i + 3]));
+        const auto v = c < classes ? gpu::Floats<4>::load(row + c) : gpu::Floats<4>::all(-INFINITY);
+        value[i] = v[0], value[i + 1] = v[1], value[i + 2] = v[2], value[i + 3] = v[3];
       }
     } else {
 #pragma unroll
       for (int i = 0; i < kSize; ++i) {
-        if (class_of(i) < classes) row[class_of(i)] = value[i];
+        value[i] = class_of(i) < classes ? gpu::Floats<1>::load(row + class_of(i))[0] : -INFINITY;
+      }
+    }
+  }
+
+  template <typename T>
+  __device__ __forceinline__ void store(T* row, int classes) const {
+    if constexpr (kAligned) {
+#pragma unroll
+      for (int i = 0; i < kSize; i += 4) {
+        const int c = class_of(i);
+        if (c < classes) gpu::Floats<4>{{value[i], value[i + 1], value[i + 2], value[i + 3]}}.store(row + c);
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < kSize; ++i) {
+        if (class_of(i) < classes) gpu::Floats<1>{{value[i]}}.store(row + class_of(i));
       }
     }
   }
@@ -136,10 +140,9 @@ __device__ __forceinline__ void write_loss(const LossOutputs& out, int64_t n, co
   out.rank[n] = in_range && row.max == row.max ? row.before : classes;
 }
 
-template <int kGroup, int kVectors, bool kAligned>
-__global__ void __launch_bounds__(kBlock)
-    loss_forward_kernel(const float* logits, const int32_t* labels, LossOutputs out, int64_t N, int classes,
-                        float smoothing) {
+template <int kGroup, int kVectors, bool kAligned, typename T>
+__global__ void __launch_bounds__(kBlock) loss_forward_kernel(const T* logits, const int32_t* labels, LossOutputs out,
+                                                              int64_t N, int classes, float smoothing) {
   using Registers = Row<kGroup, kVectors, kAligned>;
   const int64_t n = row_of_group<kGroup>();
   if (n >= N) return;
@@ -188,19 +191,21 @@ struct RunningSum {
   }
 };
 
+template <typename T>
 __global__ void __launch_bounds__(kBlock)
-    long_row_loss_forward_kernel(const float* logits, const int32_t* labels, LossOutputs out, int classes,
-                                 float smoothing, bool vectors) {
+    long_row_loss_forward_kernel(const T* logits, const int32_t* labels, LossOutputs out, int classes, float smoothing,
+                                 bool vectors) {
   const int64_t n = blockIdx.x;
-  const float* row = logits + n * classes;
+  const T* row = logits + n * classes;
   const int label = labels[n];
-  const float own = static_cast<unsigned>(label) < static_cast<unsigned>(classes) ? row[label] : 0.0f;
+  const float own =
+      static_cast<unsigned>(label) < static_cast<unsigned>(classes) ? gpu::Floats<1>::load(row + label)[0] : 0.0f;
   // x − max is summed as x − anchor, since the maximum is not known yet; a logit of the row keeps the digits.
   const float anchor = fabsf(own) < INFINITY ? own : 0.0f;
   RunningSum running;
   float from_anchor = 0.0f;
   int before = 0;
-  gpu::for_each_part<int>(static_cast<int>(threadIdx.x), kBlock, classes, vectors, [&](int c, auto part) {
+  gpu::for_each_part<4>(static_cast<int>(threadIdx.x), kBlock, classes, vectors, [&](int c, auto part) {
     part = part.load(row + c);
     running.add(part);
     for (int j = 0; j < part.count; ++j) {
@@ -224,9 +229,8 @@ __global__ void __launch_bounds__(kBlock) mean_kernel(const float* values, int64
   if (threadIdx.x == 0) *mean = N > 0 ? sum / static_cast<float>(N) : 0.0f;
 }
 
-template <int kGroup, int kVectors, bool kAligned>
-__global__ void __launch_bounds__(kBlock)
-    softmax_kernel(const float* logits, float* probabilities, int64_t N, int classes) {
+template <int kGroup, int kVectors, bool kAligned, typename T>
+__global__ void __launch_bounds__(kBlock) softmax_kernel(const T* logits, T* probabilities, int64_t N, int classes) {
   const int64_t n = row_of_group<kGroup>();
   if (n >= N) return;
   Row<kGroup, kVectors, kAligned> row(logits + n * classes, classes);
@@ -239,36 +243,37 @@ __global__ void __launch_bounds__(kBlock)
   row.store(probabilities + n * classes, classes);
 }
 
+template <typename T>
 __global__ void __launch_bounds__(kBlock)
-    long_row_softmax_kernel(const float* logits, float* probabilities, int classes, bool vectors) {
-  const float* row = logits + int64_t{blockIdx.x} * classes;
-  float* out = probabilities + int64_t{blockIdx.x} * classes;
+    long_row_softmax_kernel(const T* logits, T* probabilities, int classes, bool vectors) {
+  const T* row = logits + int64_t{blockIdx.x} * classes;
+  T* out = probabilities + int64_t{blockIdx.x} * classes;
   const int thread = static_cast<int>(threadIdx.x);
   RunningSum running;
-  gpu::for_each_part<int>(thread, kBlock, classes, vectors, [&](int c, auto part) { running.add(part.load(row + c)); });
+  gpu::for_each_part<4>(thread, kBlock, classes, vectors, [&](int c, auto part) { running.add(part.load(row + c)); });
   const RunningSum whole = running.of_block();
   const float factor = 1.0f / whole.sum;
-  gpu::for_each_part<int>(thread, kBlock, classes, vectors, [&](int c, auto part) {
+  gpu::for_each_part<4>(thread, kBlock, classes, vectors, [&](int c, auto part) {
     part = part.load(row + c);
     for (float& v : part) v = expf(v - whole.max) * factor;
     part.store(out + c);
   });
 }
 
-template <int kGroup>
+template <int kGroup, typename T>
 __global__ void __launch_bounds__(kBlock)
-    loss_backward_kernel(const float* logits, const int32_t* labels, const float* row_max, const float* log_sum,
-                         const float* dloss, float* dlogits, int64_t N, int classes, float smoothing, bool vectors) {
+    loss_backward_kernel(const T* logits, const int32_t* labels, const float* row_max, const float* log_sum,
+                         const float* dloss, T* dlogits, int64_t N, int classes, float smoothing, bool vectors) {
   const int64_t n = row_of_group<kGroup>();
   if (n >= N) return;
-  const float* row = logits + n * classes;
-  float* out = dlogits + n * classes;
+  const T* row = logits + n * classes;
+  T* out = dlogits + n * classes;
   const int label = labels[n];
   const float max = row_max[n], log_of_sum = log_sum[n];
   const float scale =
       static_cast<unsigned>(label) < static_cast<unsigned>(classes) ? *dloss / static_cast<float>(N) : NAN;
   const float uniform = smoothing / static_cast<float>(classes);
-  gpu::for_each_part<int>(thread_in_group<kGroup>(), kGroup, classes, vectors, [&](int c, auto part) {
+  gpu::for_each_part<4>(thread_in_group<kGroup>(), kGroup, classes, vectors, [&](int c, auto part) {
     part = part.load(row + c);
     for (int j = 0; j < part.count; ++j) {
       const float p = expf((part[j] - max) - log_of_sum);
@@ -318,13 +323,13 @@ void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t class
   const bool aligned = gpu::in_quads(classes, {logits, probabilities});
   const int count = static_cast<int>(classes);
   const bool launched = with_row_in_registers(classes, aligned, [&](auto s) {
-    constexpr auto softmax = softmax_kernel<s.kGroup, s.kVectors, s.kAligned>;
+    constexpr auto softmax = softmax_kernel<s.kGroup, s.kVectors, s.kAligned, T>;
     gpu::launch(softmax, blocks_for<s.kGroup>(N), kThreads<s.kGroup>, 0, *context.stream, logits, probabilities, N,
                 count);
   });
   if (launched) return;
-  gpu::launch(long_row_softmax_kernel, blocks_for<kBlock>(N), kBlock, 0, *context.stream, logits, probabilities, count,
-              aligned);
+  gpu::launch(long_row_softmax_kernel<T>, blocks_for<kBlock>(N), kBlock, 0, *context.stream, logits, probabilities,
+              count, aligned);
 }
 
 template <typename T>
@@ -336,12 +341,12 @@ void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Param
   const bool aligned = gpu::in_quads(shape.classes, {logits});
   const int classes = static_cast<int>(shape.classes);
   if (shape.N > 0 && !with_row_in_registers(classes, aligned, [&](auto s) {
-        constexpr auto loss_forward = loss_forward_kernel<s.kGroup, s.kVectors, s.kAligned>;
+        constexpr auto loss_forward = loss_forward_kernel<s.kGroup, s.kVectors, s.kAligned, T>;
         gpu::launch(loss_forward, blocks_for<s.kGroup>(shape.N), kThreads<s.kGroup>, 0, *context.stream, logits, labels,
                     out, shape.N, classes, shape.smoothing);
       })) {
-    gpu::launch(long_row_loss_forward_kernel, blocks_for<kBlock>(shape.N), kBlock, 0, *context.stream, logits, labels,
-                out, classes, shape.smoothing, aligned);
+    gpu::launch(long_row_loss_forward_kernel<T>, blocks_for<kBlock>(shape.N), kBlock, 0, *context.stream, logits,
+                labels, out, classes, shape.smoothing, aligned);
   }
   if (loss != nullptr) gpu::launch(mean_kernel, 1, kBlock, 0, *context.stream, sample_loss, shape.N, loss);
 }
@@ -355,11 +360,11 @@ void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, cons
   const bool aligned = gpu::in_quads(shape.classes, {logits, dlogits});
   const int classes = static_cast<int>(shape.classes);
   if (shape.classes <= 1024) {
-    gpu::launch(loss_backward_kernel<kWarp>, blocks_for<kWarp>(shape.N), kThreads<kWarp>, 0, *context.stream, logits,
+    gpu::launch(loss_backward_kernel<kWarp, T>, blocks_for<kWarp>(shape.N), kThreads<kWarp>, 0, *context.stream, logits,
                 labels, row_max, log_sum, dloss, dlogits, shape.N, classes, shape.smoothing, aligned);
   } else {
-    gpu::launch(loss_backward_kernel<kBlock>, blocks_for<kBlock>(shape.N), kThreads<kBlock>, 0, *context.stream, logits,
-                labels, row_max, log_sum, dloss, dlogits, shape.N, classes, shape.smoothing, aligned);
+    gpu::launch(loss_backward_kernel<kBlock, T>, blocks_for<kBlock>(shape.N), kThreads<kBlock>, 0, *context.stream,
+                logits, labels, row_max, log_sum, dloss, dlogits, shape.N, classes, shape.smoothing, aligned);
   }
 }
 
@@ -371,6 +376,7 @@ void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, cons
   template void softmax_cross_entropy_backward<T>(const T*, const int32_t*, const Parameter<T>*, const Parameter<T>*, \
                                                   const Parameter<T>*, T*, const SoftmaxCrossEntropyShape&, Context&);
 STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda
