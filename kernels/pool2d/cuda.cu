@@ -7,6 +7,7 @@
 #include "kernels/gpu/channels.h"
 #include "kernels/gpu/index.h"
 #include "kernels/gpu/launch.h"
+#include "kernels/pool2d/index_bytes.h"
 #include "kernels/pool2d/pool2d.h"
 
 namespace striate::cuda {
@@ -77,23 +78,6 @@ struct Maximum {
   }
 };
 
-template <int kChannels>
-__device__ __forceinline__ void store_index(uint8_t* index, const int (&position)[kChannels]) {
-  if constexpr (kChannels == 8) {
-    const auto word = [&](int i) {
-      const auto byte = [&](int j) { return static_cast<uint32_t>(position[i + j]) << 8 * j; };
-      return byte(0) | byte(1) | byte(2) | byte(3);
-    };
-    gpu::store_8(index, make_uint2(word(0), word(4)));
-  } else if constexpr (kChannels == 4) {
-    const auto byte = [](int p) { return static_cast<unsigned char>(p); };
-    *reinterpret_cast<uchar4*>(index) =
-        make_uchar4(byte(position[0]), byte(position[1]), byte(position[2]), byte(position[3]));
-  } else {
-    *index = static_cast<uint8_t>(position[0]);
-  }
-}
-
 // kSide > 0: square windows of that size; those wholly inside the image unroll, so that all their loads are under way
 // at once.
 template <int kChannels, int kSide, typename T>
@@ -128,28 +112,6 @@ __global__ void max_forward_kernel(const T* __restrict__ x, T* __restrict__ y, u
     }
     store_index(index + out, best.position);
   });
-}
-
-template <int kChannels, typename T>
-__device__ __forceinline__ void add_where_named(Floats<kChannels>& sum, const T* dy, const uint8_t* index,
-                                                int position) {
-  const Floats<kChannels> gradient = Floats<kChannels>::load_constant(dy);
-  if constexpr (kChannels == 8) {
-    const uint2 named = gpu::load_8_constant<uint2>(index);
-    const auto here = static_cast<uint32_t>(position);
-    for (int i = 0; i < 4; ++i) {
-      sum[i] += (named.x >> 8 * i & 0xFFu) == here ? gradient[i] : 0.0f;
-      sum[4 + i] += (named.y >> 8 * i & 0xFFu) == here ? gradient[4 + i] : 0.0f;
-    }
-  } else if constexpr (kChannels == 4) {
-    const uchar4 named = __ldg(reinterpret_cast<const uchar4*>(index));
-    sum[0] += named.x == position ? gradient[0] : 0.0f;
-    sum[1] += named.y == position ? gradient[1] : 0.0f;
-    sum[2] += named.z == position ? gradient[2] : 0.0f;
-    sum[3] += named.w == position ? gradient[3] : 0.0f;
-  } else {
-    sum[0] += __ldg(index) == position ? gradient[0] : 0.0f;
-  }
 }
 
 // kStride > 0: that stride on both axes, and a pixel lies in at most kHolders windows of an axis.
