@@ -17,6 +17,8 @@ template void linear_backward_data_through_relu<float>(const float*, const float
                                                        const LinearShape&, Context&);
 template void linear_backward_data_through_relu<double>(const double*, const double*, const double*, double*,
                                                         const LinearShape&, Context&);
+template void linear_backward_data_through_relu<bfloat16>(const bfloat16*, const bfloat16*, const bfloat16*, bfloat16*,
+                                                          const LinearShape&, Context&);
 
 }  // namespace reference
 
@@ -31,6 +33,8 @@ void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* d
 
 template void linear_backward_data_through_relu<float>(const float*, const float*, const float*, float*,
                                                        const LinearShape&, Context&);
+template void linear_backward_data_through_relu<bfloat16>(const bfloat16*, const bfloat16*, const bfloat16*, bfloat16*,
+                                                          const LinearShape&, Context&);
 
 }  // namespace cpu
 

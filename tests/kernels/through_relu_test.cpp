@@ -96,6 +96,14 @@ TEST_P(ThroughRelu, gives_the_bits_of_two_passes) {
   for (const LinearShape& s : kLinears) check(kLinear[backend()], s);
 }
 
+TEST(ThroughReluOnCpu, gives_the_bits_of_two_passes_in_bfloat16) {
+  const Backward<Conv2dShape, bfloat16> convolution{&cpu::conv2d_backward_data,
+                                                    &cpu::conv2d_backward_data_through_relu};
+  const Backward<LinearShape, bfloat16> linear{&cpu::linear_backward_data, &cpu::linear_backward_data_through_relu};
+  for (const Conv2dShape& s : kConvolutions) check(convolution, s);
+  for (const LinearShape& s : kLinears) check(linear, s);
+}
+
 INSTANTIATE_TEST_SUITE_P(, ThroughRelu, testing::ValuesIn(backends()), backend_name);
 
 class ThroughReluTile : public testing::TestWithParam<TileCase> {
