@@ -29,24 +29,31 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
                       y.data<float>(), shape, activation, context(device));
   if (!any_requires_grad({x, w, b})) return y;
 
-  record(
-      "conv2d", y, {x, w, b},
-      [saved = Saved(x), w = w.detach(), shape, activation, device, kernels](const Tensor& dy, Gradients& gradients) {
-        const Tensor input = saved.get();
-        const Tensor d = through_activation(activation, dy, gradients);
-        if (gradients.wants(0)) {
-          Tensor dx = Tensor::empty(input.shape(), DType::float32, device);
-          STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_data, d.data<float>(), w.data<float>(),
-                              dx.data<float>(), shape, context(device));
-          gradients.add(0, std::move(dx));
-        }
-        WeightGradients dw(gradients, w.shape(), shape.K, device);
-        if (dw.wanted()) {
-          STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_weight, input.data<float>(), d.data<float>(),
-                              dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
-        }
-      });
+  const auto through_relu = kernels == Kernels::own && comes_out_of_relu(x) ? ThroughRelu::yes : ThroughRelu::no;
+  record("conv2d", y, {x, w, b},
+         [saved = Saved(x), w = w.detach(), shape, activation, device, kernels, through_relu](const Tensor& dy,
+                                                                                              Gradients& gradients) {
+           const Tensor input = saved.get();
+           const Tensor d = through_activation(activation, dy, gradients);
+           if (gradients.wants(0)) {
+             Tensor dx = Tensor::empty(input.shape(), DType::float32, device);
+             if (through_relu == ThroughRelu::yes) {
+               STRIATE_DISPATCH(device, conv2d_backward_data_through_relu, d.data<float>(), w.data<float>(),
+                                input.data<float>(), dx.data<float>(), shape, context(device));
+             } else {
+               STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_data, d.data<float>(), w.data<float>(),
+                                   dx.data<float>(), shape, context(device));
+             }
+             gradients.add(0, std::move(dx), through_relu);
+           }
+           WeightGradients dw(gradients, w.shape(), shape.K, device);
+           if (dw.wanted()) {
+             STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_weight, input.data<float>(), d.data<float>(),
+                                 dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
+           }
+         });
   record_activation(activation, y);
+  if (through_relu == ThroughRelu::yes) takes_through_relu(y);
   return y;
 }
 

@@ -16,8 +16,8 @@ namespace striate::ops {
 namespace {
 
 /// The whole backward in one pass over the weights, which are the next step's afterwards.
-void update_on_arrival(const Tensor& x, const Tensor& dy, const LinearShape& shape, ArrivingUpdate& update,
-                       Gradients& gradients) {
+void update_on_arrival(const Tensor& x, const Tensor& dy, const LinearShape& shape, ThroughRelu through_relu,
+                       ArrivingUpdate& update, Gradients& gradients) {
   Tensor dx = gradients.wants(0) ? Tensor::empty(x.shape(), DType::float32, x.device()) : Tensor();
   Tensor db;
   Accumulate accumulate = Accumulate::no;
@@ -29,7 +29,12 @@ void update_on_arrival(const Tensor& x, const Tensor& dy, const LinearShape& sha
                               db.defined() ? db.data<float>() : nullptr, accumulate, shape, update.rule,
                               update.parameter, ctx);
   update.done = true;
-  if (dx.defined()) gradients.add(0, std::move(dx));
+  if (!dx.defined()) return;
+  if (through_relu == ThroughRelu::yes) {
+    STRIATE_DISPATCH(x.device(), activation_backward, Activation::relu, x.data<float>(), dx.data<float>(),
+                     dx.data<float>(), dx.size(), ctx);
+  }
+  gradients.add(0, std::move(dx), through_relu);
 }
 
 }  // namespace
@@ -51,21 +56,27 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
                       y.data<float>(), shape, activation, context(device));
   if (!any_requires_grad({x, w, b})) return y;
 
+  const auto through_relu = kernels == Kernels::own && comes_out_of_relu(x) ? ThroughRelu::yes : ThroughRelu::no;
   record("linear", y, {x, w, b},
-         [saved = Saved(x), w = w.detach(), shape, activation, device, kernels,
+         [saved = Saved(x), w = w.detach(), shape, activation, device, kernels, through_relu,
           update = w.impl()->storage->arriving_update](const Tensor& dy, Gradients& gradients) {
            const Tensor input = saved.get();
            const Tensor d = through_activation(activation, dy, gradients);
            if (ArrivingUpdate* arriving = gradients.arriving_update(1, update)) {
              if (device == Device::cpu && cpu::linear_can_update(shape, context(device))) {
-               return update_on_arrival(input, d, shape, *arriving, gradients);
+               return update_on_arrival(input, d, shape, through_relu, *arriving, gradients);
              }
            }
            if (gradients.wants(0)) {
              Tensor dx = Tensor::empty(input.shape(), DType::float32, device);
-             STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_data, d.data<float>(), w.data<float>(),
-                                 dx.data<float>(), shape, context(device));
-             gradients.add(0, std::move(dx));
+             if (through_relu == ThroughRelu::yes) {
+               STRIATE_DISPATCH(device, linear_backward_data_through_relu, d.data<float>(), w.data<float>(),
+                                input.data<float>(), dx.data<float>(), shape, context(device));
+             } else {
+               STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_data, d.data<float>(), w.data<float>(),
+                                   dx.data<float>(), shape, context(device));
+             }
+             gradients.add(0, std::move(dx), through_relu);
            }
            WeightGradients dw(gradients, w.shape(), shape.K, device);
            if (dw.wanted()) {
@@ -74,6 +85,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
            }
          });
   record_activation(activation, y);
+  if (through_relu == ThroughRelu::yes) takes_through_relu(y);
   return y;
 }
 
