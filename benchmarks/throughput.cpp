@@ -27,6 +27,7 @@
 #include "tools/child_process.h"
 #include "tools/command_line.h"
 #include "tools/experiment.h"
+#include "tools/machine.h"
 #include "tools/network_flags.h"
 
 namespace striate::bench {

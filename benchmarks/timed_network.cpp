@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <string>
 
 #include "engine/random.h"
 #include "engine/train/evaluate.h"
@@ -102,14 +100,6 @@ void timed_inference(nn::Module& model, BatchSource& source, Device device,
     done({seconds_since(clocked.given), clocked.waited});
   };
   infer(model, clocked, device, options);
-}
-
-int64_t peak_resident_bytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) * 1024;
-  }
-  return 0;
 }
 
 double median(std::vector<double> values) {

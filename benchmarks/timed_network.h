@@ -64,9 +64,6 @@ void timed_training(nn::Module& model, BatchSource& source, const TrainOptions& 
 void timed_inference(nn::Module& model, BatchSource& source, Device device,
                      const std::function<void(const StepTime&)>& done);
 
-/// The most memory that this process has held, in bytes.
-int64_t peak_resident_bytes();
-
 double median(std::vector<double> values);
 
 }  // namespace striate::bench

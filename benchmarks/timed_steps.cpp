@@ -14,6 +14,7 @@
 #include "kernels/error.h"
 #include "models/weights/layout.h"
 #include "tools/command_line.h"
+#include "tools/machine.h"
 #include "tools/network_flags.h"
 
 namespace striate::bench {

@@ -69,6 +69,20 @@ class GpuMemory : public MemorySource {
   bool watched() const override { return !gpu::built_for_gpu(); }
 };
 
+/// Addresses that nobody may follow, each used once.
+class PretendedMemory : public MemorySource {
+ public:
+  void* allocate(size_t bytes) override { return reinterpret_cast<void*>(std::exchange(next_, next_ + bytes)); }
+  void release(void* /*memory*/) noexcept override {}
+  void throw_exhausted(size_t bytes, size_t /*in_use*/) const override {
+    throw Error(fmt::format("{} bytes are more than there can be", bytes));
+  }
+  bool watched() const override { return false; }
+
+ private:
+  uintptr_t next_ = kAlignment;
+};
+
 class CachingAllocator : public Allocator {
  public:
   explicit CachingAllocator(std::unique_ptr<MemorySource> source) : source_(std::move(source)) {}
@@ -98,6 +112,7 @@ class CachingAllocator : public Allocator {
     }
     stats_.in_use += size;
     stats_.peak = std::max(stats_.peak, stats_.in_use);
+    if (observer_ != nullptr) observer_->allocated(memory, bytes);
     if (source_->watched() && pool == nullptr) {
       ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
       ASAN_POISON_MEMORY_REGION(static_cast<char*>(memory) + bytes, size - bytes);
@@ -108,6 +123,7 @@ class CachingAllocator : public Allocator {
   void deallocate(void* memory, size_t bytes) noexcept override {
     const size_t size = size_class(bytes);
     std::lock_guard lock(mutex_);
+    if (observer_ != nullptr) observer_->freed(memory);
     const auto owner = owners_.find(memory);
     Pool& pool = owner != owners_.end() ? *owner->second : everybody_;
     if (source_->watched() && &pool == &everybody_) ASAN_POISON_MEMORY_REGION(memory, size);
@@ -145,6 +161,11 @@ class CachingAllocator : public Allocator {
   }
 
   void* use_pool(void* pool) noexcept override { return std::exchange(in_use, static_cast<Pool*>(pool)); }
+
+  void observe(AllocationObserver* observer) override {
+    std::lock_guard lock(mutex_);
+    observer_ = observer;
+  }
 
  private:
   struct Pool {
@@ -185,6 +206,7 @@ class CachingAllocator : public Allocator {
   std::unordered_map<void*, Pool*> owners_;  // of blocks that are not everybody's
   AllocatorStats stats_;
   static thread_local Pool* in_use;
+  AllocationObserver* observer_ = nullptr;
 };
 thread_local CachingAllocator::Pool* CachingAllocator::in_use = nullptr;
 
@@ -201,6 +223,10 @@ Allocator& allocator(Device device) {
   static auto* host = new CachingAllocator(std::make_unique<HostMemory>());
   static auto* cuda = new CachingAllocator(std::make_unique<GpuMemory>());
   return on_host(device) ? *host : *cuda;
+}
+
+std::unique_ptr<Allocator> make_pretended_allocator() {
+  return std::make_unique<CachingAllocator>(std::make_unique<PretendedMemory>());
 }
 
 }  // namespace striate

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "engine/device.h"
 
@@ -13,6 +14,14 @@ struct AllocatorStats {
   size_t peak = 0;                 ///< most handed out since reset_peak()
   size_t reserved = 0;             ///< held from the system, handed out or kept for reuse
   int64_t system_allocations = 0;  ///< requests that the system had to answer; constant in steady-state training
+};
+
+/// Sees what an allocator hands out and takes back, in order.
+class AllocationObserver {
+ public:
+  virtual ~AllocationObserver() = default;
+  virtual void allocated(const void* memory, size_t bytes) = 0;
+  virtual void freed(const void* memory) = 0;
 };
 
 /// Memory of a device with reuse: a freed block is kept and given to the next request of its size class, at once: what
@@ -29,6 +38,8 @@ class Allocator {
   virtual void reset_peak() = 0;
   /// Gives what is not in use back to the system, but for what pools keep.
   virtual void trim() = 0;
+  /// Told of every block from now on, within the allocator's lock; null: nobody is.
+  virtual void observe(AllocationObserver* observer) = 0;
 
  protected:
   friend class MemoryPool;
@@ -69,5 +80,9 @@ class MemoryPool {
 
 /// The allocator of a device; reference and cpu share the host's.
 Allocator& allocator(Device device);
+
+/// One that reuses blocks as the others do and hands out addresses without memory behind them: what a sequence of
+/// requests would take. Never out of memory.
+std::unique_ptr<Allocator> make_pretended_allocator();
 
 }  // namespace striate

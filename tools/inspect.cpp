@@ -4,14 +4,17 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "engine/train/atomic_file.h"
 #include "kernels/error.h"
+#include "kernels/gpu/device.h"
 #include "models/registry.h"
 #include "models/summary.h"
 #include "models/weights/weights.h"
 #include "tools/command_line.h"
 #include "tools/experiments/number_text.h"
+#include "tools/memory_rehearsal.h"
 #include "tools/network_flags.h"
 
 namespace striate {
@@ -34,7 +37,20 @@ void print_table(const models::ModelSummary& summary) {
   }
 }
 
-nlohmann::ordered_json to_json(const std::string& model, const models::ModelSummary& summary) {
+/// What training takes; empty where it cannot be, with the reason in `why_not`.
+std::optional<TrainingMemory> training_memory(NetworkSource source, int64_t batch, std::string& why_not) {
+  // Host execution of a large network's kernels takes minutes.
+  if (source.config.device == Device::cuda && !gpu::built_for_gpu()) source.config.device = Device::cpu;
+  try {
+    return MemoryRehearsal(source, batch).predict(batch);
+  } catch (const Error& error) {
+    why_not = error.what();
+    return std::nullopt;
+  }
+}
+
+nlohmann::ordered_json to_json(const std::string& model, const models::ModelSummary& summary,
+                               const std::optional<TrainingMemory>& memory) {
   nlohmann::ordered_json layers = nlohmann::ordered_json::array();
   for (const auto& layer : summary.layers) {
     layers.push_back({{"name", layer.name},
@@ -43,6 +59,13 @@ nlohmann::ordered_json to_json(const std::string& model, const models::ModelSumm
                       {"parameters", layer.parameters},
                       {"macs", layer.macs}});
   }
+  nlohmann::ordered_json training, tensors, workspace, process;
+  if (memory) {
+    training = memory->total();
+    tensors = memory->tensors;
+    workspace = memory->workspace;
+    process = memory->process;
+  }
   return {{"model", model},
           {"input", summary.input},
           {"batch", summary.batch},
@@ -50,7 +73,10 @@ nlohmann::ordered_json to_json(const std::string& model, const models::ModelSumm
           {"parameters", summary.parameters},
           {"macs", summary.macs},
           {"activation_bytes", summary.activation_bytes},
-          {"training_bytes", summary.training_bytes},
+          {"training_bytes", training},
+          {"tensor_bytes", tensors},
+          {"workspace_bytes", workspace},
+          {"process_bytes", process},
           {"layers", layers}};
 }
 
@@ -72,6 +98,8 @@ int inspect(int argc, char** argv) {
   require<ConfigError>(batch >= 1, "--batch {}: at least one image is needed", batch);
 
   const NetworkSource source = network.resolve(common, NetworkFlags::Data::not_needed);
+  std::string why_not;  // first, while nothing else takes memory
+  const std::optional<TrainingMemory> memory = training_memory(source, batch, why_not);
   const NetworkSizes sizes = source.sizes();
   const Shape input = models::resolve_input(source.config.model, sizes.input);
   const auto model = models::make_model(source.config.model, input, sizes.classes);
@@ -87,9 +115,18 @@ int inspect(int argc, char** argv) {
   fmt::print("\nparameters         {} ({})\n", grouped(summary.parameters), megabytes(4 * summary.parameters));
   fmt::print("MACs an image      {}\n", grouped(summary.macs));
   fmt::print("activations        {} kept for the backward, batch {}\n", megabytes(summary.activation_bytes), batch);
-  fmt::print("training           {} with gradients and one momentum, scratch memory not counted\n",
-             megabytes(summary.training_bytes));
-  if (!json.empty()) write_file_atomically(json, to_json(source.config.model_name(), summary).dump(2) + "\n");
+  if (memory) {
+    fmt::print(
+        "training           {}: {} in tensors, {} more kept for reuse, {} of scratch memory; besides {} of this "
+        "process, and the batches that a loader holds\n",
+        megabytes(memory->total()), megabytes(memory->tensors), megabytes(memory->kept), megabytes(memory->workspace),
+        megabytes(memory->process));
+  } else {
+    fmt::print("training           impossible: {}\n", why_not);
+  }
+  if (!json.empty()) {
+    write_file_atomically(json, to_json(source.config.model_name(), summary, memory).dump(2) + "\n");
+  }
   return kDone;
 }
 

@@ -71,6 +71,11 @@ std::string machine_description(Device device) {
   return gpu.empty() ? host : host + "; " + gpu;
 }
 
+int64_t peak_resident_bytes() {
+  const std::string kibibytes = value_of(text_of("/proc/self/status"), "VmHWM");  // "12345 kB"
+  return kibibytes.empty() ? 0 : std::stoll(kibibytes) * 1024;
+}
+
 std::string times_notice(Device device) {
   if (device != Device::cuda || gpu::built_for_gpu()) return "";
   return "Times of device cuda mean nothing here: this build executes its kernels on the host, thread by thread, to "

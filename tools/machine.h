@@ -21,6 +21,9 @@ using Provenance = std::vector<std::pair<std::string, std::string>>;
 Provenance provenance(Device device);
 /// The same as lines of a CSV file's head: "# commit: …".
 std::string provenance_comment(Device device);
+/// The most memory that this process has held, in bytes.
+int64_t peak_resident_bytes();
+
 /// What must be said beside every time of that device: empty, but for device cuda in a build without nvcc.
 std::string times_notice(Device device);
 
