@@ -136,7 +136,9 @@ def our_figures(flags, options, batches, more=()):
         file = pathlib.Path(folder) / "figures.json"
         subprocess.run([program(options, "benchmarks", "loader"), *flags, "--batches", str(batches), "--json",
                         str(file), *more], check=True, stdout=subprocess.DEVNULL)
-        return json.loads(file.read_text())
+        document = json.loads(file.read_text())
+        options.provenance = document["provenance"]
+        return document
 
 
 def best_of_turns(sides, options):
@@ -301,7 +303,7 @@ def main():
     except KeyboardInterrupt:
         sys.exit("Interrupted.")
     if options.json:
-        write_json(options.json, {"torch": torch.__version__, "torchvision": torchvision.__version__,
+        write_json(options.json, {"provenance": options.provenance, "torch": torch.__version__, "torchvision": torchvision.__version__,
                                   "pillow": PIL.__version__, "workers": options.workers, "batch": options.batch,
                                   "differences_in_levels": apart, "rows": rows, "training": train})
 

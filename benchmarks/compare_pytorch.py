@@ -2,12 +2,16 @@
 """Times networks here and in PyTorch (and, for inference, in ONNX Runtime and OpenVINO), side by side on this machine.
 
 The same model with the same weights works on the same batch on both sides. First logits, loss and every gradient are
-compared (in bf16 each with PyTorch's fp32); then each side, in a process of its own, is timed in turns, so that a busy moment of the machine hits all
-alike. PyTorch runs in both of its layouts (default and channels_last), and the faster one counts.
+compared (in tf32 and bf16 each with PyTorch's fp32); then each side, in a process of its own, is timed in turns, so that a busy
+moment of the machine hits all alike. PyTorch runs in both of its layouts (default and channels_last), and the faster one counts.
 
   build/peers/bin/python benchmarks/compare_pytorch.py
   build/peers/bin/python benchmarks/compare_pytorch.py --models alexnet --batches 1,32,128 --modes infer
   build/peers/bin/python benchmarks/compare_pytorch.py --models alexnet --precisions bf16 --json bf16.json
+  build/peers/bin/python benchmarks/compare_pytorch.py --build build-cuda --device cuda --precisions fp32,tf32,bf16
+
+On a GPU (--device cuda, with the preset cuda's build and a PyTorch for CUDA) the other side is cuDNN and cuBLAS; each
+step is timed from an idle GPU to an idle GPU on both sides, and memory is what tensors take of the GPU.
 
 What it needs: the build (cmake --build build) and PyTorch with torchvision and safetensors, which
 `tests/peers.sh --install` puts into build/peers; Debian's python3-torch serves too, where it is. ONNX Runtime and
@@ -26,15 +30,15 @@ import tempfile
 
 from compare_sides import CASES, Peer, Striate, torch_model
 
-PRECISIONS = ["fp32", "bf16"]
+PRECISIONS = {"cpu": ["fp32", "bf16"], "cuda": ["fp32", "tf32", "bf16"]}
 
 # Differences allowed in fp32: |ours - theirs| / |theirs|, norms over all values of a tensor. Summation orders differ,
 # Winograd rounds its transforms. A gradient differs by far more than its rounding wherever a ReLU's input or two pixels
 # of a max-pool lie so close that the sides decide otherwise: some of millions always do, and one pixel is a visible part
 # of a sum whose terms mostly cancel.
 TOLERANCE = {"values": 1e-4, "gradients": 5e-2}
-# In bf16 both sides are compared with PyTorch's fp32: ours may be this many times as far from it as PyTorch's bf16.
-BF16_FACTOR = 1.25
+# In tf32 and bf16 both sides are compared with PyTorch's fp32: ours may be this many times as far from it as PyTorch's.
+FACTOR = 1.25
 
 
 def missing_packages():
@@ -63,7 +67,7 @@ def check(found, expected, what, peer_found=None):
         apart = difference(ours, theirs)
         allowed = TOLERANCE[kind]
         if peer_found is not None:
-            allowed = max(1e-3, BF16_FACTOR * difference(peer_found[name].reshape(-1), theirs))
+            allowed = max(1e-3, FACTOR * difference(peer_found[name].reshape(-1), theirs))
         if not apart <= allowed:
             sys.exit(f"compare_pytorch.py: {what}: '{name}' differs by {apart:.1e}, {allowed:.0e} is allowed: nothing "
                      "is timed")
@@ -102,20 +106,21 @@ def compare(options, case, batch, mode, precision):
         network = ["--model", name, "--input", f"{height},{width},{channels}", "--classes", str(classes), "--weights",
                    str(folder / "weights.safetensors")]
         ours = [str(build / "benchmarks" / "timed_steps"), *network, "--batch", str(folder / "batch.safetensors"),
-                "--mode", mode, "--precision", precision, "--device", "cpu", "--threads", str(options.threads)]
+                "--mode", mode, "--precision", precision, "--device", options.device, "--threads",
+                str(options.threads)]
         subprocess.run([*ours, "--set", "model.dropout=0", "--results", str(folder / "results.safetensors")],
                        check=True)
         found = safetensors.numpy.load_file(folder / "results.safetensors")
 
         names = ["PyTorch", "PyTorch channels_last"]
-        if not train and precision == "fp32":
+        if not train and precision == "fp32" and options.device == "cpu":
             subprocess.run([str(build / "tools" / "convert"), "--from", str(folder / "weights.safetensors"), "--to",
                             str(folder / "model.onnx"), *network[:6]], check=True, stdout=subprocess.DEVNULL)
             names += [side for side, package in (("ONNX Runtime", "onnxruntime"), ("OpenVINO", "openvino"))
                       if importlib.util.find_spec(package)]
 
         def peer(side, of=precision):
-            return Peer(side, case, folder, train, of, threads=options.threads)
+            return Peer(side, case, folder, train, of, options.device, threads=options.threads)
 
         def results(side, of=precision):
             asked = peer(side, of)
@@ -138,12 +143,14 @@ def compare(options, case, batch, mode, precision):
             for side in sides:
                 times[side.name].append(burst(side, options.seconds))
         memory = {side.name: side.ask("memory") for side in sides}
+        versions = sides[0].ask("provenance") | sides[1].ask("versions")
         for side in sides:
             side.close()
 
     rates = {side: batch / min(found) for side, found in times.items()}
     torch_best = max((side for side in rates if side.startswith("PyTorch")), key=rates.get)
-    row = {"model": case, "mode": mode, "precision": precision, "batch": batch, "threads": options.threads,
+    row = {"model": case, "mode": mode, "device": options.device, "precision": precision, "batch": batch,
+           "threads": options.threads, "versions": versions,
            "differences": apart, "images_per_second": rates, "peak_memory_bytes": memory,
            "ratio_to_pytorch": rates["Striate"] / rates[torch_best], "pytorch_setting": torch_best,
            "memory_ratio_to_pytorch": memory["Striate"] / memory[torch_best]}
@@ -199,7 +206,9 @@ def main():
     parser.add_argument("--batches", default="", metavar="N,…", help="batch sizes (default: the model's own)")
     parser.add_argument("--modes", default="", metavar="M,…",
                         help="of train, infer (default: both for alexnet, train for the others)")
-    parser.add_argument("--precisions", default="fp32", metavar="P,…", help="of fp32, bf16 (default fp32)")
+    parser.add_argument("--device", default="cpu", choices=list(PRECISIONS), help="where both sides run (cpu)")
+    parser.add_argument("--precisions", default="fp32", metavar="P,…",
+                        help="of fp32, bf16 and, on cuda, tf32 (default fp32)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="(all cores)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each side; the best counts (5)")
     parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="of a turn (1)")
@@ -207,7 +216,7 @@ def main():
     options = parser.parse_args()
     models = words(options.models, list(CASES), "--models", parser)
     modes = words(options.modes, ["train", "infer"], "--modes", parser) if options.modes else None
-    precisions = words(options.precisions, PRECISIONS, "--precisions", parser)
+    precisions = words(options.precisions, PRECISIONS[options.device], "--precisions", parser)
     try:
         batches = [int(n) for n in options.batches.split(",")] if options.batches else None
     except ValueError:
@@ -220,13 +229,18 @@ def main():
     if not (pathlib.Path(options.build) / "benchmarks" / "timed_steps").exists():
         parser.exit(2, f"compare_pytorch.py: {options.build}/benchmarks/timed_steps is missing: "
                        "cmake --preset host && cmake --build build, or name the build with --build DIR\n")
-    for package in ("onnxruntime", "openvino"):
+    import torch
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print(f"compare_pytorch.py: skipped: this PyTorch ({torch.__version__}) finds no GPU. --device cuda needs an "
+              "NVIDIA GPU, its driver and a PyTorch built for CUDA")
+        return
+    for package in ("onnxruntime", "openvino") if options.device == "cpu" else ():
         if importlib.util.find_spec(package) is None:
             print(f"{package} is not installed and not timed: {sys.executable} -m pip install {package}")
 
-    import torch
-
-    print(f"PyTorch {torch.__version__}, {options.threads} threads; images a second, best of {options.rounds} turns\n")
+    print(f"PyTorch {torch.__version__}, {options.device}, {options.threads} threads; images a second, best of "
+          f"{options.rounds} turns\n")
     print("".join(name.ljust(width) if i == 0 else name.rjust(width) for i, (name, width) in enumerate(COLUMNS)))
     rows = []
     try:
@@ -241,7 +255,10 @@ def main():
     except KeyboardInterrupt:
         print("Interrupted.")
     if options.json:
-        write_json(options.json, {"pytorch": torch.__version__, "rows": rows})
+        versions = rows[0]["versions"] if rows else {"pytorch": torch.__version__}
+        write_json(options.json, {"provenance": versions,
+                                  "rows": [{key: value for key, value in row.items() if key != "versions"}
+                                           for row in rows]})
 
 
 if __name__ == "__main__":

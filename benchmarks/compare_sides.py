@@ -1,6 +1,7 @@
 """The sides of compare_pytorch.py: the same networks in PyTorch, ONNX Runtime, OpenVINO and here, each in a process of
 its own that takes a step when it is told to."""
 
+import json
 import multiprocessing
 import os
 import resource
@@ -79,20 +80,40 @@ def without_dropout(model):
 # ---- what each side does: step() once set up, and its memory ----
 
 
-class TorchSide:
-    """PyTorch in one layout."""
+def resident_bytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    def __init__(self, case, folder, train, precision, threads, channels_last):
+
+class CpuSide:
+    """What works when step() returns, in this process's memory."""
+
+    def synchronize(self):
+        pass
+
+    def memory(self):
+        return resident_bytes()
+
+
+class TorchSide:
+    """PyTorch in one layout, on the cpu or, by cuDNN and cuBLAS, on a GPU."""
+
+    def __init__(self, case, folder, train, precision, device, threads, channels_last):
         import safetensors.torch
         import torch
 
         torch.set_num_threads(threads)
-        self.torch, self.train, self.bf16 = torch, train, precision == "bf16"
+        self.torch, self.train, self.bf16, self.device = torch, train, precision == "bf16", device
+        if device == "cuda":
+            # cuDNN's convolutions would take tf32 by themselves.
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+            torch.backends.cudnn.benchmark = True  # the fastest of its algorithms for these shapes
         self.model = torch_model(case)
         self.model.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"), strict=False)
         batch = safetensors.torch.load_file(folder / "batch.safetensors")
         self.images = batch["images"].permute(0, 3, 1, 2).contiguous()
         self.labels = batch["labels"].long()
+        self.model = self.model.to(device)
+        self.images, self.labels = self.images.to(device), self.labels.to(device)
         if channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
             self.images = self.images.contiguous(memory_format=torch.channels_last)
@@ -101,7 +122,7 @@ class TorchSide:
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
 
     def forward(self):
-        with self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.bf16):
+        with self.torch.autocast(self.device, self.torch.bfloat16, enabled=self.bf16):
             return self.model(self.images)
 
     def step(self):
@@ -114,21 +135,36 @@ class TorchSide:
         loss.backward()
         self.optimizer.step()
 
+    def synchronize(self):
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
+
+    def memory(self):
+        return self.torch.cuda.max_memory_reserved() if self.device == "cuda" else resident_bytes()
+
+    def versions(self):
+        """What a comparison names of this side."""
+        found = {"pytorch": self.torch.__version__}
+        if self.device == "cuda":
+            found |= {"gpu": self.torch.cuda.get_device_name(), "cuda": self.torch.version.cuda,
+                      "cudnn": self.torch.backends.cudnn.version()}
+        return found
+
     def results(self):
         without_dropout(self.model)
         if not self.train:
             with self.torch.inference_mode():
-                return {"logits": self.forward().float().numpy()}
+                return {"logits": self.forward().float().cpu().numpy()}
         logits = self.forward().float()
         loss = self.torch.nn.functional.cross_entropy(logits, self.labels)
         loss.backward()
-        found = {"logits": logits.detach().numpy(), "loss": loss.detach().numpy()}
+        found = {"logits": logits.detach().cpu().numpy(), "loss": loss.detach().cpu().numpy()}
         for name, parameter in self.model.named_parameters():
-            found["gradient." + name] = parameter.grad.contiguous().numpy()
+            found["gradient." + name] = parameter.grad.contiguous().cpu().numpy()
         return found
 
 
-class OnnxRuntimeSide:
+class OnnxRuntimeSide(CpuSide):
     def __init__(self, case, folder, threads):
         import onnxruntime
         import safetensors.numpy
@@ -146,7 +182,7 @@ class OnnxRuntimeSide:
         return {"logits": self.step()[0]}
 
 
-class OpenVinoSide:
+class OpenVinoSide(CpuSide):
     def __init__(self, case, folder, threads):
         import openvino
         import safetensors.numpy
@@ -171,8 +207,8 @@ class OpenVinoSide:
 SIDES = {
     "PyTorch": lambda *a: TorchSide(*a, channels_last=False),
     "PyTorch channels_last": lambda *a: TorchSide(*a, channels_last=True),
-    "ONNX Runtime": lambda case, folder, train, precision, threads: OnnxRuntimeSide(case, folder, threads),
-    "OpenVINO": lambda case, folder, train, precision, threads: OpenVinoSide(case, folder, threads),
+    "ONNX Runtime": lambda case, folder, train, precision, device, threads: OnnxRuntimeSide(case, folder, threads),
+    "OpenVINO": lambda case, folder, train, precision, device, threads: OpenVinoSide(case, folder, threads),
 }
 
 
@@ -187,14 +223,18 @@ def serve(connection, name, arguments, environment):
             if command == "results":
                 connection.send(side.results())
             elif command == "memory":
-                connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+                connection.send(side.memory())
+            elif command == "versions":
+                connection.send(side.versions())
             elif command is None:
                 return
             else:
                 times = []
+                side.synchronize()
                 for _ in range(command):
                     start = time.perf_counter()
                     side.step()
+                    side.synchronize()
                     times.append(time.perf_counter() - start)
                 connection.send(times)
     except EOFError:
@@ -241,11 +281,13 @@ class Striate:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, command):
-        self.process.stdin.write("memory\n" if command == "memory" else f"go {command}\n")
+        self.process.stdin.write(f"{command}\n" if isinstance(command, str) else f"go {command}\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.process.args[0]} ended with {self.process.wait()}")
+        if command == "provenance":
+            return json.loads(line)
         return int(line) if command == "memory" else [float(x) for x in line.split()]
 
     def close(self):

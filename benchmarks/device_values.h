@@ -44,4 +44,19 @@ class DeviceValues {
   T* data_;
 };
 
+/// `count` values that kernels alone can reach. Contents are unspecified.
+template <typename T>
+class DeviceMemory {
+ public:
+  explicit DeviceMemory(int64_t count)
+      : data_(static_cast<T*>(gpu::allocate(static_cast<size_t>(count) * sizeof(T), gpu::MemoryKind::device))) {}
+  ~DeviceMemory() { gpu::release(data_, gpu::MemoryKind::device); }
+  DeviceMemory(const DeviceMemory&) = delete;
+  DeviceMemory& operator=(const DeviceMemory&) = delete;
+  T* data() const { return data_; }
+
+ private:
+  T* data_;
+};
+
 }  // namespace striate::bench

@@ -20,6 +20,7 @@
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/gemm/micro_bf16.h"
 #include "kernels/linear/linear.h"
+#include "tools/machine.h"
 
 namespace striate::bench {
 
@@ -245,6 +246,9 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   const Machine& m = machine();
+  for (const auto& [name, value] : striate::provenance(striate::Device::cpu)) {
+    if (name != "date") benchmark::AddCustomContext(name, value);  // which the library says
+  }
   benchmark::AddCustomContext("kernels", m.limits.simd);
   benchmark::AddCustomContext("threads", std::to_string(m.threads.size()));
   benchmark::AddCustomContext("multiply-add peak", fmt::format("{:.0f} GFLOP/s", m.limits.flops / 1e9));

@@ -17,6 +17,7 @@
 #include "engine/train/safetensors.h"
 #include "kernels/error.h"
 #include "tools/command_line.h"
+#include "tools/machine.h"
 #include "tools/run_config.h"
 
 namespace striate::bench {
@@ -112,6 +113,7 @@ int loader_benchmark(int argc, char** argv) {
   }
   for (int64_t i = 1; i < kWarmUp; ++i) source.next();
   synchronize(config.device);
+  if (const std::string notice = times_notice(config.device); !notice.empty()) fmt::print("{}\n", notice);
   const int64_t batches = flags.batches > 0 ? flags.batches : std::max<int64_t>(20, part->batches());
   const double processor_before = processor_seconds();
   const auto begin = std::chrono::steady_clock::now();
@@ -123,16 +125,17 @@ int loader_benchmark(int argc, char** argv) {
   const double rate = static_cast<double>(images) / seconds;
   fmt::print("{:.1f} images/s: {} images in {:.2f} s, {:.3f} ms of a core each\n", rate, images, seconds, processor_ms);
   if (!flags.json.empty()) {
-    const nlohmann::ordered_json document = {{"images_per_second", rate},
-                                             {"images", images},
-                                             {"seconds", seconds},
-                                             {"core_ms_per_image", processor_ms},
-                                             {"dataset", config.data.dataset},
-                                             {"split", flags.split},
-                                             {"device", to_string(config.device)},
-                                             {"image", {data.height, data.width, data.channels}},
-                                             {"batch", part->batch_size()},
-                                             {"workers", config.data.workers}};
+    nlohmann::ordered_json document = {{"images_per_second", rate},
+                                       {"images", images},
+                                       {"seconds", seconds},
+                                       {"core_ms_per_image", processor_ms},
+                                       {"dataset", config.data.dataset},
+                                       {"split", flags.split},
+                                       {"device", to_string(config.device)},
+                                       {"image", {data.height, data.width, data.channels}},
+                                       {"batch", part->batch_size()},
+                                       {"workers", config.data.workers}};
+    for (const auto& [name, value] : provenance(config.device)) document["provenance"][name] = value;
     write_file_atomically(flags.json, document.dump(2) + "\n");
   }
   return kDone;

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -22,6 +23,7 @@
 #include "engine/allocator.h"
 #include "engine/train/atomic_file.h"
 #include "kernels/error.h"
+#include "kernels/out_of_memory.h"
 #include "models/registry.h"
 #include "models/weights/weights.h"
 #include "tools/child_process.h"
@@ -126,7 +128,7 @@ ThroughputRow measure(const Flags& flags, const NetworkSource& source, int64_t b
   row.step_ms = median(measured.seconds) * 1e3;
   row.images_per_second = static_cast<double>(batch) / median(measured.seconds);
   row.peak_memory_bytes =
-      on_host(config.device) ? peak_resident_bytes() : static_cast<int64_t>(allocator(config.device).stats().peak);
+      on_host(config.device) ? peak_resident_bytes() : static_cast<int64_t>(allocator(config.device).stats().reserved);
   return row;
 }
 
@@ -184,7 +186,15 @@ int throughput(int argc, char** argv) {
   if (!flags.row.empty()) {
     const std::vector<int64_t> batches = parse_batches(flags.batches);
     require<ConfigError>(batches.size() == 1, "--row: --batches must be one batch size");
-    write_file_atomically(flags.row, to_json(measure(flags, source, batches[0], train)).dump() + "\n");
+    nlohmann::ordered_json row;
+    try {
+      row = to_json(measure(flags, source, batches[0], train));
+    } catch (const OutOfMemory& error) {
+      row = {{"out_of_memory", dynamic_cast<const std::exception&>(error).what()}};
+    } catch (const std::bad_alloc&) {
+      row = {{"out_of_memory", "out of memory"}};
+    }
+    write_file_atomically(flags.row, row.dump() + "\n");
     return kDone;
   }
 
@@ -203,7 +213,7 @@ int throughput(int argc, char** argv) {
     const int64_t batch = batches[i];
     const models::ModelSummary summary = models::summarize(*network, input, batch);
     if (const std::string reason = table.too_large(summary, train); !reason.empty()) {
-      fmt::print("batch {}: {}\n", batch, reason);
+      table.stop(batch, reason);
       break;
     }
     const std::filesystem::path row_file = ThroughputTable::temporary_file();
@@ -215,11 +225,11 @@ int throughput(int argc, char** argv) {
       return kInterrupted;
     }
     if (end.code == 128 + 9) {
-      fmt::print("batch {}: the system ran out of memory\n", batch);
+      table.stop(batch, "the system ran out of memory");
       break;
     }
     if (end.code != kDone) return end.code;  // the child has said why
-    table.add(row_file, summary, train);
+    if (!table.add(row_file, summary, train)) break;
     if (until_full && batch < kLargest) batches.push_back(batch * 2);
   }
   table.finish(flags.json, flags.plot);

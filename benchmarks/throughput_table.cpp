@@ -53,18 +53,31 @@ nlohmann::ordered_json to_json(const ThroughputRow& row) {
 }
 
 ThroughputTable::ThroughputTable(const std::string& csv) {
-  if (csv.empty()) return;
-  csv_ = std::make_unique<AppendFile>(csv, AppendFile::Open::replace);
-  csv_->append(kColumns);
+  if (!csv.empty()) csv_ = std::make_unique<AppendFile>(csv, AppendFile::Open::replace);
+}
+
+void ThroughputTable::stop(int64_t batch, const std::string& reason) {
+  fmt::print("batch {}: {}\n", batch, reason);
+  std::fflush(stdout);
+  stopped_at_ = batch;
+  stopped_ = reason;
+}
+
+int64_t ThroughputTable::largest_fitting() const {
+  int64_t largest = 0;
+  for (const ThroughputRow& row : rows_) largest = std::max(largest, row.batch);
+  return largest;
 }
 
 void ThroughputTable::begin(const std::string& title, const RunConfig& config,
                             const std::optional<MachineLimit>& limit) {
   title_ = title + ", " + to_string(config.train.precision);
   device_ = config.device;
-  machine_ = machine_description(device_);
   limit_ = limit;
-  fmt::print("{}\n{}, {} threads\n", title_, machine_, num_threads());
+  if (csv_) csv_->append(provenance_comment(device_) + kColumns);
+  fmt::print("{}\n", title_);
+  for (const auto& [name, value] : provenance(device_)) fmt::print("{}: {}\n", name, value);
+  fmt::print("{} threads\n", num_threads());
   if (limit_) {
     fmt::print("limit: {:.0f} GFLOP/s of multiply-adds, {:.0f} GB/s of memory copied (measured just now)\n",
                limit_->flops / 1e9, limit_->bytes / 1e9);
@@ -85,11 +98,17 @@ std::string ThroughputTable::too_large(const models::ModelSummary& summary, bool
   return fmt::format("takes {:.1f} GB at least, and {:.1f} GB are free", bytes / 1e9, *available / 1e9);
 }
 
-void ThroughputTable::add(const std::filesystem::path& file, const models::ModelSummary& summary, bool train) {
+bool ThroughputTable::add(const std::filesystem::path& file, const models::ModelSummary& summary, bool train) {
   ThroughputRow row;
   {
     std::ifstream in(file);
     const nlohmann::json json = nlohmann::json::parse(in);
+    if (json.contains("out_of_memory")) {
+      in.close();
+      std::filesystem::remove(file);
+      stop(summary.batch, json["out_of_memory"]);
+      return false;
+    }
     row.model = json.at("model");
     row.device = json.at("device");
     row.mode = json.at("mode");
@@ -108,12 +127,21 @@ void ThroughputTable::add(const std::filesystem::path& file, const models::Model
   std::fflush(stdout);
   if (csv_) csv_->append(csv_line(row));
   rows_.push_back(std::move(row));
+  return true;
 }
 
 void ThroughputTable::finish(const std::string& json, const std::string& plot) const {
+  if (stopped_at_ > 0 && !rows_.empty()) fmt::print("The largest batch that fits: {}\n", largest_fitting());
   if (!json.empty()) {
-    nlohmann::ordered_json document = {{"title", title_}, {"machine", machine_}, {"limit", nullptr}};
+    nlohmann::ordered_json document = {{"title", title_}, {"provenance", nullptr}, {"limit", nullptr}};
+    for (const auto& [name, value] : provenance(device_)) document["provenance"][name] = value;
     if (limit_) document["limit"] = {{"flops_per_second", limit_->flops}, {"bytes_per_second", limit_->bytes}};
+    document["largest_batch_that_fits"] = nullptr;  // where nothing stopped it
+    document["stopped"] = nullptr;
+    if (stopped_at_ > 0) {
+      document["largest_batch_that_fits"] = largest_fitting();
+      document["stopped"] = {{"batch", stopped_at_}, {"reason", stopped_}};
+    }
     document["rows"] = nlohmann::ordered_json::array();
     for (const ThroughputRow& row : rows_) document["rows"].push_back(to_json(row));
     write_file_atomically(json, document.dump(2) + "\n");

@@ -19,7 +19,7 @@ struct ThroughputRow {
   std::string model, device, mode, precision;
   int64_t threads = 0, batch = 0;
   double images_per_second = 0.0, step_ms = 0.0;
-  int64_t peak_memory_bytes = 0;           ///< of the process on the host, of the allocator on a GPU
+  int64_t peak_memory_bytes = 0;           ///< of the process on the host, what tensors took of a GPU
   std::optional<double> percent_of_limit;  ///< absent where the limit is not known
 };
 
@@ -35,8 +35,10 @@ class ThroughputTable {
   void begin(const std::string& title, const RunConfig& config, const std::optional<MachineLimit>& limit);
   /// Why a batch size is not tried, of what it would take at least; empty where it may fit.
   std::string too_large(const models::ModelSummary& summary, bool train) const;
-  /// The row that a process has left in `file`, which is removed.
-  void add(const std::filesystem::path& file, const models::ModelSummary& summary, bool train);
+  /// Says why no larger batch was measured: its size, and the reason.
+  void stop(int64_t batch, const std::string& reason);
+  /// The row that a process has left in `file`, which is removed. False, and stop(), where it ran out of memory.
+  bool add(const std::filesystem::path& file, const models::ModelSummary& summary, bool train);
   /// Writes the files that are named.
   void finish(const std::string& json, const std::string& plot) const;
 
@@ -46,7 +48,10 @@ class ThroughputTable {
   void draw(const std::string& file) const;
 
   std::unique_ptr<AppendFile> csv_;
-  std::string title_, machine_;
+  int64_t largest_fitting() const;
+
+  std::string title_, stopped_;
+  int64_t stopped_at_ = 0;
   Device device_ = Device::cpu;
   Shape input_;
   std::optional<MachineLimit> limit_;

@@ -16,13 +16,19 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// Tells `done` of every step of a trainer.
+/// Tells `done` of every step of a trainer, up to the end of its work on the device.
 class StepObserver : public TrainObserver {
  public:
   explicit StepObserver(const std::function<void(const StepTime&)>& done) : done_(done) {}
-  void step_done(const StepRecord& step) override { done_({step.seconds - step.data_seconds, step.data_seconds}); }
+  void run_begins(const RunInfo& info) override { device_ = info.device; }
+  void step_done(const StepRecord& step) override {
+    const auto before = Clock::now();
+    synchronize(device_);
+    done_({step.seconds - step.data_seconds + seconds_since(before), step.data_seconds});
+  }
 
  private:
+  Device device_ = Device::cpu;
   const std::function<void(const StepTime&)>& done_;
 };
 

@@ -4,9 +4,11 @@
 
 #include <cstdio>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "benchmarks/timed_network.h"
+#include "engine/allocator.h"
 #include "engine/autograd.h"
 #include "engine/nn/evaluation_mode.h"
 #include "engine/ops/ops.h"
@@ -62,21 +64,30 @@ void write_results(const std::string& file, nn::Module& model, const Batch& batc
 }
 
 /// Lines of standard input: "go N" runs N steps and answers with a line of their seconds, "memory" with the most bytes
-/// that this process has held.
+/// that this process has held (on a GPU: that tensors have taken of it), "provenance" with what made it.
 class Commands {
  public:
+  explicit Commands(Device device) : device_(device) {}
   bool more() {
     if (left_ > 0) return --left_ >= 0;
     answer();
     for (std::string line; std::getline(std::cin, line);) {
       if (line == "memory") {
-        fmt::print("{}\n", peak_resident_bytes());
+        fmt::print("{}\n", on_host(device_) ? peak_resident_bytes()
+                                            : static_cast<int64_t>(allocator(device_).stats().reserved));
+        std::fflush(stdout);
+        continue;
+      }
+      if (line == "provenance") {
+        nlohmann::ordered_json facts;
+        for (const auto& [name, value] : provenance(device_)) facts[name] = value;
+        fmt::print("{}\n", facts.dump());
         std::fflush(stdout);
         continue;
       }
       int64_t steps = 0;
       require<ConfigError>(std::sscanf(line.c_str(), "go %ld", &steps) == 1 && steps > 0,
-                           "standard input: '{}', expected \"go N\" or \"memory\"", line);
+                           "standard input: '{}', expected \"go N\", \"memory\" or \"provenance\"", line);
       left_ = steps - 1;
       return true;
     }
@@ -92,6 +103,7 @@ class Commands {
     answer_.clear();
   }
 
+  Device device_;
   int64_t left_ = 0;
   std::string answer_;
 };
@@ -126,7 +138,7 @@ int timed_steps(int argc, char** argv) {
   }
 
   Repeated repeated(std::move(batch));
-  Commands commands;
+  Commands commands(config.device);
   Until until(repeated, [&] { return commands.more(); });
   const auto done = [&](const StepTime& step) { commands.done(step); };
   if (mode == "train") {

@@ -14,6 +14,7 @@
 #include "kernels/error.h"
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/memory.h"
+#include "kernels/out_of_memory.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -53,7 +54,8 @@ class HostMemory : public MemorySource {
   void* allocate(size_t bytes) override { return std::aligned_alloc(kAlignment, bytes); }
   void release(void* memory) noexcept override { std::free(memory); }
   void throw_exhausted(size_t bytes, size_t in_use) const override {
-    throw Error(fmt::format("out of memory: {} bytes asked for, {} in use; use a smaller batch", bytes, in_use));
+    throw OutOfMemoryError<Error>(
+        fmt::format("out of memory: {} bytes asked for, {} in use; use a smaller batch", bytes, in_use));
   }
   bool watched() const override { return true; }
 };
@@ -63,7 +65,7 @@ class GpuMemory : public MemorySource {
   void* allocate(size_t bytes) override { return gpu::allocate_or_null(bytes, gpu::MemoryKind::device); }
   void release(void* memory) noexcept override { gpu::release(memory, gpu::MemoryKind::device); }
   void throw_exhausted(size_t bytes, size_t in_use) const override {
-    throw CudaError(
+    throw OutOfMemoryError<CudaError>(
         fmt::format("out of GPU memory: {} bytes asked for, {} in use; use a smaller batch", bytes, in_use));
   }
   bool watched() const override { return !gpu::built_for_gpu(); }

@@ -1,6 +1,7 @@
 #include "kernels/gpu/check.h"
 
 #include "kernels/error.h"
+#include "kernels/out_of_memory.h"
 
 namespace striate::gpu {
 
@@ -9,7 +10,7 @@ void throw_cuda_error(const char* expression, const char* file, int line, const 
 }
 
 void throw_out_of_memory(size_t bytes) {
-  throw CudaError(fmt::format("out of GPU memory: {} bytes asked for; use a smaller batch", bytes));
+  throw OutOfMemoryError<CudaError>(fmt::format("out of GPU memory: {} bytes asked for; use a smaller batch", bytes));
 }
 
 }  // namespace striate::gpu

@@ -37,6 +37,7 @@ TEST(LoaderBenchmark, WritesItsFiguresAndTheFirstBatch) {
   EXPECT_GE(document.at("core_ms_per_image").get<double>(), 0.0);
   EXPECT_EQ(document.at("image"), nlohmann::json({24, 20, 3}));
   EXPECT_EQ(document.at("workers"), 1);
+  EXPECT_FALSE(document.at("provenance").at("commit").get<std::string>().empty());
   const Safetensors found = read_safetensors(batch);
   ASSERT_NE(found.find("images"), nullptr);
   EXPECT_EQ(found.find("images")->shape(), (Shape{16, 24, 20, 3}));

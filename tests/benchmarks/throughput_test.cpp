@@ -1,9 +1,12 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "engine/train/safetensors.h"
+#include "kernels/gpu/device.h"
 #include "tests/support/temp_dir.h"
 #include "tests/tools/tool.h"
 
@@ -30,7 +33,9 @@ TEST(Throughput, WritesARowForEveryBatchSize) {
       throughput(quick({"--batches", "1,3", "--csv", csv.string(), "--json", json.string(), "--plot", plot.string()}));
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(outcome.err, "");
-  const std::vector<std::string> lines = read_lines(csv);
+  std::vector<std::string> lines = read_lines(csv);
+  EXPECT_TRUE(lines.at(0).starts_with("# commit: ")) << lines[0];
+  std::erase_if(lines, [](const std::string& line) { return line.starts_with("#"); });
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(lines[0],
             "model,device,mode,precision,threads,batch,images_per_second,step_ms,peak_memory_bytes,percent_of_limit");
@@ -44,6 +49,10 @@ TEST(Throughput, WritesARowForEveryBatchSize) {
     EXPECT_GT(row.at("percent_of_limit").get<double>(), 0.0);
     EXPECT_GT(row.at("peak_memory_bytes").get<int64_t>(), 1 << 20);
   }
+  for (const char* fact : {"commit", "version", "compiler", "machine", "date"}) {
+    EXPECT_FALSE(document.at("provenance").at(fact).get<std::string>().empty()) << fact;
+  }
+  EXPECT_TRUE(document.at("largest_batch_that_fits").is_null()) << "nothing stopped it";
   EXPECT_GT(document.at("limit").at("flops_per_second").get<double>(), 1e8);
   EXPECT_GT(fs::file_size(plot), 10000u);
 }
@@ -62,6 +71,29 @@ TEST(Throughput, DoesNotTryWhatCannotFit) {
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_TRUE(has(outcome.out, "batch 1048576: takes ")) << outcome.out;
 }
+
+#if !defined(__SANITIZE_ADDRESS__)  // which takes terabytes of addresses itself
+TEST(Throughput, ReportsTheLargestBatchWhereMemoryRunsOut) {
+  if (gpu::built_for_gpu()) GTEST_SKIP() << "the driver takes more addresses than the limit set here";
+  TempDir folder;
+  const fs::path json = folder / "t.json", out = folder / "out.txt";
+  // On device cuda nothing is known beforehand of how much is free. 64 GiB of addresses are host execution's own.
+  const std::string command = fmt::format(
+      "ulimit -v 72000000; exec {}/../benchmarks/throughput --model lenet --device cuda --mode infer --seconds 0.01 "
+      "--batches 1,900000,1000000 --json {} > {} 2>&1",
+      STRIATE_TOOLS_DIR, json.string(), out.string());
+  ASSERT_EQ(std::system(command.c_str()), 0) << read_text(out);
+  const std::string text = read_text(out);
+  EXPECT_TRUE(has(text, "batch 900000: out of memory")) << text;
+  EXPECT_FALSE(has(text, "batch 1000000")) << text;
+  EXPECT_TRUE(has(text, "The largest batch that fits: 1\n")) << text;
+  EXPECT_TRUE(has(text, "Times of device cuda mean nothing here")) << text;
+  const nlohmann::json document = nlohmann::json::parse(read_text(json));
+  EXPECT_EQ(document.at("largest_batch_that_fits"), 1);
+  EXPECT_EQ(document.at("stopped").at("batch"), 900000);
+  EXPECT_EQ(document.at("rows").size(), 1u);
+}
+#endif
 
 TEST(Throughput, SaysWhatIsWrong) {
   for (const auto& [flags, message] : std::vector<std::pair<Flags, std::string>>{
