@@ -61,6 +61,7 @@ std::vector<ProfileEvent> profile(const Flags& flags, const RunConfig& config, c
     TrainOptions options = config.train;
     options.seed = config.seed;
     options.max_steps = 0;
+    options.cuda_graph = GraphMode::off;  // whose replay is one piece of work, without layers
     timed_training(*network.model, until, options, done);
   } else {
     set_precision(config.device, config.train.precision);

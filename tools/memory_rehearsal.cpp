@@ -103,6 +103,7 @@ MemoryRehearsal::Trial MemoryRehearsal::rehearse(const NetworkSource& source, in
     options.accumulate = 1;  // the batches of a step come one after another
     options.early_stop_patience = 0;
     options.handle_signals = false;
+    options.cuda_graph = GraphMode::off;  // its memory is what a step without one takes
     Trainer(*model, {&batches, nullptr, nullptr}, options).run();
   }
   trial.workspace = static_cast<int64_t>(workspace.most);
