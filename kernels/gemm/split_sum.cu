@@ -137,9 +137,10 @@ void sum_shares(const From* partial, int shares, int groups, const Out& out, gpu
 template <typename T>
 void sum_columns(const T* x, float* sums, int64_t rows, int64_t columns, bool accumulate, Workspace& workspace,
                  gpu::Stream& stream) {
-  // Enough blocks to fill the chip; a part of fewer than 64 rows costs more than it saves.
+  // Enough blocks to fill the chip; a part of fewer than 256 rows, a linear layer's batch, costs less than another
+  // launch.
   const int64_t across = (columns + 127) / 128, wanted = 4 * gpu::properties().multiprocessors;
-  const int64_t parts = std::clamp<int64_t>(std::min(wanted / across, rows / 64), 1, 65535);
+  const int64_t parts = std::clamp<int64_t>(std::min(wanted / across, rows / 256), 1, 65535);
   if (parts == 1) {
     launch_sum_columns(x, sums, rows, columns, 1, accumulate, stream);
     return;

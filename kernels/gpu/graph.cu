@@ -25,8 +25,11 @@ struct Graph::Content {
   cudaGraphExec_t executable = nullptr;
 };
 
-GraphCapture::GraphCapture(Stream& stream) : stream_(stream), recording_(std::make_unique<Recording>()) {
-  CUDA_CHECK(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal));
+GraphCapture::GraphCapture(Stream& stream, CaptureMode mode)
+    : stream_(stream), recording_(std::make_unique<Recording>()) {
+  CUDA_CHECK(cudaStreamBeginCapture(stream_of(stream), mode == CaptureMode::relaxed
+                                                           ? cudaStreamCaptureModeRelaxed
+                                                           : cudaStreamCaptureModeThreadLocal));
   stream_.recording_ = recording_.get();
 }
 
@@ -60,6 +63,7 @@ void Graph::replay(Stream& stream) const {
 
 Recording* recording_of_this_thread() { return nullptr; }
 void refuse_while_capturing(const char*) {}
+void refuse_unless_relaxed(const char*) {}
 
 }  // namespace striate::gpu
 
@@ -78,8 +82,10 @@ struct Graph::Content {
   std::vector<std::function<void()> > steps;
 };
 
-GraphCapture::GraphCapture(Stream& stream) : stream_(stream), recording_(std::make_unique<Recording>()) {
+GraphCapture::GraphCapture(Stream& stream, CaptureMode mode)
+    : stream_(stream), recording_(std::make_unique<Recording>()) {
   refuse_while_capturing("another capture");
+  recording_->relaxed = mode == CaptureMode::relaxed;
   stream_.recording_ = capturing = recording_.get();
 }
 
@@ -111,6 +117,10 @@ void refuse_while_capturing(const char* call) {
   if (capturing == nullptr) return;
   capturing->spoiled = true;
   throw_cuda_error(call, __FILE__, __LINE__, "operation not permitted when stream is capturing");
+}
+
+void refuse_unless_relaxed(const char* call) {
+  if (capturing != nullptr && !capturing->relaxed) refuse_while_capturing(call);
 }
 
 }  // namespace striate::gpu

@@ -31,13 +31,17 @@ class Graph {
   std::unique_ptr<Content> content_;
 };
 
+/// What may be done while a stream is captured. `relaxed`: device memory may be got and given back, too, so that the
+/// work can be looked at without doing any of it first; it is not to be replayed where memory was given back.
+enum class CaptureMode { strict, relaxed };
+
 /// While one lives, what this thread gives to the stream is recorded and not done. What cannot be recorded throws
 /// CudaError, in a host build as with a GPU, and spoils the capture: waiting for the stream or its events, getting or
 /// giving back device memory, copies from or to memory of the host that is not pinned.
 class GraphCapture {
  public:
   /// The stream stays where it is until the end. Throws CudaError where it is being captured already.
-  explicit GraphCapture(Stream& stream);
+  explicit GraphCapture(Stream& stream, CaptureMode mode = CaptureMode::strict);
   /// Without finish(): forgets what was recorded.
   ~GraphCapture();
   GraphCapture(const GraphCapture&) = delete;
@@ -56,6 +60,7 @@ struct Recording {
   std::vector<Work> work;
   std::vector<std::function<void()>> steps;  ///< host build: each of `work`, to be done at a replay
   bool spoiled = false;                      ///< host build
+  bool relaxed = false;                      ///< host build
 };
 
 /// Host build: the capture of this thread; null where there is none.
@@ -63,5 +68,7 @@ Recording* recording_of_this_thread();
 /// Host build: what cudaErrorStreamCaptureUnsupported says, of `call`, where this thread captures; it spoils the
 /// capture. Throws CudaError.
 void refuse_while_capturing(const char* call);
+/// The same of a call that a relaxed capture takes.
+void refuse_unless_relaxed(const char* call);
 
 }  // namespace striate::gpu

@@ -64,6 +64,7 @@ void launch_kernel(const LaunchSite& site, void (*kernel)(Params...), dim3 grid,
 
 #include "kernels/gpu/graph.h"
 #include "kernels/gpu/host/grid.h"
+#include "kernels/gpu/host/memory.h"
 
 namespace striate::gpu {
 
@@ -90,11 +91,12 @@ void launch_kernel(const LaunchSite& site, void (*kernel)(Params...), dim3 grid,
                       sizeof(call)};
   host::check_launch(launch);
   if (grid.count() == 0) return;
-  stream.take({Work::Kind::kernel, site.text});
   if (stream.recording() == nullptr) {
+    stream.take({Work::Kind::kernel, site.text});
     host::run_grid(launch);
     return;
   }
+  stream.take({Work::Kind::kernel, site.text, host::bytes_behind(&call, sizeof(call))});
   stream.recording()->steps.push_back([launch, kept = std::make_shared<Call>(call)]() mutable {
     launch.call = kept.get();
     host::run_grid(launch);

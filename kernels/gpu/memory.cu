@@ -99,12 +99,13 @@ void give(Stream& stream, const Work& work, Step&& step) {
 }  // namespace
 
 void* allocate_or_null(size_t bytes, MemoryKind kind) {
-  refuse_while_capturing("allocation");
+  refuse_unless_relaxed("allocation");
   return host::allocate_or_null(bytes, kind == MemoryKind::device);
 }
 
 void release(void* memory, MemoryKind kind) noexcept {
-  if (Recording* recording = recording_of_this_thread()) recording->spoiled = true;
+  Recording* recording = recording_of_this_thread();
+  if (recording != nullptr && !recording->relaxed) recording->spoiled = true;
   host::release(memory, kind == MemoryKind::device);
 }
 

@@ -11,7 +11,9 @@ struct Work {
   enum class Kind { kernel, copy, set };
   Kind kind = Kind::kernel;
   const char* text = "";  ///< kernel: the launch's arguments as written, in static memory
-  size_t bytes = 0;       ///< copy, set: of the destination
+  /// Copy, set: of the destination. A captured kernel in a host build: of the device memory behind the addresses among
+  /// its arguments, each allocation whole and once. Other kernels: 0.
+  size_t bytes = 0;
 
   /// "conv_kernel<64, 32>", "copy" or "set".
   std::string name() const;

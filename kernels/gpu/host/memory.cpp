@@ -5,9 +5,12 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
+#include <utility>
 
 #include "kernels/error.h"
 #include "kernels/gpu/host/checker.h"
@@ -62,6 +65,18 @@ class Arena {
   bool contains(const void* address) const {
     const auto* byte = static_cast<const std::byte*>(address);
     return std::less_equal<>()(base_, byte) && std::less<>()(byte, base_ + kReserved);
+  }
+
+  /// Start and size of the allocation that holds the address; {0, 0} where none does.
+  std::pair<size_t, size_t> allocation_at(uintptr_t address) {
+    const size_t offset = address - reinterpret_cast<uintptr_t>(base_);
+    if (offset >= kReserved) return {0, 0};
+    std::lock_guard lock(mutex_);
+    auto after = blocks_.upper_bound(offset);
+    if (after == blocks_.begin()) return {0, 0};
+    --after;
+    const size_t size = after->second - kPage;
+    return offset - after->first < size ? std::pair(after->first, size) : std::pair<size_t, size_t>();
   }
 
   void open() {
@@ -147,6 +162,18 @@ void release(void* memory, bool guarded) noexcept {
 }
 
 bool is_visible(const void* address) { return arena().contains(address) || pinned().contains(address); }
+
+size_t bytes_behind(const void* arguments, size_t size) {
+  std::set<std::pair<size_t, size_t>> found;
+  for (size_t at = 0; at + sizeof(uintptr_t) <= size; at += sizeof(uintptr_t)) {
+    uintptr_t address = 0;
+    std::memcpy(&address, static_cast<const std::byte*>(arguments) + at, sizeof(address));
+    found.insert(arena().allocation_at(address));
+  }
+  size_t bytes = 0;
+  for (const auto& [start, count] : found) bytes += count;
+  return bytes;
+}
 
 DeviceAccess::DeviceAccess() { arena().open(); }
 DeviceAccess::~DeviceAccess() { arena().close(); }

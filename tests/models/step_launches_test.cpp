@@ -1,0 +1,114 @@
+// What a training step of alexnet, at full size, gives the GPU to do. Captured, not executed: the sequence is the one
+// that a GPU gets, whatever the values are.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/allocator.h"
+#include "engine/optim/optimizer.h"
+#include "engine/train/train_step.h"
+#include "kernels/gpu/device.h"
+#include "kernels/gpu/graph.h"
+#include "models/registry.h"
+#include "tests/support/backend.h"
+
+namespace striate::models {
+namespace {
+
+using gpu::Work;
+
+constexpr int64_t kBatch = 128, kClasses = 1000;
+// The loader's, outside of the step: a batch's pictures copied, and transformed.
+constexpr size_t kLoaderLaunches = 2;
+constexpr size_t kLaunches = 70;
+
+class StepLaunches : public testing::TestWithParam<Precision> {
+ protected:
+  void SetUp() override {
+    test::skip_unless_runnable(test::Backend::cuda);
+    ModelConfig config;
+    config.name = "alexnet";
+    model_ = make_model(config, {224, 224, 3}, kClasses);
+    model_->to(Device::cuda);
+    model_->train();
+    options_.precision = GetParam();
+    options_.cuda_graph = GraphMode::off;  // the test captures
+    optimizer_ = std::make_unique<Sgd>(model_->named_parameters(), 0.01, SgdOptions{0.9f, false, false}, 5e-4);
+    set_precision(Device::cuda, options_.precision);
+    batch_.images = Tensor::empty({kBatch, 224, 224, 3}, DType::float32, Device::cuda);  // where the loader leaves them
+    batch_.labels = Tensor::from(std::vector<int32_t>(kBatch, 1), {kBatch});
+  }
+  void TearDown() override {
+    if (!IsSkipped()) set_precision(Device::cuda, Precision::fp32);
+  }
+
+  std::vector<Work> step(int64_t number) {
+    // Its results never come, so each has a TrainStep of its own.
+    TrainStep step(
+        *model_, *optimizer_, options_, kBatch, [](double) {}, [](const std::string&) {});
+    gpu::GraphCapture capture(*context(Device::cuda).stream, gpu::CaptureMode::relaxed);
+    step.begin(number, 0.01);
+    step.add(batch_);
+    step.finish();
+    return capture.finish().work();
+  }
+
+  std::shared_ptr<nn::Module> model_;
+  TrainOptions options_;
+  std::unique_ptr<Optimizer> optimizer_;
+  Batch batch_;
+};
+
+INSTANTIATE_TEST_SUITE_P(, StepLaunches, testing::Values(Precision::fp32, Precision::bf16),
+                         [](const auto& precision) { return to_string(precision.param); });
+
+std::string listed(const std::vector<Work>& all) {
+  std::string text;
+  for (const Work& work : all) text += work.name() + " " + std::to_string(work.bytes) + "\n";
+  return text;
+}
+
+// Eight layers have two launches for a bias gradient, or one, and up to two that add up a product's shares: what is
+// left to save.
+TEST_P(StepLaunches, AreTheSameEveryStepAndNotMoreThanTheyWere) {
+  step(0);  // the workspace grows
+  const std::vector<Work> first = step(1);
+  EXPECT_LE(first.size() + kLoaderLaunches, kLaunches) << listed(first);
+  const int64_t before = allocator(Device::cuda).stats().system_allocations;
+  const std::vector<Work> second = step(2);
+  EXPECT_EQ(listed(second), listed(first));
+  EXPECT_EQ(allocator(Device::cuda).stats().system_allocations, before) << "a later step asked the system for memory";
+}
+
+// Of the work that is no matrix product: no pass more than there are ops. What each kernel moves of the buffers that it
+// is given, the checking build counts.
+TEST_P(StepLaunches, OutsideTheProductsTouchWhatTheOpsNeed) {
+  if (gpu::built_for_gpu()) GTEST_SKIP() << "bytes behind a launch's arguments are known in host builds";
+  double touched = 0.0;
+  const std::vector<Work> all = step(0);
+  for (const Work& work : all) {
+    const std::string name = work.name();
+    const bool of_product = name.starts_with("product_kernel") || name.starts_with("sum_");
+    if (work.kind == Work::Kind::kernel && !of_product) touched += static_cast<double>(work.bytes);
+  }
+  constexpr double kFloat = 4.0, kIndex = 1.0;
+  double needed = 0.0;
+  for (const double side_and_channels : {55.0 * 55 * 64, 27.0 * 27 * 192, 13.0 * 13 * 256}) {
+    needed += 2 * kBatch * side_and_channels * kFloat;  // max-pool: x, dx
+  }
+  for (const double side_and_channels : {27.0 * 27 * 64, 13.0 * 13 * 192, 6.0 * 6 * 256}) {
+    needed += 2 * kBatch * side_and_channels * (kFloat + kIndex);  // y and index, dy and index
+  }
+  for (const double features : {9216.0, 4096.0}) needed += 4 * kBatch * features * kFloat;  // dropout, both ways
+  needed += 2 * kBatch * 4096.0 * kFloat;                                                   // the ReLU before dropout
+  needed += 3 * kBatch * kClasses * kFloat;                                                 // loss: forward, backward
+  // Parameters, gradients and momentum.
+  for (const NamedTensor& p : model_->named_parameters()) needed += 3 * static_cast<double>(p.tensor.size()) * kFloat;
+  EXPECT_LE(touched, 1.2 * needed) << listed(all);
+  EXPECT_GE(touched, 0.9 * needed) << listed(all);  // it was counted
+}
+
+}  // namespace
+}  // namespace striate::models
