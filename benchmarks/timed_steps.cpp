@@ -46,14 +46,14 @@ void write_results(const std::string& file, nn::Module& model, const Batch& batc
   if (!train) {
     const nn::EvaluationMode mode(model);
     const NoGradGuard no_grad;
-    results.push_back({"logits", model(batch.images.to(device)).to(Device::cpu)});
+    results.push_back({"logits", model(batch.images.to(device)).to(DType::float32).to(Device::cpu)});
   } else {
     const models::PyTorchLayout layout(model, input);
     model.train();
     const Tensor logits = model(batch.images.to(device));
     const ops::CrossEntropy result = ops::softmax_cross_entropy(logits, batch.labels);
     result.loss.backward();
-    results.push_back({"logits", logits.detach().to(Device::cpu)});
+    results.push_back({"logits", logits.detach().to(DType::float32).to(Device::cpu)});
     results.push_back({"loss", result.loss.detach().to(Device::cpu)});
     for (const NamedTensor& parameter : model.named_parameters()) {
       const Tensor gradient = parameter.tensor.grad().to(Device::cpu);

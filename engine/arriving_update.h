@@ -12,7 +12,7 @@ struct TensorImpl;
 /// values at once, piece by piece, and never write the gradient down. Ops recorded before it was left don't see it.
 struct ArrivingUpdate {
   UpdateRule rule;
-  ParameterUpdate<float> parameter;  ///< g is null
+  ParameterUpdate<float> parameter;  ///< w and rounded are set as it is made; g is null
   TensorImpl* tensor = nullptr;  ///< the parameter itself: others may share its storage, with gradients of their own
   int64_t uses = 0;              ///< recorded ops that took the values: with more than one the gradient is a sum
   bool done = false;             ///< the values and the optimizer's state are the next step's

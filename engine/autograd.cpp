@@ -20,14 +20,17 @@ std::atomic<int64_t> next_id{0};
 /// with another node's pending gradient.
 Tensor sum(Tensor a, Tensor b) {
   if (!a.is_only_handle()) std::swap(a, b);
-  if (a.is_only_handle()) {
-    STRIATE_DISPATCH(a.device(), accumulate, std::as_const(b).data<float>(), a.data<float>(), a.size(),
-                     context(a.device()));
-    return a;
-  }
-  Tensor y = Tensor::empty(a.shape(), DType::float32, a.device());
-  STRIATE_DISPATCH(a.device(), add, a.data<float>(), b.data<float>(), y.data<float>(), a.size(), Activation::none,
-                   context(a.device()));
+  const Device device = a.device();
+  const bool in_place = a.is_only_handle();
+  Tensor y = in_place ? a : Tensor::empty(a.shape(), a.dtype(), device);
+  in_type_of(y, [&]<typename T>(T) {
+    const T *p = std::as_const(a).data<T>(), *q = std::as_const(b).data<T>();
+    if (in_place) {
+      STRIATE_DISPATCH(device, accumulate, q, y.data<T>(), y.size(), context(device));
+    } else {
+      STRIATE_DISPATCH(device, add, p, q, y.data<T>(), y.size(), Activation::none, context(device));
+    }
+  });
   return y;
 }
 
@@ -131,6 +134,9 @@ void Gradients::add(size_t input, Tensor gradient, ThroughRelu through_relu) {
   } else if (edge.leaf) {
     require<ShapeError>(gradient.shape() == edge.leaf->shape, "{}: gradient {} for a tensor {}", node_.name,
                         to_string(gradient.shape()), to_string(edge.leaf->shape));
+    require<Error>(gradient.dtype() == DType::float32,
+                   "{}: gradient of {} for a leaf of float32; record to(DType::bfloat16) between", node_.name,
+                   to_string(gradient.dtype()));
     const auto [target, accumulate] = this->target(input, gradient.shape(), gradient.device());
     Tensor values = target;
     if (accumulate == Accumulate::yes) {
@@ -168,6 +174,8 @@ std::pair<Tensor, Accumulate> Gradients::target(size_t input, const Shape& shape
 
 void Tensor::backward() const {
   require<ShapeError>(size() == 1, "backward: starts from a scalar, found {}", to_string(shape()));
+  require<Error>(dtype() == DType::float32, "backward: starts from float32, found {}; convert it with to()",
+                 to_string(dtype()));
   require<Error>(impl_->grad_fn != nullptr, "backward: nothing was recorded for this tensor");
 
   // An op's inputs have smaller ids than the op: in falling order of ids every use of a result comes before its maker.

@@ -93,13 +93,9 @@ Precision parse_precision(const std::string& name) {
 std::string to_string(Precision precision) { return kPrecisions[static_cast<size_t>(precision)]; }
 
 void check_precision(Device device, Precision precision) {
-  if (device == Device::cuda || precision == Precision::fp32) return;
-  require<ConfigError>(device == Device::cpu,
-                       "precision {}: device {} computes in fp32 alone; use fp32, or another device",
-                       to_string(precision), to_string(device));
-  require<ConfigError>(precision == Precision::bf16,
-                       "precision {}: device cpu computes in fp32 or bf16; use one of these, or device cuda",
-                       to_string(precision));
+  require<ConfigError>(device == Device::cuda || precision != Precision::tf32,
+                       "precision tf32: device {} computes in fp32 or bf16; use one of these, or device cuda",
+                       to_string(device));
 }
 
 void set_precision(Device device, Precision precision) {

@@ -25,8 +25,8 @@ std::string device_notice(Device device);
 /// "fp32", "tf32" or "bf16". Throws ConfigError for anything else.
 Precision parse_precision(const std::string& name);
 std::string to_string(Precision precision);
-/// What the matrix products of a device's kernels compute with. Throws ConfigError for what it does not have: cpu
-/// knows no tf32, reference computes in fp32 alone.
+/// What a device computes with: with tf32 its matrix products round their inputs on the way in, with bf16 they make
+/// bfloat16 of all that flows through a network (engine/ops). Throws ConfigError for tf32 on another device than cuda.
 void set_precision(Device device, Precision precision);
 /// Throws what set_precision() would, and changes nothing.
 void check_precision(Device device, Precision precision);

@@ -19,12 +19,21 @@ class Storage {
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
-  void* data() const { return data_; }
+  /// For writing: a rounded copy of the values is out of date from now on.
+  void* data() {
+    if (rounded) rounded_is_current = false;
+    return data_;
+  }
+  const void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
 
   /// Left by an optimizer for one step; null otherwise.
   std::shared_ptr<ArrivingUpdate> arriving_update;
+  /// Values of float32 as bfloat16, and whether they still are these values (rounded_copy.h); null until a product
+  /// asked for them.
+  std::shared_ptr<Storage> rounded;
+  bool rounded_is_current = false;
 
  private:
   void* data_;

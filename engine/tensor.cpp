@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #include "engine/allocator.h"
 #include "engine/autograd.h"
@@ -38,6 +40,8 @@ size_t size_of(DType dtype) {
       return 8;
     case DType::uint8:
       return 1;
+    case DType::bfloat16:
+      return 2;
   }
   return 0;
 }
@@ -52,6 +56,8 @@ std::string to_string(DType dtype) {
       return "int64";
     case DType::uint8:
       return "uint8";
+    case DType::bfloat16:
+      return "bfloat16";
   }
   return "?";
 }
@@ -61,7 +67,22 @@ const TensorImpl& checked(const std::shared_ptr<TensorImpl>& impl) {
   require<Error>(impl != nullptr, "tensor: used before it was given values");
   return *impl;
 }
+
+template <typename T>
+void require_type(const TensorImpl& t) {
+  require<Error>(t.dtype == dtype_of<T>(), "tensor {}: holds {}, not {}", to_string(t.shape), to_string(t.dtype),
+                 to_string(dtype_of<T>()));
+}
 }  // namespace
+
+void throw_no_activations(const Tensor& t) {
+  throw ShapeError(fmt::format("tensor {}: holds {}; ops compute on float32 and bfloat16", to_string(t.shape()),
+                               to_string(t.dtype())));
+}
+
+void throw_not_of_library(const char* function) {
+  throw ConfigError(fmt::format("{} knows no bfloat16; use own kernels, or precision fp32 or tf32", function));
+}
 
 Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
   size_t bytes = 0;
@@ -113,15 +134,14 @@ Device Tensor::device() const { return checked(impl_).storage->device(); }
 
 template <typename T>
 T* Tensor::data() {
-  return const_cast<T*>(std::as_const(*this).data<T>());
+  require_type<T>(checked(impl_));
+  return static_cast<T*>(impl_->storage->data());
 }
 
 template <typename T>
 const T* Tensor::data() const {
-  const TensorImpl& t = checked(impl_);
-  require<Error>(t.dtype == dtype_of<T>(), "tensor {}: holds {}, not {}", to_string(t.shape), to_string(t.dtype),
-                 to_string(dtype_of<T>()));
-  return static_cast<const T*>(t.storage->data());
+  require_type<T>(checked(impl_));
+  return static_cast<const T*>(std::as_const(*impl_->storage).data());
 }
 
 Tensor Tensor::reshape(Shape new_shape) const {
@@ -178,23 +198,45 @@ Tensor Tensor::to(Device target) const {
   return copy;
 }
 
+Tensor Tensor::to(DType target) const {
+  if (dtype() == target) return *this;
+  const bool rounds = dtype() == DType::float32 && target == DType::bfloat16;
+  require<Error>(rounds || (dtype() == DType::bfloat16 && target == DType::float32),
+                 "to: {} {} to {}; float32 and bfloat16 are what is converted", to_string(dtype()), to_string(shape()),
+                 to_string(target));
+  Tensor copy = empty(shape(), target, device());
+  if (rounds) {
+    STRIATE_DISPATCH(device(), float_to_bf16, data<float>(), copy.data<bfloat16>(), size(), context(device()));
+  } else {
+    STRIATE_DISPATCH(device(), bf16_to_float, data<bfloat16>(), copy.data<float>(), size(), context(device()));
+  }
+  if (any_requires_grad({*this})) {
+    record("to", copy, {*this}, [source = dtype()](const Tensor& dy, Gradients& g) { g.add(0, dy.to(source)); });
+  }
+  return copy;
+}
+
 void Tensor::copy_from(const Tensor& source) {
   require<ShapeError>(shape() == source.shape() && dtype() == source.dtype(), "copy: {} {} into {} {}",
                       to_string(source.dtype()), to_string(source.shape()), to_string(dtype()), to_string(shape()));
-  copy_bytes(impl_->storage->data(), device(), source.impl_->storage->data(), source.device(), bytes());
+  copy_bytes(impl_->storage->data(), device(), std::as_const(*source.impl_->storage).data(), source.device(), bytes());
 }
 
-void Tensor::fill(float value) { STRIATE_DISPATCH(device(), fill, data<float>(), value, size(), context(device())); }
+void Tensor::fill(float value) {
+  in_type_of(*this,
+             [&]<typename T>(T) { STRIATE_DISPATCH(device(), fill, data<T>(), value, size(), context(device())); });
+}
 
 float Tensor::item() const {
   require<ShapeError>(size() == 1, "item: expected one element, found {}", to_string(shape()));
-  float value = 0.0f;
-  copy_bytes(&value, Device::cpu, data<float>(), device(), sizeof(value));
-  return value;
+  return to_vector<float>().front();
 }
 
 template <typename T>
 std::vector<T> Tensor::to_vector() const {
+  if constexpr (std::is_same_v<T, float>) {
+    if (dtype() == DType::bfloat16) return detach().to(DType::float32).to_vector<float>();
+  }
   std::vector<T> values(static_cast<size_t>(size()));
   copy_bytes(values.data(), Device::cpu, data<T>(), device(), bytes());
   return values;
@@ -207,7 +249,8 @@ bool Tensor::requires_grad() const {
 
 Tensor& Tensor::set_requires_grad(bool requires_grad) {
   require<Error>(checked(impl_).grad_fn == nullptr, "set_requires_grad: only leaves can be marked; detach() it first");
-  require<Error>(!requires_grad || dtype() == DType::float32, "set_requires_grad: only float32 has gradients");
+  require<Error>(!requires_grad || dtype() == DType::float32,
+                 "set_requires_grad: only float32 has gradients; mark it before to(DType::bfloat16)");
   impl_->requires_grad = requires_grad;
   return *this;
 }
@@ -222,17 +265,21 @@ template Tensor Tensor::from(const std::vector<float>&, Shape, Device);
 template Tensor Tensor::from(const std::vector<int32_t>&, Shape, Device);
 template Tensor Tensor::from(const std::vector<int64_t>&, Shape, Device);
 template Tensor Tensor::from(const std::vector<uint8_t>&, Shape, Device);
+template Tensor Tensor::from(const std::vector<bfloat16>&, Shape, Device);
 template float* Tensor::data();
 template int32_t* Tensor::data();
 template int64_t* Tensor::data();
 template uint8_t* Tensor::data();
+template bfloat16* Tensor::data();
 template const float* Tensor::data() const;
 template const int32_t* Tensor::data() const;
 template const int64_t* Tensor::data() const;
 template const uint8_t* Tensor::data() const;
+template const bfloat16* Tensor::data() const;
 template std::vector<float> Tensor::to_vector() const;
 template std::vector<int32_t> Tensor::to_vector() const;
 template std::vector<int64_t> Tensor::to_vector() const;
 template std::vector<uint8_t> Tensor::to_vector() const;
+template std::vector<bfloat16> Tensor::to_vector() const;
 
 }  // namespace striate

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/device.h"
+#include "kernels/bfloat16.h"
 
 namespace striate {
 
@@ -15,7 +16,8 @@ using Shape = std::vector<int64_t>;
 std::string to_string(const Shape& shape);
 int64_t element_count(const Shape& shape);
 
-enum class DType { float32, int32, int64, uint8 };
+/// bfloat16 is what activations and their gradients are stored in with train.precision bf16.
+enum class DType { float32, int32, int64, uint8, bfloat16 };
 size_t size_of(DType dtype);
 std::string to_string(DType dtype);
 
@@ -36,6 +38,10 @@ constexpr DType dtype_of<int64_t>() {
 template <>
 constexpr DType dtype_of<uint8_t>() {
   return DType::uint8;
+}
+template <>
+constexpr DType dtype_of<bfloat16>() {
+  return DType::bfloat16;
 }
 
 class Node;
@@ -64,7 +70,8 @@ class Tensor {
   Device device() const;
 
   /// In the device's memory: host code follows it only where on_host(device()). Throws Error where T is not the
-  /// tensor's dtype.
+  /// tensor's dtype. Write through what data() of a non-const tensor gave last, before the next op reads the values: it
+  /// is what tells rounded_copy() that they change.
   template <typename T>
   T* data();
   template <typename T>
@@ -77,10 +84,14 @@ class Tensor {
   bool is_only_handle() const;     ///< whether nobody else holds the values
   Tensor clone() const;            ///< recorded for the backward
   Tensor to(Device device) const;  ///< itself where it is there already, else a copy; recorded for the backward
+  /// Itself where it holds that type already, else a copy, float32 rounded to bfloat16 or back; recorded for the
+  /// backward. Throws Error for other types.
+  Tensor to(DType dtype) const;
   void copy_from(const Tensor& source);
   void fill(float value);
   /// The value of a one-element float tensor; waits for the device's work, as to_vector() and to(host) do.
   float item() const;
+  /// On the host; bfloat16 may be asked for as float, too.
   template <typename T>
   std::vector<T> to_vector() const;
 

@@ -101,9 +101,8 @@ void ModelConfig::check_kernels(Device device, Precision precision) const {
                          "model.{}: '{}' computes on device cuda, and the device is {}; use 'own'", key, library,
                          striate::to_string(device));
   }
-  require<ConfigError>(
-      conv == ops::Kernels::own || precision != Precision::bf16,
-      "model.conv: 'cudnn' has no bf16 for float32 tensors; use 'own', or train.precision fp32 or tf32");
+  require<ConfigError>(conv == ops::Kernels::own || precision != Precision::bf16,
+                       "model.conv: 'cudnn' has no bf16; use 'own', or train.precision fp32 or tf32");
 }
 
 std::string ModelConfig::kernels_notice() const {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/nn/layers.h"
+#include "engine/storage.h"
 #include "kernels/error.h"
 #include "models/observed_forward.h"
 
@@ -13,6 +14,8 @@ namespace striate::models {
 namespace {
 
 constexpr int64_t kFloatBytes = 4;
+
+int64_t bytes_of(const Tensor& t) { return t.size() * static_cast<int64_t>(size_of(t.dtype())); }
 
 /// What one module's ops keep for their backward.
 struct Kept {
@@ -84,11 +87,17 @@ class Recorder : public nn::ForwardObserver {
                        output.shape(),
                        0,
                        module.macs(input.shape(), output.shape())};
-    for (const NamedTensor& parameter : module.own_parameters()) layer.parameters += parameter.tensor.size();
+    for (const NamedTensor& parameter : module.own_parameters()) {
+      layer.parameters += parameter.tensor.size();
+      if (const auto& rounded = parameter.tensor.impl()->storage->rounded) {
+        rounded_bytes_ += static_cast<int64_t>(rounded->bytes());
+      }
+    }
     layers.push_back(std::move(layer));
     // The gradient of its output and that of its input; an activation's backward works in place.
     const bool in_place = dynamic_cast<const nn::ActivationLayer*>(&module) != nullptr;
-    const int64_t at_work = kept_bytes_ + kFloatBytes * ((in_place ? 0 : input.size()) + output.size());
+    const int64_t gradients = (in_place ? 0 : input.size()) + output.size();
+    const int64_t at_work = kept_bytes_ + gradients * static_cast<int64_t>(size_of(output.dtype()));
     if (after_relu_ == address(output)) {
       peak_after_relu_ = at_work;
     } else {
@@ -99,13 +108,18 @@ class Recorder : public nn::ForwardObserver {
   std::vector<LayerSummary> layers;
   int64_t kept_bytes() const { return kept_bytes_; }
   int64_t peak_bytes() const { return peak_bytes_; }
+  int64_t rounded_bytes() const { return rounded_bytes_; }
 
  private:
   void keep(const std::string& type, const Tensor& input, const Tensor& output) {
     const Kept kept = kept_by(type);
-    if (kept.input) keep_values(input);
+    if (kept.input && input.dtype() != output.dtype()) {
+      kept_bytes_ += input.size() * static_cast<int64_t>(size_of(output.dtype()));  // as the product rounded it
+    } else if (kept.input) {
+      keep_values(input);
+    }
     // Dropout hands its input on in evaluation, but makes new values in training.
-    if (type == "Dropout") kept_.erase(output.data<float>());
+    if (type == "Dropout") kept_.erase(address(output));
     if (kept.output) keep_values(output);
     kept_bytes_ += kept.bytes_per_output * output.size();
   }
@@ -115,7 +129,7 @@ class Recorder : public nn::ForwardObserver {
     if (after_relu_ == address(input)) {
       if (type == "MaxPool2d") {
         kept_.erase(after_relu_);
-        kept_bytes_ -= kFloatBytes * input.size();
+        kept_bytes_ -= bytes_of(input);
       } else {
         peak_bytes_ = std::max(peak_bytes_, peak_after_relu_);
       }
@@ -125,16 +139,15 @@ class Recorder : public nn::ForwardObserver {
   }
 
   void keep_values(const Tensor& values) {
-    if (kept_.insert(values.data<float>()).second) kept_bytes_ += kFloatBytes * values.size();
+    if (kept_.insert(address(values)).second) kept_bytes_ += bytes_of(values);
   }
-
-  static const float* address(const Tensor& values) { return values.data<float>(); }
+  static const void* address(const Tensor& values) { return std::as_const(*values.impl()->storage).data(); }
 
   std::map<const nn::Module*, std::string> names_;
-  std::set<const float*> kept_;
+  std::set<const void*> kept_;
   std::vector<Tensor> alive_;
-  const float* after_relu_ = nullptr;  // the last ReLU's output, until something uses it
-  int64_t kept_bytes_ = 0, peak_bytes_ = 0, peak_after_relu_ = 0;
+  const void* after_relu_ = nullptr;  // the last ReLU's output, until something uses it
+  int64_t kept_bytes_ = 0, peak_bytes_ = 0, peak_after_relu_ = 0, rounded_bytes_ = 0;
 };
 
 }  // namespace
@@ -172,7 +185,8 @@ ModelSummary summarize(nn::Module& model, const Shape& input, int64_t batch) {
   }
   summary.parameters = model.parameter_count();
   summary.activation_bytes = batch * recorder.kept_bytes();
-  summary.training_bytes = 3 * kFloatBytes * summary.parameters + batch * recorder.peak_bytes();
+  summary.training_bytes =
+      3 * kFloatBytes * summary.parameters + recorder.rounded_bytes() + batch * recorder.peak_bytes();
   return summary;
 }
 

@@ -26,8 +26,9 @@ struct ModelSummary {
   int64_t macs = 0;  ///< one image
   /// What a forward keeps for its backward, for the batch: inputs of weighted layers, signs, pooling indices.
   int64_t activation_bytes = 0;
-  /// The most a training step holds: weights, gradients, one momentum, activations as they are freed, and the two
-  /// gradients of the layer at work. Kernels' scratch memory and the loader's batches are not in it.
+  /// The most a training step holds: weights and, with precision bf16, their rounded copies, gradients, one momentum,
+  /// activations as they are freed, and the two gradients of the layer at work. Kernels' scratch memory and the
+  /// loader's batches are not in it.
   int64_t training_bytes = 0;
 };
 
@@ -36,7 +37,8 @@ struct ModelSummary {
 /// are left out.
 std::string one_line(const ModelSummary& summary);
 
-/// Runs one image of zeros through the model on its own device, in evaluation mode (the former mode is restored).
+/// Runs one image of zeros through the model on its own device, in its precision and in evaluation mode (the former
+/// mode is restored).
 ModelSummary summarize(nn::Module& model, const Shape& input, int64_t batch = 1);
 
 }  // namespace striate::models

@@ -104,6 +104,7 @@ int inspect(int argc, char** argv) {
   const Shape input = models::resolve_input(source.config.model, sizes.input);
   const auto model = models::make_model(source.config.model, input, sizes.classes);
   if (!source.weights.empty()) models::load_weights(source.weights.string(), *model, input);
+  if (source.config.train.precision == Precision::bf16) set_precision(Device::cpu, Precision::bf16);
   const models::ModelSummary summary = models::summarize(*model, input, batch);
   fmt::print("{}, input {}, batch {}\n\n", source.config.model_name(), to_string(input), batch);
   if (!sizes.known) {

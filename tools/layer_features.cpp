@@ -49,7 +49,7 @@ void LayerFeatures::observe(nn::Module& module, const Tensor&, const Tensor& out
 
 void LayerFeatures::add(const Batch& batch) {
   require<Error>(output_.defined(), "--features {}: the layer takes no part in the network's forward", layer_);
-  const Tensor values = std::exchange(output_, {}).to(Device::cpu);
+  const Tensor values = std::exchange(output_, {}).to(DType::float32).to(Device::cpu);
   if (shape_.empty()) {
     // Room for a header of as many images as can come; how many do is known at the end.
     shape_ = values.shape();

@@ -242,7 +242,7 @@ int predict(int argc, char** argv) {
   Batch batch;
   loader.start(0);
   while (next_batch(loader, batch)) {
-    const Tensor logits = (*network.model)(batch.images.to(source.config.device)).to(Device::cpu);
+    const Tensor logits = (*network.model)(batch.images.to(source.config.device)).to(DType::float32).to(Device::cpu);
     for (size_t i = 0; i < batch.places.size(); ++i) {
       if (InterruptGuard::requested()) return kInterrupted;
       const auto place = static_cast<size_t>(batch.places[i]);

@@ -19,22 +19,27 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
                         "batch_norm: x {} needs gamma, beta and running statistics [{}], found {}",
                         to_string(x.shape()), C, to_string(t->shape()));
     check_same_device("batch_norm", x, *t);
+    check_parameter("batch_norm", "one of gamma, beta and the running statistics", *t);
   }
   const BatchNormShape shape{C > 0 ? x.size() / C : 0, C, epsilon, momentum};
   shape.check();
   const Device device = x.device();
 
-  Tensor y = Tensor::empty(x.shape(), DType::float32, device);
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), device);
   Tensor mean, inv_std = Tensor::empty({C}, DType::float32, device);
   if (training) {
     mean = Tensor::empty({C}, DType::float32, device);
-    STRIATE_DISPATCH(device, batch_norm_forward_train, x.data<float>(), gamma.data<float>(), beta.data<float>(),
-                     y.data<float>(), mean.data<float>(), inv_std.data<float>(), running_mean.data<float>(),
-                     running_var.data<float>(), shape, context(device));
+    in_type_of(x, [&]<typename T>(T) {
+      STRIATE_DISPATCH(device, batch_norm_forward_train, x.data<T>(), gamma.data<float>(), beta.data<float>(),
+                       y.data<T>(), mean.data<float>(), inv_std.data<float>(), running_mean.data<float>(),
+                       running_var.data<float>(), shape, context(device));
+    });
   } else {
-    STRIATE_DISPATCH(device, batch_norm_forward_eval, x.data<float>(), gamma.data<float>(), beta.data<float>(),
-                     std::as_const(running_mean).data<float>(), std::as_const(running_var).data<float>(),
-                     y.data<float>(), inv_std.data<float>(), shape, context(device));
+    in_type_of(x, [&]<typename T>(T) {
+      STRIATE_DISPATCH(device, batch_norm_forward_eval, x.data<T>(), gamma.data<float>(), beta.data<float>(),
+                       std::as_const(running_mean).data<float>(), std::as_const(running_var).data<float>(), y.data<T>(),
+                       inv_std.data<float>(), shape, context(device));
+    });
   }
   if (!any_requires_grad({x, gamma, beta})) return y;
   // A copy: a later forward in training mode may move the running mean before this one's backward.
@@ -45,24 +50,28 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
                                                                                             Gradients& gradients) {
            const Tensor input = saved.get();
            Tensor dx;
-           if (gradients.wants(0)) dx = Tensor::empty(input.shape(), DType::float32, device);
+           if (gradients.wants(0)) dx = Tensor::empty(input.shape(), input.dtype(), device);
            WeightGradients dw(gradients, gamma.shape(), shape.C, device);
-           STRIATE_DISPATCH(device, batch_norm_backward, input.data<float>(), dy.data<float>(), gamma.data<float>(),
-                            mean.data<float>(), inv_std.data<float>(), dx.defined() ? dx.data<float>() : nullptr,
-                            dw.wanted() ? dw.weight() : nullptr, dw.bias(), shape, training, dw.accumulate(),
-                            context(device));
+           in_type_of(input, [&]<typename T>(T) {
+             STRIATE_DISPATCH(device, batch_norm_backward, input.data<T>(), dy.data<T>(), gamma.data<float>(),
+                              mean.data<float>(), inv_std.data<float>(), data_or_null<T>(dx),
+                              dw.wanted() ? dw.weight() : nullptr, dw.bias(), shape, training, dw.accumulate(),
+                              context(device));
+           });
            if (dx.defined()) gradients.add(0, std::move(dx));
          });
   if (training) {
     // The same pass once more, with statistics that nobody looks at: theirs and y's bits are the first one's.
     recomputable(y, [from = Saved(x), gamma = gamma.detach(), beta = beta.detach(), shape, device] {
       const Tensor given = from.get();
-      Tensor to = Tensor::empty(given.shape(), DType::float32, device);
+      Tensor to = Tensor::empty(given.shape(), given.dtype(), device);
       const int64_t pitch = (shape.C + 15) / 16 * 16;  // every row as aligned as a tensor
       Tensor statistics = Tensor::zeros({4, pitch}, DType::float32, device);
       float* row = statistics.data<float>();
-      STRIATE_DISPATCH(device, batch_norm_forward_train, given.data<float>(), gamma.data<float>(), beta.data<float>(),
-                       to.data<float>(), row, row + pitch, row + 2 * pitch, row + 3 * pitch, shape, context(device));
+      in_type_of(given, [&]<typename T>(T) {
+        STRIATE_DISPATCH(device, batch_norm_forward_train, given.data<T>(), gamma.data<float>(), beta.data<float>(),
+                         to.data<T>(), row, row + pitch, row + 2 * pitch, row + 3 * pitch, shape, context(device));
+      });
       return to;
     });
   }

@@ -3,14 +3,16 @@
 #include <tuple>
 
 #include "engine/dispatch.h"
+#include "engine/rounded_copy.h"
 #include "kernels/error.h"
 
 namespace striate::ops {
 
 void check_rank(const char* op, const char* input, const Tensor& t, int64_t rank) {
   require<ShapeError>(t.defined(), "{}: expected {}, found a tensor without values", op, input);
-  require<ShapeError>(t.rank() == rank && t.dtype() == DType::float32, "{}: expected {} of float32, found {} of {}", op,
-                      input, to_string(t.shape()), to_string(t.dtype()));
+  require<ShapeError>(t.rank() == rank && (t.dtype() == DType::float32 || t.dtype() == DType::bfloat16),
+                      "{}: expected {} of float32 or bfloat16, found {} of {}", op, input, to_string(t.shape()),
+                      to_string(t.dtype()));
 }
 
 void check_same_device(const char* op, const Tensor& a, const Tensor& b) {
@@ -18,11 +20,23 @@ void check_same_device(const char* op, const Tensor& a, const Tensor& b) {
                  to_string(a.device()), to_string(b.device()));
 }
 
+void check_same_type(const char* op, const Tensor& a, const Tensor& b) {
+  require<Error>(a.dtype() == b.dtype(), "{}: inputs of {} and {}; convert one with to()", op, to_string(a.dtype()),
+                 to_string(b.dtype()));
+}
+
+void check_parameter(const char* op, const char* parameter, const Tensor& t) {
+  require<Error>(!t.defined() || t.dtype() == DType::float32,
+                 "{}: {} is {}; parameters are float32, and rounded by the op where its inputs are bfloat16", op,
+                 parameter, to_string(t.dtype()));
+}
+
 void check_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t channels) {
   if (!bias.defined()) return;
   require<ShapeError>(bias.shape() == Shape{channels}, "{}: expected a bias [{}], found {}", op, channels,
                       to_string(bias.shape()));
   check_same_device(op, x, bias);
+  check_parameter(op, "the bias", bias);
 }
 
 void check_kernels(const char* op, const char* library, Device device, Kernels kernels) {
@@ -30,6 +44,12 @@ void check_kernels(const char* op, const char* library, Device device, Kernels k
                        "{}: {} computes on device cuda, and its inputs live on {}; use own kernels there", op, library,
                        to_string(device));
 }
+
+Tensor product_operand(const Tensor& x) {
+  return context(x.device()).precision == Precision::bf16 ? x.to(DType::bfloat16) : x;
+}
+
+Tensor product_weights(const Tensor& w, const Tensor& x) { return x.dtype() == DType::bfloat16 ? rounded_copy(w) : w; }
 
 void record_activation(Activation activation, Tensor& y) {
   if (activation == Activation::none) return;
@@ -39,9 +59,11 @@ void record_activation(Activation activation, Tensor& y) {
 
 Tensor through_activation(Activation activation, const Tensor& dy, const Gradients& gradients) {
   if (activation == Activation::none || gradients.through_relu()) return dy;
-  Tensor d = dy.is_only_handle() ? dy : Tensor::empty(dy.shape(), DType::float32, dy.device());
-  STRIATE_DISPATCH(dy.device(), activation_backward, activation, gradients.output().data<float>(), dy.data<float>(),
-                   d.data<float>(), d.size(), context(dy.device()));
+  Tensor d = dy.is_only_handle() ? dy : Tensor::empty(dy.shape(), dy.dtype(), dy.device());
+  in_type_of(dy, [&]<typename T>(T) {
+    STRIATE_DISPATCH(dy.device(), activation_backward, activation, gradients.output().data<T>(), dy.data<T>(),
+                     d.data<T>(), d.size(), context(dy.device()));
+  });
   return d;
 }
 

@@ -10,17 +10,30 @@
 /// What the ops share: checks of their inputs, and the gradients of a weight and its bias.
 namespace striate::ops {
 
-/// Throws ShapeError naming the op and the input unless `t` is a float32 tensor of that rank.
+/// Throws ShapeError naming the op and the input unless `t` is a float32 or bfloat16 tensor of that rank.
 void check_rank(const char* op, const char* input, const Tensor& t, int64_t rank);
 /// Throws Error unless both live on one device.
 void check_same_device(const char* op, const Tensor& a, const Tensor& b);
-/// Throws ShapeError unless `bias` is undefined or [channels]; Error unless it lives where x does.
+/// Throws Error unless both are of one type.
+void check_same_type(const char* op, const Tensor& a, const Tensor& b);
+/// Throws Error unless the parameter is undefined or float32, whatever the activations are.
+void check_parameter(const char* op, const char* parameter, const Tensor& t);
+/// Throws ShapeError unless `bias` is undefined or [channels]; Error unless it is float32 and lives where x does.
 void check_bias(const char* op, const Tensor& x, const Tensor& bias, int64_t channels);
 
 /// Throws ConfigError for a vendor's kernels on another device than cuda. `library`: "cublas".
 void check_kernels(const char* op, const char* library, Device device, Kernels kernels);
 
 inline const float* data_or_null(const Tensor& t) { return t.defined() ? t.data<float>() : nullptr; }
+template <typename T>
+T* data_or_null(Tensor& t) {
+  return t.defined() ? t.data<T>() : nullptr;
+}
+
+/// x as a matrix product of its device takes it: with Precision::bf16 rounded to bfloat16, if it is not yet.
+Tensor product_operand(const Tensor& x);
+/// A product's weights beside operands of x's type: the parameter itself, or its rounded copy.
+Tensor product_weights(const Tensor& w, const Tensor& x);
 
 /// Gradient before a fused activation, from the output that the op kept; dy itself where there is none, or where the
 /// ops that use the output have taken it through.

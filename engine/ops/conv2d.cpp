@@ -9,10 +9,12 @@
 
 namespace striate::ops {
 
-Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options, Activation activation,
-              Kernels kernels) {
-  check_rank("conv2d", "x [N,H,W,C]", x, 4);
+Tensor conv2d(const Tensor& given_x, const Tensor& w, const Tensor& b, const Conv2dOptions& options,
+              Activation activation, Kernels kernels) {
+  check_rank("conv2d", "x [N,H,W,C]", given_x, 4);
   check_rank("conv2d", "w [K,R,S,C/groups]", w, 4);
+  check_parameter("conv2d", "w", w);
+  const Tensor x = product_operand(given_x);
   check_same_device("conv2d", x, w);
   const Conv2dShape shape{x.dim(0),      x.dim(1),           x.dim(2),           x.dim(3),         w.dim(0),
                           w.dim(1),      w.dim(2),           options.stride_h,   options.stride_w, options.pad_h,
@@ -24,9 +26,12 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
   const Device device = x.device();
   check_kernels("conv2d", "cudnn", device, kernels);
 
-  Tensor y = Tensor::empty({shape.N, shape.P(), shape.Q(), shape.K}, DType::float32, device);
-  STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_forward, x.data<float>(), w.data<float>(), data_or_null(b),
-                      y.data<float>(), shape, activation, context(device));
+  Tensor y = Tensor::empty({shape.N, shape.P(), shape.Q(), shape.K}, x.dtype(), device);
+  in_type_of(x, [&]<typename T>(T) {
+    const Tensor weights = product_weights(w, x);
+    STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_forward, x.data<T>(), weights.data<T>(), data_or_null(b),
+                        y.data<T>(), shape, activation, context(device));
+  });
   if (!any_requires_grad({x, w, b})) return y;
 
   const auto through_relu = kernels == Kernels::own && comes_out_of_relu(x) ? ThroughRelu::yes : ThroughRelu::no;
@@ -36,20 +41,25 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
            const Tensor input = saved.get();
            const Tensor d = through_activation(activation, dy, gradients);
            if (gradients.wants(0)) {
-             Tensor dx = Tensor::empty(input.shape(), DType::float32, device);
-             if (through_relu == ThroughRelu::yes) {
-               STRIATE_DISPATCH(device, conv2d_backward_data_through_relu, d.data<float>(), w.data<float>(),
-                                input.data<float>(), dx.data<float>(), shape, context(device));
-             } else {
-               STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_data, d.data<float>(), w.data<float>(),
-                                   dx.data<float>(), shape, context(device));
-             }
+             Tensor dx = Tensor::empty(input.shape(), input.dtype(), device);
+             in_type_of(input, [&]<typename T>(T) {
+               const Tensor weights = product_weights(w, input);
+               if (through_relu == ThroughRelu::yes) {
+                 STRIATE_DISPATCH(device, conv2d_backward_data_through_relu, d.data<T>(), weights.data<T>(),
+                                  input.data<T>(), dx.data<T>(), shape, context(device));
+               } else {
+                 STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_data, d.data<T>(), weights.data<T>(),
+                                     dx.data<T>(), shape, context(device));
+               }
+             });
              gradients.add(0, std::move(dx), through_relu);
            }
            WeightGradients dw(gradients, w.shape(), shape.K, device);
            if (dw.wanted()) {
-             STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_weight, input.data<float>(), d.data<float>(),
-                                 dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
+             in_type_of(input, [&]<typename T>(T) {
+               STRIATE_DISPATCH_OR(cudnn, kernels, device, conv2d_backward_weight, input.data<T>(), d.data<T>(),
+                                   dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
+             });
            }
          });
   record_activation(activation, y);

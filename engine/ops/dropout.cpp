@@ -17,17 +17,21 @@ Tensor dropout(const Tensor& x, float p, uint32_t layer) {
   if (p == 0.0f) return x;
   const Device device = x.device();
   const auto forward = [shape, device](const Tensor& from) {
-    Tensor to = Tensor::empty(from.shape(), DType::float32, device);
-    STRIATE_DISPATCH(device, dropout_forward, from.data<float>(), to.data<float>(), shape,
-                     dropout_state_for_kernels(device), context(device));
+    Tensor to = Tensor::empty(from.shape(), from.dtype(), device);
+    in_type_of(from, [&]<typename T>(T) {
+      STRIATE_DISPATCH(device, dropout_forward, from.data<T>(), to.data<T>(), shape, dropout_state_for_kernels(device),
+                       context(device));
+    });
     return to;
   };
   Tensor y = forward(x);
   if (!any_requires_grad({x})) return y;
   record("dropout", y, {x}, [shape, device](const Tensor& dy, Gradients& gradients) {
-    Tensor dx = Tensor::empty(dy.shape(), DType::float32, device);
-    STRIATE_DISPATCH(device, dropout_backward, dy.data<float>(), dx.data<float>(), shape,
-                     dropout_state_for_kernels(device), context(device));
+    Tensor dx = Tensor::empty(dy.shape(), dy.dtype(), device);
+    in_type_of(dy, [&]<typename T>(T) {
+      STRIATE_DISPATCH(device, dropout_backward, dy.data<T>(), dx.data<T>(), shape, dropout_state_for_kernels(device),
+                       context(device));
+    });
     gradients.add(0, std::move(dx));
   });
   if (is_held(x)) recomputable(y, [from = Saved(x), forward] { return forward(from.get()); });

@@ -11,10 +11,12 @@ namespace striate::ops {
 Tensor add(const Tensor& a, const Tensor& b, Activation activation) {
   require<ShapeError>(a.shape() == b.shape(), "add: {} and {} differ", to_string(a.shape()), to_string(b.shape()));
   check_same_device("add", a, b);
+  check_same_type("add", a, b);
   const Device device = a.device();
-  Tensor y = Tensor::empty(a.shape(), DType::float32, device);
-  STRIATE_DISPATCH(device, add, a.data<float>(), b.data<float>(), y.data<float>(), a.size(), activation,
-                   context(device));
+  Tensor y = Tensor::empty(a.shape(), a.dtype(), device);
+  in_type_of(a, [&]<typename T>(T) {
+    STRIATE_DISPATCH(device, add, a.data<T>(), b.data<T>(), y.data<T>(), a.size(), activation, context(device));
+  });
   if (!any_requires_grad({a, b})) return y;
   record("add", y, {a, b}, [activation](const Tensor& dy, Gradients& gradients) {
     const Tensor d = through_activation(activation, dy, gradients);
@@ -27,12 +29,17 @@ Tensor add(const Tensor& a, const Tensor& b, Activation activation) {
 
 Tensor scale(const Tensor& x, float factor) {
   const Device device = x.device();
-  Tensor y = Tensor::empty(x.shape(), DType::float32, device);
-  STRIATE_DISPATCH(device, scale, x.data<float>(), y.data<float>(), factor, x.size(), context(device));
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), device);
+  const auto scaled = [factor, device](const Tensor& from, Tensor& to) {
+    in_type_of(from, [&]<typename T>(T) {
+      STRIATE_DISPATCH(device, scale, from.data<T>(), to.data<T>(), factor, from.size(), context(device));
+    });
+  };
+  scaled(x, y);
   if (!any_requires_grad({x})) return y;
-  record("scale", y, {x}, [factor, device](const Tensor& dy, Gradients& gradients) {
-    Tensor dx = Tensor::empty(dy.shape(), DType::float32, device);
-    STRIATE_DISPATCH(device, scale, dy.data<float>(), dx.data<float>(), factor, dy.size(), context(device));
+  record("scale", y, {x}, [scaled, device](const Tensor& dy, Gradients& gradients) {
+    Tensor dx = Tensor::empty(dy.shape(), dy.dtype(), device);
+    scaled(dy, dx);
     gradients.add(0, std::move(dx));
   });
   return y;

@@ -7,6 +7,7 @@
 #include "engine/dispatch.h"
 #include "engine/ops/checks.h"
 #include "engine/ops/ops.h"
+#include "engine/rounded_copy.h"
 #include "engine/saved.h"
 #include "engine/storage.h"
 #include "kernels/error.h"
@@ -16,32 +17,39 @@ namespace striate::ops {
 namespace {
 
 /// The whole backward in one pass over the weights, which are the next step's afterwards.
-void update_on_arrival(const Tensor& x, const Tensor& dy, const LinearShape& shape, ThroughRelu through_relu,
+void update_on_arrival(const Tensor& x, Tensor w, const Tensor& dy, const LinearShape& shape, ThroughRelu through_relu,
                        ArrivingUpdate& update, Gradients& gradients) {
-  Tensor dx = gradients.wants(0) ? Tensor::empty(x.shape(), DType::float32, x.device()) : Tensor();
+  Tensor dx = gradients.wants(0) ? Tensor::empty(x.shape(), x.dtype(), x.device()) : Tensor();
   Tensor db;
   Accumulate accumulate = Accumulate::no;
   if (gradients.wants(2)) std::tie(db, accumulate) = gradients.target(2, {shape.K}, x.device());
   Context& ctx = context(x.device());
-  const KernelTimer timer(x.device(), "linear_backward_update", x.data<float>(), dy.data<float>(),
-                          dx.defined() ? dx.data<float>() : nullptr, shape, update.parameter);
-  cpu::linear_backward_update(x.data<float>(), dy.data<float>(), dx.defined() ? dx.data<float>() : nullptr,
-                              db.defined() ? db.data<float>() : nullptr, accumulate, shape, update.rule,
-                              update.parameter, ctx);
+  product_weights(w, x);  // dx is made of the rounded copy: of one that is up to date
+  aim_update(update.parameter, w);
+  in_type_of(x, [&]<typename T>(T) {
+    const KernelTimer timer(x.device(), "linear_backward_update", x.data<T>(), dy.data<T>(), data_or_null<T>(dx), shape,
+                            update.parameter);
+    cpu::linear_backward_update(x.data<T>(), dy.data<T>(), data_or_null<T>(dx), data_or_null<float>(db), accumulate,
+                                shape, update.rule, update.parameter, ctx);
+  });
   update.done = true;
   if (!dx.defined()) return;
   if (through_relu == ThroughRelu::yes) {
-    STRIATE_DISPATCH(x.device(), activation_backward, Activation::relu, x.data<float>(), dx.data<float>(),
-                     dx.data<float>(), dx.size(), ctx);
+    in_type_of(x, [&]<typename T>(T) {
+      STRIATE_DISPATCH(x.device(), activation_backward, Activation::relu, x.data<T>(), dx.data<T>(), dx.data<T>(),
+                       dx.size(), ctx);
+    });
   }
   gradients.add(0, std::move(dx), through_relu);
 }
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, Kernels kernels) {
-  check_rank("linear", "x [N,C]", x, 2);
+Tensor linear(const Tensor& given_x, const Tensor& w, const Tensor& b, Activation activation, Kernels kernels) {
+  check_rank("linear", "x [N,C]", given_x, 2);
   check_rank("linear", "w [K,C]", w, 2);
+  check_parameter("linear", "w", w);
+  const Tensor x = product_operand(given_x);
   check_same_device("linear", x, w);
   const LinearShape shape{x.dim(0), x.dim(1), w.dim(0)};
   shape.check();
@@ -51,9 +59,12 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
   const Device device = x.device();
   check_kernels("linear", "cublas", device, kernels);
 
-  Tensor y = Tensor::empty({shape.N, shape.K}, DType::float32, device);
-  STRIATE_DISPATCH_OR(cublas, kernels, device, linear_forward, x.data<float>(), w.data<float>(), data_or_null(b),
-                      y.data<float>(), shape, activation, context(device));
+  Tensor y = Tensor::empty({shape.N, shape.K}, x.dtype(), device);
+  in_type_of(x, [&]<typename T>(T) {
+    const Tensor weights = product_weights(w, x);
+    STRIATE_DISPATCH_OR(cublas, kernels, device, linear_forward, x.data<T>(), weights.data<T>(), data_or_null(b),
+                        y.data<T>(), shape, activation, context(device));
+  });
   if (!any_requires_grad({x, w, b})) return y;
 
   const auto through_relu = kernels == Kernels::own && comes_out_of_relu(x) ? ThroughRelu::yes : ThroughRelu::no;
@@ -64,24 +75,29 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
            const Tensor d = through_activation(activation, dy, gradients);
            if (ArrivingUpdate* arriving = gradients.arriving_update(1, update)) {
              if (device == Device::cpu && cpu::linear_can_update(shape, context(device))) {
-               return update_on_arrival(input, d, shape, through_relu, *arriving, gradients);
+               return update_on_arrival(input, w, d, shape, through_relu, *arriving, gradients);
              }
            }
            if (gradients.wants(0)) {
-             Tensor dx = Tensor::empty(input.shape(), DType::float32, device);
-             if (through_relu == ThroughRelu::yes) {
-               STRIATE_DISPATCH(device, linear_backward_data_through_relu, d.data<float>(), w.data<float>(),
-                                input.data<float>(), dx.data<float>(), shape, context(device));
-             } else {
-               STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_data, d.data<float>(), w.data<float>(),
-                                   dx.data<float>(), shape, context(device));
-             }
+             Tensor dx = Tensor::empty(input.shape(), input.dtype(), device);
+             in_type_of(input, [&]<typename T>(T) {
+               const Tensor weights = product_weights(w, input);
+               if (through_relu == ThroughRelu::yes) {
+                 STRIATE_DISPATCH(device, linear_backward_data_through_relu, d.data<T>(), weights.data<T>(),
+                                  input.data<T>(), dx.data<T>(), shape, context(device));
+               } else {
+                 STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_data, d.data<T>(), weights.data<T>(),
+                                     dx.data<T>(), shape, context(device));
+               }
+             });
              gradients.add(0, std::move(dx), through_relu);
            }
            WeightGradients dw(gradients, w.shape(), shape.K, device);
            if (dw.wanted()) {
-             STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_weight, input.data<float>(), d.data<float>(),
-                                 dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
+             in_type_of(input, [&]<typename T>(T) {
+               STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_weight, input.data<T>(), d.data<T>(),
+                                   dw.weight(), dw.bias(), shape, dw.accumulate(), context(device));
+             });
            }
          });
   record_activation(activation, y);

@@ -8,6 +8,10 @@
 
 /// The differentiable operations. Each checks shapes (ShapeError), runs the kernel of its inputs' device and records
 /// its backward. All inputs of an op live on one device. Maths and sources stand in kernels/<op>/<op>.h.
+///
+/// Activations are float32 or bfloat16, the output of an op as its inputs; parameters, statistics and losses are
+/// float32 always. Where the device's precision is bf16, conv2d and linear round an x of float32 first: everything
+/// behind them is bfloat16 then.
 namespace striate::ops {
 
 /// Whose kernels compute an op on device cuda: our own, or the vendor's (conv2d: cuDNN's, linear: cuBLAS's). The latter
@@ -57,7 +61,7 @@ Tensor add(const Tensor& a, const Tensor& b, Activation activation = Activation:
 Tensor scale(const Tensor& x, float factor);
 /// [N, …] → [N, rest], in HWC order.
 Tensor flatten(const Tensor& x);
-/// logits [N, classes] → probabilities. Not recorded.
+/// logits [N, classes] → probabilities, float32 of either. Not recorded.
 Tensor softmax(const Tensor& logits);
 
 struct CrossEntropy {

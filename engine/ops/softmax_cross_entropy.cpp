@@ -9,8 +9,9 @@
 
 namespace striate::ops {
 
-Tensor softmax(const Tensor& logits) {
-  check_rank("softmax", "logits [N,classes]", logits, 2);
+Tensor softmax(const Tensor& given_logits) {
+  check_rank("softmax", "logits [N,classes]", given_logits, 2);
+  const Tensor logits = given_logits.detach().to(DType::float32);
   const Device device = logits.device();
   Tensor probabilities = Tensor::empty(logits.shape(), DType::float32, device);
   STRIATE_DISPATCH(device, softmax_forward, logits.data<float>(), probabilities.data<float>(), logits.dim(0),
@@ -35,17 +36,21 @@ CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& given_lab
                       Tensor::empty({N}, DType::int32, device)};
   Tensor row_max = Tensor::empty({N}, DType::float32, device);
   Tensor log_sum = Tensor::empty({N}, DType::float32, device);
-  STRIATE_DISPATCH(device, softmax_cross_entropy_forward, logits.data<float>(), labels.data<int32_t>(),
-                   result.loss.data<float>(), result.sample_loss.data<float>(), row_max.data<float>(),
-                   log_sum.data<float>(), result.rank.data<int32_t>(), shape, context(device));
+  in_type_of(logits, [&]<typename T>(T) {
+    STRIATE_DISPATCH(device, softmax_cross_entropy_forward, logits.data<T>(), labels.data<int32_t>(),
+                     result.loss.data<float>(), result.sample_loss.data<float>(), row_max.data<float>(),
+                     log_sum.data<float>(), result.rank.data<int32_t>(), shape, context(device));
+  });
   if (!any_requires_grad({logits})) return result;
   record(
       "softmax_cross_entropy", result.loss, {logits},
       [logits = logits.detach(), labels, row_max, log_sum, shape, device](const Tensor& dloss, Gradients& gradients) {
-        Tensor dlogits = Tensor::empty(logits.shape(), DType::float32, device);
-        STRIATE_DISPATCH(device, softmax_cross_entropy_backward, logits.data<float>(), labels.data<int32_t>(),
-                         row_max.data<float>(), log_sum.data<float>(), dloss.data<float>(), dlogits.data<float>(),
-                         shape, context(device));
+        Tensor dlogits = Tensor::empty(logits.shape(), logits.dtype(), device);
+        in_type_of(logits, [&]<typename T>(T) {
+          STRIATE_DISPATCH(device, softmax_cross_entropy_backward, logits.data<T>(), labels.data<int32_t>(),
+                           row_max.data<float>(), log_sum.data<float>(), dloss.data<float>(), dlogits.data<T>(), shape,
+                           context(device));
+        });
         gradients.add(0, std::move(dlogits));
       });
   return result;

@@ -7,6 +7,7 @@
 
 #include "engine/arriving_update.h"
 #include "engine/dispatch.h"
+#include "engine/rounded_copy.h"
 #include "engine/step_state.h"
 #include "engine/storage.h"
 #include "kernels/error.h"
@@ -51,9 +52,9 @@ void Optimizer::clear_grad() {
 
 Optimizer::~Optimizer() { withdraw_updates(); }
 
+// All but where the values are: whoever makes the step aims it (rounded_copy.h).
 ParameterUpdate<float> Optimizer::parameter_update(size_t i) {
   ParameterUpdate<float> update;
-  update.w = parameters_[i].tensor.data<float>();
   if (!slots_.empty()) update.s1 = slots_[0].values[i].data<float>();
   if (slots_.size() > 1) update.s2 = slots_[1].values[i].data<float>();
   update.n = parameters_[i].tensor.size();
@@ -111,6 +112,7 @@ void Optimizer::update_parameters() {
                    name(), parameters_[i].name);
     if (done || !gradient.defined()) continue;
     updates_.push_back(parameter_update(i));
+    aim_update(updates_.back(), parameters_[i].tensor);
     updates_.back().g = gradient.data<float>();
   }
   withdraw_updates();

@@ -20,7 +20,7 @@ void run(nn::Module& model, BatchSource& source, Device device, const EvaluateOp
   Batch batch;
   source.start(0);
   while (source.next(batch)) {
-    const Tensor logits = model(batch.images.to(device));
+    const Tensor logits = model(batch.images.to(device)).to(DType::float32);
     see(batch, logits);
     if (options.on_batch) options.on_batch(batch, logits);
     done += batch.labels.size();

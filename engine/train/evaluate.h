@@ -12,7 +12,8 @@ namespace striate {
 struct EvaluateOptions {
   /// Called after every batch with the images done and in all; returning false ends the evaluation early.
   std::function<bool(int64_t done, int64_t total)> progress;
-  /// Sees every batch and its logits [N, classes], in order: predictions or probabilities per image.
+  /// Sees every batch and its logits [N, classes], float32 whatever the precision, in order: predictions or
+  /// probabilities per image.
   std::function<void(const Batch& batch, const Tensor& logits)> on_batch;
 };
 

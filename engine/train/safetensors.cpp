@@ -11,6 +11,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "engine/storage.h"
 #include "engine/train/atomic_file.h"
@@ -263,7 +264,7 @@ void write_safetensors(const std::string& path, const std::vector<NamedTensor>& 
   file.write(safetensors_header(entries, metadata));
   for (const NamedTensor& t : tensors) {
     const Tensor host = t.tensor.to(Device::cpu);
-    file.write(host.impl()->storage->data(), static_cast<size_t>(host.size()) * size_of(host.dtype()));
+    file.write(std::as_const(*host.impl()->storage).data(), static_cast<size_t>(host.size()) * size_of(host.dtype()));
   }
   file.commit();
 }

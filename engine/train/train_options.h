@@ -21,7 +21,7 @@ struct TrainOptions {
   int64_t max_steps = 0;                  ///< > 0: stop after that many optimizer steps in all
   int64_t batch_size = 128;               ///< of the BatchSource that is made
   int64_t accumulate = 1;                 ///< batches an optimizer step; the loss is the mean over all of them
-  Precision precision = Precision::fp32;  ///< of the matrix products; the network's device must have it
+  Precision precision = Precision::fp32;  ///< the network's device must have it
   GraphMode cuda_graph = GraphMode::automatic;
   double learning_rate = 0.01;
   OptimizerConfig optimizer;

@@ -4,6 +4,7 @@
 
 #include "engine/ops/ops.h"
 #include "engine/profiler.h"
+#include "engine/rounded_copy.h"
 #include "engine/step_state.h"
 #include "engine/train/batch_loss.h"
 #include "kernels/error.h"
@@ -36,6 +37,7 @@ void TrainStep::begin(int64_t step, double learning_rate) {
   dropout_state(device_) = {seed_, static_cast<uint64_t>(step), 0};
   optimizer_.clear_grad();
   optimizer_.set_learning_rate(learning_rate);
+  refresh_rounded_copies(optimizer_.parameters());  // a replayed step looks at no copy's age
   if (accumulate_ == 1) {
     optimizer_.set_gradient_scale(1.0f);
     optimizer_.update_on_arrival();

@@ -1,5 +1,7 @@
 #include "models/weights/layout.h"
 
+#include <utility>
+
 #include "engine/nn/layers.h"
 #include "engine/storage.h"
 #include "engine/train/weights.h"
@@ -40,7 +42,7 @@ class ImageTracker : public nn::ForwardObserver {
   const std::map<std::string, Shape>& behind_flatten() const { return behind_flatten_; }
 
  private:
-  static const void* address(const Tensor& values) { return values.impl()->storage->data(); }
+  static const void* address(const Tensor& values) { return std::as_const(*values.impl()->storage).data(); }
   void remember(const Tensor& values) {
     const Shape& shape = values.shape();
     if (shape.size() == 4) images_[address(values)] = {shape[1], shape[2], shape[3]};

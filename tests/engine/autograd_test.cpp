@@ -381,7 +381,7 @@ TEST(Ops, NameTheOpAndTheShapesInErrors) {
   EXPECT_EQ(message([&] {
               ops::linear(image, Tensor::zeros({2, 3}), Tensor());
             }),
-            "linear: expected x [N,C] of float32, found [1,4,4,3] of float32");
+            "linear: expected x [N,C] of float32 or bfloat16, found [1,4,4,3] of float32");
   EXPECT_EQ(message([&] { ops::add(image, Tensor::zeros({3})); }), "add: [1,4,4,3] and [3] differ");
   EXPECT_EQ(message([&] {
               ops::softmax_cross_entropy(Tensor::zeros({2, 5}), Tensor::zeros({3}, DType::int32));

@@ -232,7 +232,7 @@ std::vector<Imagined> imagine(nn::Module& model, const std::string& layer, const
     Tensor x = Tensor::from(images.shifted(images.x, dy, dx), shape).to(device);
     x.set_requires_grad(true);
     const Tensor output = run(model, capture, x);
-    ops::linear(output.reshape({1, -1}), selector, {}).backward();
+    ops::linear(output.reshape({1, -1}), selector, {}).to(DType::float32).backward();
     const std::vector<float> gradient = images.shifted(x.grad().to_vector<float>(), -dy, -dx);
     for (size_t n = 0; n < units.size(); ++n) {
       double squares = 0.0;

@@ -56,7 +56,7 @@ class LayerObserver : public nn::ForwardObserver {
 
 /// [n, 1, 1, K]: the centre of [n, P, Q, K].
 Tensor centre_unit(const Tensor& maps) {
-  const Tensor host = maps.to(Device::cpu);
+  const Tensor host = maps.to(DType::float32).to(Device::cpu);
   const int64_t n = host.dim(0), p = host.dim(1), q = host.dim(2), k = host.dim(3);
   Tensor unit = Tensor::empty({n, 1, 1, k});
   const float* centre = host.data<float>() + ((p / 2) * q + q / 2) * k;

@@ -50,7 +50,7 @@ class Features : public nn::ForwardObserver {
 
   void add(const Batch& batch, int64_t images) {
     require<Error>(seen_.defined(), "--layer {}: it takes no part in the network's forward", name_);
-    const Tensor values = seen_.to(Device::cpu);
+    const Tensor values = seen_.to(DType::float32).to(Device::cpu);
     dimensions_ = values.size() / values.dim(0);
     constexpr int64_t kMost = int64_t{1} << 28;  // a gibibyte of floats
     require<ConfigError>(images <= kMost / dimensions_,

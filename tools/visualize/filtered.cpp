@@ -89,7 +89,7 @@ int filtered(int argc, const char* const* argv) {
     source.model()(selection.input.to(source.device()));
   }
   require<Error>(capture.output().defined(), "--layer {}: it takes no part in the network's forward", found.name);
-  const Tensor maps = capture.output().to(Device::cpu);
+  const Tensor maps = capture.output().to(DType::float32).to(Device::cpu);
 
   // The kernels stand above their columns; a picture stands before its row.
   std::vector<GridCell> cells = {{}};
