@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kLimitThreads)
 }
 
 __global__ void __launch_bounds__(gpu::kMapThreads) copy_kernel(const float* x, float* y, int64_t n, bool vectors) {
-  gpu::map_elements(n, vectors, [=](int64_t i, auto part) { part.load(x + i).store(y + i); });
+  gpu::map_elements<float>(n, vectors, [=](int64_t i, auto part) { part.load(x + i).store(y + i); });
 }
 
 uint32_t bits_of(float value) {
@@ -90,7 +90,7 @@ double product_chains(Precision precision, float* sums, int blocks, int steps, f
 
 double copy_values(const float* x, float* y, int64_t n, Context& context) {
   const bool vectors = gpu::aligned_16(x, y);
-  gpu::launch(copy_kernel, gpu::map_blocks(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n, vectors);
+  gpu::launch(copy_kernel, gpu::map_blocks<float>(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n, vectors);
   return 2.0 * sizeof(float) * static_cast<double>(n);
 }
 
