@@ -99,7 +99,7 @@ int profile_steps(Experiment& experiment, const TrainOptions& options, int64_t s
   data.train = &train;
   data.val = data.test = nullptr;
   short_run.cuda_graph = GraphMode::off;  // whose replay is one piece of work, without kernels that could be timed
-  short_run.early_stop_patience = 0;  // there is nothing to judge by
+  short_run.early_stop_patience = 0;      // there is nothing to judge by
   Collector collector;
   for (const nn::NamedModule& named : experiment.model().named_modules()) {
     collector.profiler().name_layer(named.module, named.name, named.module->type());

@@ -12,6 +12,7 @@ set(tools_sees kernels engine models data tools)
 set(benchmarks_sees kernels engine models data tools benchmarks tests/support)
 # They run programs as the tests of the tools do.
 set(benchmarks_tests_see tests/tools)
+set(models_tests_see tests/engine)
 set(tools_tests_see tests/data)
 # The fuzzed readers are everybody's.
 set(fuzz_sees kernels engine models data)
