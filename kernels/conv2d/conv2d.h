@@ -38,11 +38,10 @@ void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
 }  // namespace reference
 
 /// T, the type of activations and weights, is float or bfloat16, whose products are summed in float32 and rounded once,
-/// when stored; context.precision then says nothing. (The reference's T may be double, too.)
-/// With Precision::bf16 on cpu and cuda float's x, w and dy are rounded to bfloat16, but for db, and the products
-/// summed in float32; but where cpu takes Winograd's algorithm (winograd_choice.h), all is float32. On cpu, where an
-/// odd number of channels meets an even stride_w, NaN and infinity reach the outputs that see the pixel to the left,
-/// too.
+/// when stored; context.precision then says nothing. (The reference's T may be double, too.) cpu multiplies float in
+/// float32 whatever context.precision says.
+/// On cpu, where an odd number of channels meets an even stride_w, bfloat16's NaN and infinity reach the outputs that
+/// see the pixel to the left, too; Winograd's algorithm, where cpu takes it (winograd_choice.h), is float32's.
 namespace cpu {
 template <typename T>
 void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& shape,

@@ -7,7 +7,6 @@
 // same taps of dy at unit steps, so each class is such a convolution by itself and every dx is written once.
 #include <algorithm>
 #include <numeric>
-#include <type_traits>
 
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d/winograd.h"
@@ -54,12 +53,6 @@ struct ClassAxis {
   }
 };
 
-/// Of the products' inputs.
-template <typename T>
-Precision precision_of(const Context& context) {
-  return std::is_same_v<T, bfloat16> ? Precision::bf16 : context.precision;
-}
-
 /// A kernel that covers the whole image is a matrix product: one pixel of R·S·C channels.
 Conv2dShape as_product(Conv2dShape shape) {
   if (!covers_image(shape)) return shape;
@@ -78,8 +71,7 @@ void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const C
   require<ShapeError>(derivative_from_output(activation),
                       "{}: only none, relu and leaky_relu can be fused into a convolution; apply others after it",
                       shape.to_string());
-  if (winograd_choice(shape, precision_of<T>(context)).forward)
-    return winograd::forward(x, w, b, y, shape, activation, context);
+  if (winograd_choice<T>(shape).forward) return winograd::forward(x, w, b, y, shape, activation, context);
   gemm::Product<T> product;
   product.a = input_patches(x, shape);
   product.w.w = w;
@@ -102,8 +94,7 @@ template <typename T>
 void conv2d_backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& asked, Context& context) {
   asked.check();
   const Conv2dShape shape = as_product(asked);
-  if (winograd_choice(shape, precision_of<T>(context)).backward_data)
-    return winograd::backward_data(dy, w, dx, shape, context);
+  if (winograd_choice<T>(shape).backward_data) return winograd::backward_data(dy, w, dx, shape, context);
   const int64_t Cg = shape.group_channels(), Kg = shape.group_kernels();
   gemm::Product<T> product;
   gemm::Patches<T>& a = product.a;
@@ -165,8 +156,7 @@ void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
   gradient.x_group = shape.group_channels();
   gradient.dy_group = shape.group_kernels();
   gradient.dw_group = shape.group_kernels() * shape.taps();
-  if (!winograd_choice(shape, precision_of<T>(context)).backward_weight)
-    return gemm::weight_gradient(gradient, context);
+  if (!winograd_choice<T>(shape).backward_weight) return gemm::weight_gradient(gradient, context);
   winograd::backward_weight(x, dy, dw, shape, accumulate, context);
   if (db) gemm::bias_gradient(gradient, context.workspace->get<float>(gemm::bias_scratch(gradient)), context);
 }

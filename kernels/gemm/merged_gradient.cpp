@@ -96,7 +96,7 @@ struct NextRows {
 
 template <typename T>
 void merged_weight_gradient(const WeightGradient<T>& g, Context& context) {
-  const MicroKernels<T> micro = micro_kernels<T>(context.precision);
+  const MicroKernels<T> micro = micro_kernels<T>();
   const Plan plan(g, micro);
   const int64_t depth = g.x.depth(), K = g.columns;
   GradientShares shares(g, plan.shares.count);

@@ -226,20 +226,19 @@ HWY_EXPORT(fill_floats);
 HWY_EXPORT(fill_bfloat16);
 
 template <>
-MicroKernels<float> micro_kernels(Precision precision) {
+MicroKernels<float> micro_kernels() {
   MicroKernels<float> kernels;
   HWY_DYNAMIC_DISPATCH(fill_floats)(kernels);
   add_copy_kernels(kernels);
-  if (precision == Precision::bf16) fill_bf16(kernels);
   return kernels;
 }
 
 template <>
-MicroKernels<bfloat16> micro_kernels(Precision) {
+MicroKernels<bfloat16> micro_kernels() {
   MicroKernels<bfloat16> kernels;
   HWY_DYNAMIC_DISPATCH(fill_bfloat16)(kernels);
   add_copy_kernels(kernels);
-  fill_bf16(kernels);
+  if (kernels.has_avx512 && !WithoutBf16Instructions::any()) fill_bf16_cells(kernels);
   return kernels;
 }
 

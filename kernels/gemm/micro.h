@@ -86,13 +86,12 @@ struct MicroKernels {
   void (*sum_rows)(const T* dy, int64_t stride, int64_t rows, int64_t columns, float* sums) = nullptr;
 };
 
-/// For float those of a precision: bf16, or float32 for all others.
 template <typename T>
-MicroKernels<T> micro_kernels(Precision precision = Precision::fp32);
+MicroKernels<T> micro_kernels();
 template <>
-MicroKernels<float> micro_kernels(Precision precision);
+MicroKernels<float> micro_kernels();
 template <>
-MicroKernels<bfloat16> micro_kernels(Precision precision);
+MicroKernels<bfloat16> micro_kernels();
 /// The part of them that micro_copy.cpp defines.
 void add_copy_kernels(MicroKernels<float>& kernels);
 void add_copy_kernels(MicroKernels<bfloat16>& kernels);

@@ -12,7 +12,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 #include <utility>
 
 #include "kernels/gemm/micro_bf16_target.h"
@@ -197,14 +196,13 @@ void multiply_columns(const Block& block) {
 
 }  // namespace
 
-template <typename T>
-bool fill_bf16_cells(MicroKernels<T>& kernels) {
+bool fill_bf16_cells(MicroKernels<bfloat16>& kernels) {
   if (!__builtin_cpu_supports("avx512bf16")) return false;
   kernels.mr = kRows;
   kernels.nr = kColumns;
   kernels.plane_pixel = kLanes;
   kernels.cell = 2;
-  kernels.reads_images = std::is_same_v<T, bfloat16>;
+  kernels.reads_images = true;
   kernels.exact_panels = false;
   kernels.target = "AVX-512 BF16";
   kernels.multiply_rows = &multiply_rows;
@@ -220,21 +218,7 @@ HWY_POP_ATTRIBUTES
 #else  // not x86-64
 
 namespace striate::gemm {
-template <typename T>
-bool fill_bf16_cells(MicroKernels<T>&) {
-  return false;
-}
+bool fill_bf16_cells(MicroKernels<bfloat16>&) { return false; }
 }  // namespace striate::gemm
 
 #endif
-
-namespace striate::gemm {
-
-template bool fill_bf16_cells(MicroKernels<float>&);
-template bool fill_bf16_cells(MicroKernels<bfloat16>&);
-
-void fill_bf16(MicroKernels<bfloat16>& kernels) {
-  if (kernels.has_avx512 && !WithoutBf16Instructions::any()) fill_bf16_cells(kernels);
-}
-
-}  // namespace striate::gemm

@@ -6,23 +6,11 @@
 
 namespace striate::gemm {
 
-/// Makes float32's kernels those of bfloat16: cells of two values on CPUs that multiply them (AVX-512 BF16), floats
-/// that are rounded as they are packed, to nearest even, on all others.
-void fill_bf16(MicroKernels<float>& kernels);
-/// The same of operands that are bfloat16: cells, or floats they are widened to.
-void fill_bf16(MicroKernels<bfloat16>& kernels);
-
-/// The first of these; false, and nothing is changed, where the CPU or the build has no such instructions.
-template <typename T>
-bool fill_bf16_cells(MicroKernels<T>& kernels);
+/// Makes kernels that widen bfloat16 to floats those of cells of two values, which AVX-512 BF16 multiplies; false, and
+/// nothing is changed, where the CPU or the build has no such instructions.
+bool fill_bf16_cells(MicroKernels<bfloat16>& kernels);
 /// The part of them that micro_bf16_copy.cpp defines; on x86-64 alone.
-template <typename T>
-void add_bf16_copy_kernels(MicroKernels<T>& kernels);
-/// The second of these.
-void fill_rounded(MicroKernels<float>& kernels);
-
-/// p[i] as bfloat16, in float32.
-void round_to_bf16(float* p, int64_t n);
+void add_bf16_copy_kernels(MicroKernels<bfloat16>& kernels);
 
 /// While one lives, this CPU counts as one of the others: for tests.
 class WithoutBf16Instructions {

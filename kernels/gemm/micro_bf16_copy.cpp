@@ -1,5 +1,5 @@
 // Everything that fills the cells of bfloat16 (micro_bf16.cpp): rows, windows and planes out of images, panels out of
-// matrices. Out of float32 it rounds to nearest even on its way.
+// matrices.
 #include "kernels/gemm/micro_bf16.h"
 
 #include <hwy/base.h>
@@ -20,32 +20,12 @@ namespace {
 
 using namespace bf16;
 
-HWY_INLINE __m512 load_part(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
-
-/// 32 floats as 32 values in order: 16 cells of neighbours.
-HWY_INLINE __m512i neighbours(__m512 first, __m512 second) {
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first));
-}
-
-/// 16 cells: lane i of `low` beside lane i of `high`.
-HWY_INLINE __m512i cells_of(__m512 low, __m512 high) {
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
-                                         5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return _mm512_permutexvar_epi16(order, neighbours(low, high));
-}
-
 /// The first n of 32 values in order.
-HWY_INLINE __m512i values_at(const float* p, int64_t n) {
-  return neighbours(load_part(p, n), load_part(p + kLanes, n - kLanes));
-}
 HWY_INLINE __m512i values_at(const bfloat16* p, int64_t n) {
   return _mm512_maskz_loadu_epi16(n >= kColumns ? 0xFFFFFFFFu : (1u << n) - 1u, p);
 }
 
 /// 16 cells: values of `low` beside those of `high`, which are zeros where that is null.
-HWY_INLINE __m512i cells_at(const float* low, const float* high, __mmask16 lanes) {
-  return cells_of(_mm512_maskz_loadu_ps(lanes, low), high ? _mm512_maskz_loadu_ps(lanes, high) : _mm512_setzero_ps());
-}
 HWY_INLINE __m512i cells_at(const bfloat16* low, const bfloat16* high, __mmask16 lanes) {
   const __m512i words = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, low));
   if (!high) return words;
@@ -53,8 +33,7 @@ HWY_INLINE __m512i cells_at(const bfloat16* low, const bfloat16* high, __mmask16
 }
 
 /// n values; may write up to 32 values past them: zeros.
-template <typename T>
-HWY_INLINE void write_values(const T* from, int64_t n, uint16_t* to) {
+HWY_INLINE void write_values(const bfloat16* from, int64_t n, uint16_t* to) {
   for (int64_t i = 0; i < n; i += kColumns) _mm512_storeu_si512(to + i, values_at(from + i, n - i));
 }
 
@@ -63,8 +42,7 @@ HWY_INLINE void write_zeros(int64_t n, uint16_t* to) {
 }
 
 /// n cells of n values each; no second ones: zeros. May write up to 16 cells past them.
-template <typename T>
-HWY_INLINE void write_pairs(const T* first, const T* second, int64_t n, float* to) {
+HWY_INLINE void write_pairs(const bfloat16* first, const bfloat16* second, int64_t n, float* to) {
   for (int64_t i = 0; i < n; i += kLanes) {
     _mm512_storeu_si512(to + i, cells_at(first + i, second ? second + i : nullptr, first_lanes(n - i)));
   }
@@ -75,10 +53,10 @@ HWY_INLINE void write_pairs(const T* first, const T* second, int64_t n, float* t
 /// Calls fn(d, from, n) for the runs of columns [d0, d1) of the row of Patches whose first pixel is (h0, w0): values
 /// d … d + n − 1, counted from d0, lie at `from`, or are zeros where that is null. A tap has `pitch` ≥ channels
 /// columns.
-template <typename T, class Fn>
-HWY_INLINE void for_each_run(const Patches<T>& x, const T* image, int64_t h0, int64_t w0, int64_t d0, int64_t d1,
-                             int64_t pitch, const Fn& fn) {
-  constexpr const T* kNone = nullptr;
+template <class Fn>
+HWY_INLINE void for_each_run(const Patches<bfloat16>& x, const bfloat16* image, int64_t h0, int64_t w0, int64_t d0,
+                             int64_t d1, int64_t pitch, const Fn& fn) {
+  constexpr const bfloat16* kNone = nullptr;
   const bool merged = x.tap_w == 1 && x.channels == x.pixel_stride && x.channels == pitch;
   const int64_t taps = merged ? x.S : 1, length = taps * pitch, across = x.S / taps;
   const int64_t row_length = x.W * x.pixel_stride;
@@ -99,18 +77,17 @@ HWY_INLINE void for_each_run(const Patches<T>& x, const T* image, int64_t h0, in
 }
 
 /// The rows of Patches one after another, of every image or of every second one.
-template <typename T>
 struct RowWalk {
-  const Patches<T>& x;
+  const Patches<bfloat16>& x;
   int64_t images, n, p, q, image_size;
-  RowWalk(const Patches<T>& patches, int64_t m, int64_t images_together)
+  RowWalk(const Patches<bfloat16>& patches, int64_t m, int64_t images_together)
       : x(patches),
         images(images_together),
         n(m / x.Q / x.P * images),
         p(m / x.Q % x.P),
         q(m % x.Q),
         image_size(x.H * x.W * x.pixel_stride) {}
-  const T* image() const { return x.image + n * image_size; }
+  const bfloat16* image() const { return x.image + n * image_size; }
   /// Values to the second image, 0 where there is none.
   int64_t pair() const { return n + 1 < x.N ? image_size : 0; }
   int64_t h() const { return p * x.step_h + x.origin_h; }
@@ -124,28 +101,29 @@ struct RowWalk {
   }
 };
 
-template <typename T>
-void gather_rows(const Patches<T>& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to, int64_t stride) {
+void gather_rows(const Patches<bfloat16>& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to,
+                 int64_t stride) {
   const int64_t pitch = x.channels + x.channels % 2;
-  RowWalk<T> row(x, m0, 1);
+  RowWalk row(x, m0, 1);
   for (int64_t m = m0; m < m1; ++m, row.next(), to += stride) {
     auto* values = reinterpret_cast<uint16_t*>(to);
-    for_each_run(x, row.image(), row.h(), row.w(), 2 * d0, 2 * d1, pitch, [&](int64_t d, const T* from, int64_t n) {
-      if (from) {
-        write_values(from, n, values + d);
-      } else {
-        write_zeros(n, values + d);
-      }
-    });
+    for_each_run(x, row.image(), row.h(), row.w(), 2 * d0, 2 * d1, pitch,
+                 [&](int64_t d, const bfloat16* from, int64_t n) {
+                   if (from) {
+                     write_values(from, n, values + d);
+                   } else {
+                     write_zeros(n, values + d);
+                   }
+                 });
   }
 }
 
-template <typename T>
-void gather_row_pairs(const Patches<T>& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to, int64_t stride) {
-  RowWalk<T> row(x, m0, 2);
+void gather_row_pairs(const Patches<bfloat16>& x, int64_t m0, int64_t m1, int64_t d0, int64_t d1, float* to,
+                      int64_t stride) {
+  RowWalk row(x, m0, 2);
   for (int64_t m = m0; m < m1; ++m, row.next(), to += stride) {
     const int64_t pair = row.pair();
-    for_each_run(x, row.image(), row.h(), row.w(), d0, d1, x.channels, [&](int64_t d, const T* from, int64_t n) {
+    for_each_run(x, row.image(), row.h(), row.w(), d0, d1, x.channels, [&](int64_t d, const bfloat16* from, int64_t n) {
       if (from) {
         write_pairs(from, pair > 0 ? from + pair : nullptr, n, to + d);
       } else {
@@ -156,25 +134,23 @@ void gather_row_pairs(const Patches<T>& x, int64_t m0, int64_t m1, int64_t d0, i
 }
 
 /// A row of a window: pixels [in, out) of it lie in the image, at `from`, which is null where none do.
-template <typename T>
 struct WindowRow {
   int64_t in, out;
-  const T* from = nullptr;
-  WindowRow(const Patches<T>& x, int64_t n, int64_t h)
+  const bfloat16* from = nullptr;
+  WindowRow(const Patches<bfloat16>& x, int64_t n, int64_t h)
       : in(std::clamp<int64_t>(-x.origin_w, 0, x.window_width())),
         out(std::clamp<int64_t>(x.W - x.origin_w, in, x.window_width())) {
     if (h >= 0 && h < x.H && in < out) from = x.image + ((n * x.H + h) * x.W + x.origin_w + in) * x.pixel_stride;
   }
 };
 
-template <typename T>
-void copy_window(const Patches<T>& x, int64_t n, int64_t p0, int64_t rows, float* to) {
+void copy_window(const Patches<bfloat16>& x, int64_t n, int64_t p0, int64_t rows, float* to) {
   const bool whole = x.channels == x.pixel_stride && (x.channels % 2 == 0 || rows_of_taps_merge(x));
   const int64_t pitch = whole ? x.channels : x.channels + x.channels % 2;
   const int64_t width = x.window_width(), row_length = (width * pitch + 1) / 2 * 2;
   auto* values = reinterpret_cast<uint16_t*>(to);
   for (int64_t i = 0; i < x.window_height(rows); ++i, values += row_length) {
-    const WindowRow<T> row(x, n, p0 * x.step_h + x.origin_h + i);
+    const WindowRow row(x, n, p0 * x.step_h + x.origin_h + i);
     if (!row.from) {
       write_zeros(row_length, values);
       continue;
@@ -183,7 +159,7 @@ void copy_window(const Patches<T>& x, int64_t n, int64_t p0, int64_t rows, float
     if (whole) {
       write_values(row.from, (row.out - row.in) * pitch, values + row.in * pitch);
     } else {
-      const T* from = row.from;
+      const bfloat16* from = row.from;
       for (int64_t v = row.in; v < row.out; ++v, from += x.pixel_stride) {
         write_values(from, x.channels, values + v * pitch);
       }
@@ -192,15 +168,14 @@ void copy_window(const Patches<T>& x, int64_t n, int64_t p0, int64_t rows, float
   }
 }
 
-template <typename T>
-void copy_window_pairs(const Patches<T>& x, int64_t n, int64_t p0, int64_t rows, float* to) {
+void copy_window_pairs(const Patches<bfloat16>& x, int64_t n, int64_t p0, int64_t rows, float* to) {
   const int64_t width = x.window_width(), channels = x.channels;
   const int64_t pair = 2 * n + 1 < x.N ? x.H * x.W * x.pixel_stride : 0;
-  const auto write = [&](const T* from, int64_t count, float* out) {
+  const auto write = [&](const bfloat16* from, int64_t count, float* out) {
     write_pairs(from, pair > 0 ? from + pair : nullptr, count, out);
   };
   for (int64_t i = 0; i < x.window_height(rows); ++i, to += width * channels) {
-    const WindowRow<T> row(x, 2 * n, p0 * x.step_h + x.origin_h + i);
+    const WindowRow row(x, 2 * n, p0 * x.step_h + x.origin_h + i);
     const auto zeros = [&](int64_t begin, int64_t end) {
       write_zeros(2 * (end - begin) * channels, reinterpret_cast<uint16_t*>(to + begin * channels));
     };
@@ -222,8 +197,7 @@ void copy_window_pairs(const Patches<T>& x, int64_t n, int64_t p0, int64_t rows,
 
 // ---- packing ----
 
-template <typename T>
-void pack_columns(const T* dy, int64_t stride, int64_t rows, int64_t columns, float* to) {
+void pack_columns(const bfloat16* dy, int64_t stride, int64_t rows, int64_t columns, float* to) {
   const int64_t tiles = tile_count(columns, kRows), steps = (rows + 1) / 2;
   for (int64_t m = 0; m < steps; ++m, dy += 2 * stride) {
     const bool both = 2 * m + 1 < rows;
@@ -266,12 +240,11 @@ HWY_INLINE void transpose(__m512i (&v)[16]) {
   }
 }
 
-template <typename T>
-void pack_transposed(const T* w, int64_t stride, int64_t columns, int64_t depth, float* to) {
+void pack_transposed(const bfloat16* w, int64_t stride, int64_t columns, int64_t depth, float* to) {
   for (int64_t d = 0; d < depth; d += kColumns) {
     const int64_t steps = std::min<int64_t>(kLanes, (depth - d + 1) / 2);
     for (int64_t j = 0; j < kColumns; j += kLanes) {
-      const T* from = w + j * stride + d;
+      const bfloat16* from = w + j * stride + d;
       __m512i v[16];
 #pragma GCC unroll 16
       for (int64_t i = 0; i < kLanes; ++i, from += stride) {
@@ -289,10 +262,9 @@ void pack_transposed(const T* w, int64_t stride, int64_t columns, int64_t depth,
 
 constexpr int64_t kRowsAhead = 8;  // rows of w lie far apart: a linear layer gains 20%
 
-template <typename T>
-void pack_direct(const T* w, int64_t stride, int64_t columns, int64_t depth, float* to, int64_t panel_stride) {
+void pack_direct(const bfloat16* w, int64_t stride, int64_t columns, int64_t depth, float* to, int64_t panel_stride) {
   for (int64_t d = 0; d < depth; d += 2) {
-    const T* from = w + d * stride;
+    const bfloat16* from = w + d * stride;
     for (int64_t j = 0; j < columns; j += kLanes) {
       _mm_prefetch(reinterpret_cast<const char*>(from + kRowsAhead * stride + j), _MM_HINT_T0);
       _mm_prefetch(reinterpret_cast<const char*>(from + (kRowsAhead + 1) * stride + j), _MM_HINT_T0);
@@ -303,9 +275,8 @@ void pack_direct(const T* w, int64_t stride, int64_t columns, int64_t depth, flo
   }
 }
 
-template <typename T>
-void pack_panels(const T* w, int64_t pair, int64_t stride, int64_t columns, int64_t depth, float* to, int64_t to_stride,
-                 int64_t panel_stride) {
+void pack_panels(const bfloat16* w, int64_t pair, int64_t stride, int64_t columns, int64_t depth, float* to,
+                 int64_t to_stride, int64_t panel_stride) {
   for (int64_t d = 0; d < depth; ++d, w += stride, to += to_stride) {
     for (int64_t j = 0; j < columns; j += kLanes) {
       const __mmask16 lanes = first_lanes(columns - j);
@@ -315,14 +286,13 @@ void pack_panels(const T* w, int64_t pair, int64_t stride, int64_t columns, int6
   }
 }
 
-template <typename T>
-void pack_planes(const T* x, int64_t pair, int64_t stride, int64_t pixels, int64_t channels, float* to,
+void pack_planes(const bfloat16* x, int64_t pair, int64_t stride, int64_t pixels, int64_t channels, float* to,
                  int64_t to_stride, int64_t plane_stride) {
   const int64_t tiles = tile_count(channels, kRows);
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t first = tile_begin(t, tiles, channels);
     const __mmask16 lanes = first_lanes(channels - first);
-    const T* from = x + first;
+    const bfloat16* from = x + first;
     float* out = to + t * plane_stride;
     for (int64_t p = 0; p < pixels; ++p, from += stride, out += to_stride) {
       _mm512_storeu_si512(out, cells_at(from, pair > 0 ? from + pair : nullptr, lanes));
@@ -332,21 +302,17 @@ void pack_planes(const T* x, int64_t pair, int64_t stride, int64_t pixels, int64
 
 }  // namespace
 
-template <typename T>
-void add_bf16_copy_kernels(MicroKernels<T>& kernels) {
-  kernels.gather_rows = &gather_rows<T>;
-  kernels.gather_row_pairs = &gather_row_pairs<T>;
-  kernels.copy_window = &copy_window<T>;
-  kernels.copy_window_pairs = &copy_window_pairs<T>;
-  kernels.pack_columns = &pack_columns<T>;
-  kernels.pack_transposed = &pack_transposed<T>;
-  kernels.pack_direct = &pack_direct<T>;
-  kernels.pack_panels = &pack_panels<T>;
-  kernels.pack_planes = &pack_planes<T>;
+void add_bf16_copy_kernels(MicroKernels<bfloat16>& kernels) {
+  kernels.gather_rows = &gather_rows;
+  kernels.gather_row_pairs = &gather_row_pairs;
+  kernels.copy_window = &copy_window;
+  kernels.copy_window_pairs = &copy_window_pairs;
+  kernels.pack_columns = &pack_columns;
+  kernels.pack_transposed = &pack_transposed;
+  kernels.pack_direct = &pack_direct;
+  kernels.pack_panels = &pack_panels;
+  kernels.pack_planes = &pack_planes;
 }
-
-template void add_bf16_copy_kernels(MicroKernels<float>&);
-template void add_bf16_copy_kernels(MicroKernels<bfloat16>&);
 
 }  // namespace striate::gemm
 

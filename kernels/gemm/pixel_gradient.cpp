@@ -187,7 +187,7 @@ struct TapRuns {
 
 template <typename T>
 void pixel_weight_gradient(const WeightGradient<T>& g, Context& context) {
-  const MicroKernels<T> micro = micro_kernels<T>(context.precision);
+  const MicroKernels<T> micro = micro_kernels<T>();
   if (g.x.channels < kMergedChannels) return merged_weight_gradient(g, context);
   const Plan plan(g, micro);
   const Patches<T>& x = g.x;

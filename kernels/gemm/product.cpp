@@ -230,7 +230,7 @@ struct TapRows {
 
 template <typename T>
 void multiply(const Product<T>& product, Context& context) {
-  const MicroKernels<T> micro = micro_kernels<T>(context.precision);
+  const MicroKernels<T> micro = micro_kernels<T>();
   if (product.a.rows() == 0 || product.columns == 0) return;
   const Plan plan(product, micro, context.threads->size());
 

@@ -44,7 +44,7 @@ void bias_gradient(const WeightGradient<T>& g, float* parts, Context& context) {
 
 template <typename T>
 void plain_weight_gradient(const WeightGradient<T>& g, Context& context) {
-  const MicroKernels<T> micro = micro_kernels<T>(context.precision);
+  const MicroKernels<T> micro = micro_kernels<T>();
   const int64_t rows = g.x.rows(), depth = g.x.depth();
   const Parts outputs(g.columns, 1, kOutputTiles * micro.mr);
   const Parts depths(depth, micro.nr, kPanels * micro.nr);

@@ -45,8 +45,7 @@ void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const L
                       "{}: only none, relu and leaky_relu can be fused into a linear layer; apply others after it",
                       shape.to_string());
   if (0 < shape.N && shape.N <= kFewRows) return linear_forward_few_rows(x, w, b, y, shape, activation, context);
-  const bool rounds = std::is_same_v<T, float> && context.precision == Precision::bf16;
-  if (shape.N > 0 && !rounds && takes_weights_in_place(w, shape)) {
+  if (shape.N > 0 && takes_weights_in_place(w, shape)) {
     return linear_forward_many_rows(x, w, b, y, shape, activation, context);
   }
   gemm::Product<T> product;
@@ -72,8 +71,7 @@ void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& sha
     return linear_backward_few_rows(backward, shape, context);
   }
   if constexpr (std::is_same_v<T, float>) {
-    if (shape.N > 0 && context.precision != Precision::bf16)
-      return linear_backward_data_many_rows(dy, w, dx, shape, context);
+    if (shape.N > 0) return linear_backward_data_many_rows(dy, w, dx, shape, context);
   }
   gemm::Product<T> product;
   product.a = gemm::plain_rows(dy, shape.N, shape.K);
@@ -100,7 +98,7 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
     return bias_gradient(dy, db, shape, accumulate, context);
   }
   if constexpr (std::is_same_v<T, float>) {
-    if (0 < shape.N && shape.N <= kMostGradientRows && context.precision != Precision::bf16) {
+    if (0 < shape.N && shape.N <= kMostGradientRows) {
       linear_backward_weight_many_rows(x, dy, dw, shape, accumulate, nullptr, {}, context);
       return bias_gradient(dy, db, shape, accumulate, context);
     }
@@ -136,11 +134,7 @@ void linear_backward_update(const T* x, const T* dy, T* dx, float* db, Accumulat
   } else {
     if (dx) linear_backward_data(dy, w, dx, shape, context);
     if constexpr (std::is_same_v<T, float>) {
-      if (context.precision == Precision::bf16) {
-        linear_update_in_bf16(x, dy, shape, rule, update, context);
-      } else {
-        linear_backward_weight_many_rows(x, dy, nullptr, shape, Accumulate::no, &rule, update, context);
-      }
+      linear_backward_weight_many_rows(x, dy, nullptr, shape, Accumulate::no, &rule, update, context);
     } else {
       linear_update_in_bf16(x, dy, shape, rule, update, context);
     }

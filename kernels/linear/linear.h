@@ -35,9 +35,8 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
 }  // namespace reference
 
 /// T, the type of activations and weights, is float or bfloat16, whose products are summed in float32 and rounded once,
-/// when stored; context.precision then says nothing. (The reference's T may be double, too.)
-/// With Precision::bf16 on cpu and cuda float's x, w and dy are rounded to bfloat16, but for db, and the products
-/// summed in float32. Up to 8 rows, which the weights' bytes bound, are float32's product on cpu.
+/// when stored; context.precision then says nothing. (The reference's T may be double, too.) cpu multiplies float in
+/// float32 whatever context.precision says.
 namespace cpu {
 template <typename T>
 void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,

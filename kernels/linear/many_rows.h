@@ -26,9 +26,8 @@ void linear_backward_weight_many_rows(const float* x, const float* dy, float* dw
                                       Accumulate accumulate, const UpdateRule* rule,
                                       const ParameterUpdate<float>& update, Context& context);
 
-/// The same update by the gradient in bfloat16, of operands that are bfloat16 or are rounded to it.
-template <typename T>
-void linear_update_in_bf16(const T* x, const T* dy, const LinearShape& shape, const UpdateRule& rule,
+/// The same update by the gradient of bfloat16.
+void linear_update_in_bf16(const bfloat16* x, const bfloat16* dy, const LinearShape& shape, const UpdateRule& rule,
                            const ParameterUpdate<float>& update, Context& context);
 
 }  // namespace striate::cpu

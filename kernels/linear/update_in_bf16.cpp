@@ -42,11 +42,10 @@ class NextWeights {
 
 }  // namespace
 
-template <typename T>
-void linear_update_in_bf16(const T* x, const T* dy, const LinearShape& shape, const UpdateRule& rule,
+void linear_update_in_bf16(const bfloat16* x, const bfloat16* dy, const LinearShape& shape, const UpdateRule& rule,
                            const ParameterUpdate<float>& update, Context& context) {
   constexpr int64_t kMostTiles = 16, kMostColumns = 1024;
-  const gemm::MicroKernels<T> micro = gemm::micro_kernels<T>(Precision::bf16);
+  const gemm::MicroKernels<bfloat16> micro = gemm::micro_kernels<bfloat16>();
   const LinearTiles tiles = linear_tiles();
   const int64_t N = shape.N, C = shape.C, nr = micro.nr, steps = ceil_div(N, micro.cell);
   const int64_t panels = ceil_div(C, nr), wanted = 4 * context.threads->size();
@@ -99,10 +98,5 @@ void linear_update_in_bf16(const T* x, const T* dy, const LinearShape& shape, co
                         }
                       });
 }
-
-template void linear_update_in_bf16(const float*, const float*, const LinearShape&, const UpdateRule&,
-                                    const ParameterUpdate<float>&, Context&);
-template void linear_update_in_bf16(const bfloat16*, const bfloat16*, const LinearShape&, const UpdateRule&,
-                                    const ParameterUpdate<float>&, Context&);
 
 }  // namespace striate::cpu

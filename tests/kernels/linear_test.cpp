@@ -102,29 +102,14 @@ TEST_P(WidenedLinear, is_exact_on_small_integers) {
 
 INSTANTIATE_TEST_SUITE_P(cpu, WidenedLinear, testing::ValuesIn(cases()), [](const auto& c) { return c.param.name; });
 
-/// bfloat16 as CPUs compute it that have no instruction for it.
-class LinearRounded : public testing::TestWithParam<LinearCase> {
-  const gemm::WithoutBf16Instructions without_;
-};
-
-TEST_P(LinearRounded, agrees_with_the_reference) {
-  check_against_reference(kLinear[Backend::cpu], Backend::cpu, Precision::bf16, GetParam().shape);
-}
-TEST_P(LinearRounded, is_exact_on_small_integers) {
-  check_exact_on_small_integers(kLinear[Backend::cpu], Precision::bf16, GetParam().shape);
-}
-
-INSTANTIATE_TEST_SUITE_P(cpu, LinearRounded, testing::ValuesIn(cases()), [](const auto& c) { return c.param.name; });
-
-TEST(LinearBf16, writes_a_large_gradient_past_the_caches) {
+TEST(LinearBfloat16, writes_a_large_gradient_past_the_caches) {
   const LinearShape s{9, 4112, 1030};
-  const auto x = small_integers<float>(s.N * s.C, 1), dy = small_integers<float>(s.N * s.K, 2);
+  const auto x = small_integers<bfloat16>(s.N * s.C, 1), dy = small_integers<bfloat16>(s.N * s.K, 2);
   const int64_t size = s.K * s.C, line = 16;
   Values<float> expected(size), expected_db(s.K), db(s.K), memory(size + 3 * line, -7.0f);
   TestContext context;
   reference::linear_backward_weight(x.data(), dy.data(), expected.data(), expected_db.data(), s, Accumulate::no,
                                     context);
-  context->precision = Precision::bf16;
   const auto place = reinterpret_cast<uintptr_t>(memory.data() + line);
   float* const first_line = memory.data() + line + (64 - place % 64) % 64 / sizeof(float);
   for (const int64_t offset : {int64_t{0}, int64_t{3}}) {  // on cache lines, and not

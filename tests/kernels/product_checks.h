@@ -9,9 +9,7 @@
 #include <vector>
 
 #include "kernels/conv2d/conv2d.h"
-#include "kernels/conv2d/winograd_choice.h"
 #include "kernels/gemm/tile_choice.h"
-#include "kernels/linear/few_rows.h"
 #include "kernels/linear/linear.h"
 #include "tests/support/backend.h"
 #include "tests/support/compare.h"
@@ -107,20 +105,6 @@ struct ProductResults {
   }
 };
 
-/// What the three products are computed in where a precision is asked for: cpu takes float32 where bf16 is no faster.
-struct Computed {
-  Precision y, dx, dw;
-};
-inline Computed computed_in(Backend backend, Precision asked_for, const Conv2dShape& s) {
-  const auto unless = [&](bool exact) { return backend == Backend::cpu && exact ? Precision::fp32 : asked_for; };
-  const cpu::WinogradChoice winograd = cpu::winograd_choice(s, asked_for);
-  return {unless(winograd.forward), unless(winograd.backward_data), unless(winograd.backward_weight)};
-}
-inline Computed computed_in(Backend backend, Precision asked_for, const LinearShape& s) {
-  const Precision p = backend == Backend::cpu && s.N <= cpu::kFewRows ? Precision::fp32 : asked_for;
-  return {p, p, p};
-}
-
 /// The products of inputs as a backend rounds them, and the sums of the products' magnitudes.
 template <typename Shape>
 struct Expected {
@@ -148,10 +132,8 @@ void check_against_reference(const ProductFunctions<Shape, T>& op, Backend backe
   const ProductTensors t = tensors_of(s);
   const auto x = uniform<T>(t.x_size(), 1), w = uniform<T>(t.w_size(), 2), dy = uniform<T>(t.y_size(), 4);
   const auto b = uniform<float>(t.K, 3);
-  const Computed computed = computed_in(backend, precision, s);
   const auto fx = as<float>(x), fw = as<float>(w), fdy = as<float>(dy);
-  const Expected<Shape> asked_for(s, backend, precision, fx, fw, b, fdy),
-      exact(s, backend, Precision::fp32, fx, fw, b, fdy);
+  const Expected<Shape> expected(s, backend, precision, fx, fw, b, fdy);
 
   TestContext context;
   context->precision = precision;
@@ -163,14 +145,12 @@ void check_against_reference(const ProductFunctions<Shape, T>& op, Backend backe
   op.backward_data(gdy.data(), gw.data(), dx.data(), s, context);
   op.backward_weight(gx.data(), gdy.data(), dw.data(), db.data(), s, Accumulate::yes, context);
   const auto agrees = [&](Precision p, int64_t summands, const auto& actual, Values<double> ProductResults::*member) {
-    const Expected<Shape>& expected = p == precision ? asked_for : exact;
     return within(rounding_unit(backend, p, summands), actual, expected.results.*member, expected.sums.*member);
   };
-  EXPECT_TRUE(agrees(computed.y, t.summands_y + 1, y, &ProductResults::y));
-  EXPECT_TRUE(agrees(computed.dx, t.summands_dx, dx, &ProductResults::dx));
-  EXPECT_TRUE(agrees(computed.dw, t.summands_dw + 1, dw, &ProductResults::dw));
-  EXPECT_TRUE(
-      within(rounding_unit(backend, Precision::fp32, t.summands_dw + 1), db, asked_for.results.db, asked_for.sums.db));
+  EXPECT_TRUE(agrees(precision, t.summands_y + 1, y, &ProductResults::y));
+  EXPECT_TRUE(agrees(precision, t.summands_dx, dx, &ProductResults::dx));
+  EXPECT_TRUE(agrees(precision, t.summands_dw + 1, dw, &ProductResults::dw));
+  EXPECT_TRUE(agrees(Precision::fp32, t.summands_dw + 1, db, &ProductResults::db));
   EXPECT_TRUE(gx.intact() && gw.intact() && gb.intact() && gdy.intact());
   EXPECT_TRUE(y.intact() && dx.intact() && dw.intact() && db.intact());
 }

@@ -24,6 +24,7 @@
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool2d/pool2d.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "tests/kernels/product_checks.h"
 #include "tests/support/backend.h"
 #include "tests/support/compare.h"
 #include "tests/support/fill.h"
@@ -43,63 +44,31 @@ class SimdTarget : public testing::TestWithParam<int64_t> {
   }
 };
 
-template <typename Shape>
-std::vector<std::pair<Shape, Precision>> in_fp32_and_bf16(const std::vector<Shape>& shapes) {
-  std::vector<std::pair<Shape, Precision>> all;
-  for (const Shape& s : shapes) {
-    for (const Precision precision : {Precision::fp32, Precision::bf16}) all.emplace_back(s, precision);
-  }
-  return all;
-}
-
 TEST_P(SimdTarget, is_the_one_that_runs) {
   EXPECT_STREQ(gemm::micro_kernels<float>().target, hwy::TargetName(GetParam()));
 }
 
+template <typename T>
+constexpr ProductFunctions<Conv2dShape, T> kConv2d{&cpu::conv2d_forward, &cpu::conv2d_backward_data,
+                                                   &cpu::conv2d_backward_weight};
+template <typename T>
+constexpr ProductFunctions<LinearShape, T> kLinear{&cpu::linear_forward, &cpu::linear_backward_data,
+                                                   &cpu::linear_backward_weight};
+
 TEST_P(SimdTarget, convolves_exactly_on_small_integers) {
-  TestContext context;
   const Conv2dShape in_place{2, 15, 17, 3, 37, 3, 3, 1, 1, 1, 1, 1, 1, 1};
   const Conv2dShape gathered{3, 5, 4, 21, 19, 3, 3, 2, 2, 1, 1, 1, 1, 1};
   const Conv2dShape grouped{2, 13, 12, 6, 10, 3, 3, 1, 1, 2, 2, 2, 2, 2};
-  for (const auto& [s, precision] : in_fp32_and_bf16<Conv2dShape>({in_place, gathered, grouped})) {
-    context->precision = precision;
-    const auto x = small_integers<float>(s.x_size(), 1), w = small_integers<float>(s.w_size(), 2);
-    const auto b = small_integers<float>(s.K, 3), dy = small_integers<float>(s.y_size(), 4);
-    Values<float> y(s.y_size()), dx(s.x_size()), dw(s.w_size()), db(s.K);
-    reference::conv2d_forward(x.data(), w.data(), b.data(), y.data(), s, Activation::relu, context);
-    reference::conv2d_backward_data(dy.data(), w.data(), dx.data(), s, context);
-    reference::conv2d_backward_weight(x.data(), dy.data(), dw.data(), db.data(), s, Accumulate::no, context);
-    GuardedBuffer<float> y2(s.y_size()), dx2(s.x_size()), dw2(s.w_size()), db2(s.K);
-    cpu::conv2d_forward(x.data(), w.data(), b.data(), y2.data(), s, Activation::relu, context);
-    cpu::conv2d_backward_data(dy.data(), w.data(), dx2.data(), s, context);
-    cpu::conv2d_backward_weight(x.data(), dy.data(), dw2.data(), db2.data(), s, Accumulate::no, context);
-    EXPECT_TRUE(all_equal(y2, y)) << s.to_string();
-    EXPECT_TRUE(all_equal(dx2, dx)) << s.to_string();
-    EXPECT_TRUE(all_equal(dw2, dw)) << s.to_string();
-    EXPECT_TRUE(all_equal(db2, db)) << s.to_string();
-    for (const auto* buffer : {&y2, &dx2, &dw2, &db2}) EXPECT_TRUE(buffer->intact());
+  for (const Conv2dShape& s : {in_place, gathered, grouped}) {
+    check_exact_on_small_integers(kConv2d<float>, Precision::fp32, s);
+    check_exact_on_small_integers(kConv2d<bfloat16>, Precision::fp32, s);
   }
 }
 
 TEST_P(SimdTarget, multiplies_exactly_on_small_integers) {
-  TestContext context;
-  for (const auto& [s, precision] : in_fp32_and_bf16<LinearShape>({{1, 131, 45}, {7, 45, 131}, {29, 515, 103}})) {
-    context->precision = precision;
-    const auto x = small_integers<float>(s.N * s.C, 1), w = small_integers<float>(s.K * s.C, 2);
-    const auto b = small_integers<float>(s.K, 3), dy = small_integers<float>(s.N * s.K, 4);
-    Values<float> y(s.N * s.K), dx(s.N * s.C), dw(s.K * s.C), db(s.K);
-    reference::linear_forward(x.data(), w.data(), b.data(), y.data(), s, Activation::relu, context);
-    reference::linear_backward_data(dy.data(), w.data(), dx.data(), s, context);
-    reference::linear_backward_weight(x.data(), dy.data(), dw.data(), db.data(), s, Accumulate::no, context);
-    GuardedBuffer<float> y2(s.N * s.K), dx2(s.N * s.C), dw2(s.K * s.C), db2(s.K);
-    cpu::linear_forward(x.data(), w.data(), b.data(), y2.data(), s, Activation::relu, context);
-    cpu::linear_backward_data(dy.data(), w.data(), dx2.data(), s, context);
-    cpu::linear_backward_weight(x.data(), dy.data(), dw2.data(), db2.data(), s, Accumulate::no, context);
-    EXPECT_TRUE(all_equal(y2, y)) << s.to_string();
-    EXPECT_TRUE(all_equal(dx2, dx)) << s.to_string();
-    EXPECT_TRUE(all_equal(dw2, dw)) << s.to_string();
-    EXPECT_TRUE(all_equal(db2, db)) << s.to_string();
-    for (const auto* buffer : {&y2, &dx2, &dw2, &db2}) EXPECT_TRUE(buffer->intact());
+  for (const LinearShape& s : {LinearShape{1, 131, 45}, {7, 45, 131}, {29, 515, 103}, {29, 514, 103}}) {
+    check_exact_on_small_integers(kLinear<float>, Precision::fp32, s);
+    check_exact_on_small_integers(kLinear<bfloat16>, Precision::fp32, s);
   }
 }
 
