@@ -38,8 +38,8 @@ void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
 }  // namespace reference
 
 /// T, the type of activations and weights, is float or bfloat16, whose products are summed in float32 and rounded once,
-/// when stored; context.precision then says nothing. (The reference's T may be double, too.) cpu multiplies float in
-/// float32 whatever context.precision says.
+/// when stored; context.precision then says nothing. (The reference's T may be double, too.) Precision::bf16 is
+/// bfloat16's: with it float is multiplied in fp32, by cpu whatever context.precision says.
 /// On cpu, where an odd number of channels meets an even stride_w, bfloat16's NaN and infinity reach the outputs that
 /// see the pixel to the left, too; Winograd's algorithm, where cpu takes it (winograd_choice.h), is float32's.
 namespace cpu {

@@ -3,10 +3,9 @@
 #include <type_traits>
 
 #include "kernels/context.h"
-#include "kernels/gemm/tile_convert.h"
 #include "kernels/gemm/tile_copy.h"
 #include "kernels/gemm/tile_fma.h"
-#include "kernels/gemm/tile_mma_half.h"
+#include "kernels/gemm/tile_mma_bf16.h"
 
 // Matrix products c(m, n) = Σ_k a(m, k)·b(n, k) by tiles: what conv2d and linear share on CUDA.
 //
@@ -16,10 +15,10 @@
 //   ┌───┬─┼──┬───┤                 pixels under a filter's tap, read in place (implicit GEMM, Chetlur et al. 2014,
 // kM│ A │ │w0│w1 │  a warp's       "cuDNN: Efficient Primitives for Deep Learning"); what lies outside is filled with
 //   │   │ ├──┼───┤  results        zeros by cp.async itself. Warps hold their results in registers: float32 one by one
-//   └───┴─┤w2│w3 │                 (tile_fma.h), or on the tensor cores (tile_mma.h for float32 that is rounded as it
-//         └──┴───┘                 is read, tile_mma_half.h for bfloat16), and store them from there with bias and
-//                                  activation (tile_store.h). Float operands for bf16 go by way of the registers,
-//                                  where they are rounded (tile_convert.h).
+//   └───┴─┤w2│w3 │                 (tile_fma.h), or on the tensor cores (tile_mma.h for float32 that is rounded to tf32
+//         └──┴───┘                 as it is read, tile_mma_bf16.h for bfloat16), and store them from there with bias
+//         and
+//                                  activation (tile_store.h).
 //
 // The grid: x counts tiles, those of one row of tiles first, so that blocks which run together read the same part of
 // A; y the shares of the depth (each a result of its own, summed by split_sum.h in the order of the shares); z groups.
@@ -37,61 +36,37 @@ struct Division {
 /// The pieces of a product as they lie in memory: copied by cp.async, multiplied as they are or, float32 for tensor
 /// cores, rounded as fragments are read.
 template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
-struct CopiedPieces {
+struct Pieces {
   using Element = typename A::Value;
   static_assert(std::is_same_v<Element, typename B::Value>);
+  static_assert(std::is_same_v<Element, bfloat16> == (kPrecision == Precision::bf16), "floats are not rounded to bf16");
   using OfA = Copier<A, Shape::kM, Shape::kK, kWidthA, Shape::kThreads, A::kDepthContiguous>;
   using OfB = Copier<B, Shape::kN, Shape::kK, kWidthB, Shape::kThreads, B::kDepthContiguous>;
   using TileA = typename OfA::Tile;
   using TileB = typename OfB::Tile;
-  using OfFloats =
-      std::conditional_t<kPrecision == Precision::fp32, FusedMultiplyAdd<Shape, TileA, TileB>,
-                         TensorCore<Shape, TileA, TileB, kPrecision == Precision::fp32 ? Precision::tf32 : kPrecision>>;
-  using Products = std::conditional_t<std::is_same_v<Element, float>, OfFloats, HalfTensorCore<Shape, TileA, TileB>>;
-  static constexpr bool kConverted = false;
-};
-
-/// bfloat16 pieces of float32 in memory: rounded on their way to shared memory.
-template <typename Shape, typename A, typename B>
-struct ConvertedPieces {
-  using Element = bfloat16;
-  using OfA = Converter<A, Shape::kM, Shape::kK, Shape::kThreads, A::kDepthContiguous>;
-  using OfB = Converter<B, Shape::kN, Shape::kK, Shape::kThreads, B::kDepthContiguous>;
-  using TileA = typename OfA::Tile;
-  using TileB = typename OfB::Tile;
-  using Products = HalfTensorCore<Shape, TileA, TileB>;
-  static constexpr bool kConverted = true;
-};
-
-template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
-using PiecesOf =
-    std::conditional_t<std::is_same_v<typename A::Value, float> && kPrecision == Precision::bf16 && kWidthA == 4 &&
-                           kWidthB == 4,
-                       ConvertedPieces<Shape, A, B>, CopiedPieces<Shape, kPrecision, kWidthA, kWidthB, A, B>>;
-
-template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B>
-struct Pieces : PiecesOf<Shape, kPrecision, kWidthA, kWidthB, A, B> {
-  using Base = PiecesOf<Shape, kPrecision, kWidthA, kWidthB, A, B>;
-  static constexpr int kPlaces = Base::OfA::kPlaces + Base::OfB::kPlaces;
-  static constexpr int kStageBytes = Base::TileA::kBytes + Base::TileB::kBytes;
-  static constexpr int kValuesOfA = Base::TileA::kBytes / static_cast<int>(sizeof(typename Base::Element));
-  static constexpr int kStageValues = kStageBytes / static_cast<int>(sizeof(typename Base::Element));
+  using OfFloats = std::conditional_t<kPrecision == Precision::fp32, FusedMultiplyAdd<Shape, TileA, TileB>,
+                                      TensorCore<Shape, TileA, TileB>>;
+  using Products = std::conditional_t<std::is_same_v<Element, float>, OfFloats, Bf16TensorCore<Shape, TileA, TileB>>;
+  static constexpr int kPlaces = OfA::kPlaces + OfB::kPlaces;
+  static constexpr int kStageBytes = TileA::kBytes + TileB::kBytes;
+  static constexpr int kValuesOfA = TileA::kBytes / static_cast<int>(sizeof(Element));
+  static constexpr int kStageValues = kStageBytes / static_cast<int>(sizeof(Element));
   static constexpr int kSharedBytes = Shape::kStages * kStageBytes + kPlaces * 8;
   /// Passes through shared memory to write both pieces, to read the places of their rows (8 bytes a copy) and to read
   /// the pieces, for each unit of their depth.
-  static constexpr double kWavefronts = ((Shape::kM + Shape::kN) * sizeof(typename Base::Element) / 4.0 +
-                                         2.0 * Base::OfA::kPlaces / kWidthA + 2.0 * Base::OfB::kPlaces / kWidthB) /
-                                            32.0 +
-                                        Base::Products::kWavefronts;
+  static constexpr double kWavefronts =
+      ((Shape::kM + Shape::kN) * sizeof(Element) / 4.0 + 2.0 * OfA::kPlaces / kWidthA + 2.0 * OfB::kPlaces / kWidthB) /
+          32.0 +
+      Products::kWavefronts;
   // On the chip that the tiles are made for (164 KiB a multiprocessor, 1 of each block's the system's).
   static_assert(Shape::kBlocks * (kSharedBytes + 1024) <= 164 * 1024, "fewer blocks fit than the shape promises");
 };
 
 /// Stages are filled kStages − 1 steps before they are multiplied.
 template <typename Shape, typename Both>
-__device__ __forceinline__ void multiply_copied(typename Both::Products& products, const typename Both::OfA& copy_a,
-                                                const typename Both::OfB& copy_b, typename Both::Element* stages,
-                                                int first_step, int steps) {
+__device__ __forceinline__ void multiply_steps(typename Both::Products& products, const typename Both::OfA& copy_a,
+                                               const typename Both::OfB& copy_b, typename Both::Element* stages,
+                                               int first_step, int steps) {
   constexpr int kAhead = Shape::kStages - 1;
   typename Both::OfA::Copies copies_a;
   typename Both::OfB::Copies copies_b;
@@ -134,41 +109,6 @@ __device__ __forceinline__ void multiply_copied(typename Both::Products& product
   gpu::cp_async_wait<0>();
 }
 
-/// Of the next step, A is on its way during the first half of the products and B during the second: as few registers
-/// as that takes.
-template <typename Shape, typename Both>
-__device__ __forceinline__ void multiply_converted(typename Both::Products& products, const typename Both::OfA& copy_a,
-                                                   const typename Both::OfB& copy_b, bfloat16* stages, int first_step,
-                                                   int steps) {
-  static_assert(Shape::kStages == 2 && Shape::kK == 32);
-  const auto piece = [&](int step) { return stages + (step & 1) * Both::kStageValues; };
-  constexpr int kOfA = Both::kValuesOfA;
-  typename Both::OfA::Values a;
-  typename Both::OfB::Values b;
-  if (steps > 0) {
-    copy_a.load(a, first_step * Shape::kK);
-    copy_a.store(piece(0), a);
-    copy_b.load(b, first_step * Shape::kK);
-    copy_b.store(piece(0) + kOfA, b);
-  }
-  for (int step = 0; step < steps; ++step) {
-    // Every thread has stored this step, and nobody reads the one before any more.
-    __syncthreads();
-    const bool more = step + 1 < steps;
-    const bfloat16* const from = piece(step);
-    bfloat16* const to = piece(step + 1);
-    const int k = (first_step + step + 1) * Shape::kK;
-    if (more) copy_a.load(a, k);
-    products.multiply(from, from + kOfA, 0);
-    if (more) {
-      copy_a.store(to, a);
-      copy_b.load(b, k);
-    }
-    products.multiply(from, from + kOfA, 16);
-    if (more) copy_b.store(to + kOfA, b);
-  }
-}
-
 /// Of bfloat16 results, those of a share of the depth go to `shares` as float32.
 template <typename Shape, Precision kPrecision, int kWidthA, int kWidthB, typename A, typename B, typename Out>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
@@ -191,12 +131,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   const typename Both::OfB copy_b(b, first_column, places + Both::OfA::kPlaces);
   if constexpr (Both::kPlaces > 0) __syncthreads();
   typename Both::Products products;
-  if constexpr (Both::kConverted) {
-    multiply_converted<Shape, Both>(products, copy_a, copy_b, stages, first_step, steps);
-  } else {
-    multiply_copied<Shape, Both>(products, copy_a, copy_b, stages, first_step, steps);
-  }
-  if constexpr (Out::kHalf) {
+  multiply_steps<Shape, Both>(products, copy_a, copy_b, stages, first_step, steps);
+  if constexpr (Out::kBfloat16) {
     if (shares.data) {
       shares.enter(group, share);
       products.store(shares, first_row, first_column);

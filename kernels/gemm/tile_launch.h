@@ -24,26 +24,22 @@ struct ShapeList {};
 // more than its shape does. 32 deep, so that a warp's copy is one run of a row: fewer of its sectors are touched in
 // part.
 
-/// For products with an operand that is contiguous along the depth. Bf16 are for float32 operands that are rounded on
-/// the way, Half for bfloat16 in memory.
+/// For products with an operand that is contiguous along the depth: Fma and Mma of float32, in fp32 and in tf32, Bf16
+/// of bfloat16.
 struct Tiles {
   using Fma = ShapeList<Shape<128, 128, 16, 4, 2, 3, 2>, Shape<64, 64, 16, 2, 2, 3, 4>>;
   using Mma = ShapeList<Shape<224, 128, 32, 2, 4, 3, 1>, Shape<128, 128, 16, 2, 2, 4, 2>,
                         Shape<128, 64, 16, 2, 1, 3, 4>, Shape<64, 64, 32, 2, 2, 3, 3>>;
-  using Bf16 =
-      ShapeList<Shape<224, 128, 32, 2, 4, 2, 1>, Shape<128, 128, 32, 2, 4, 2, 1>, Shape<64, 64, 32, 2, 2, 2, 4>>;
-  using Half = ShapeList<Shape<224, 128, 64, 2, 4, 3, 1>, Shape<128, 128, 32, 2, 2, 4, 2>,
+  using Bf16 = ShapeList<Shape<224, 128, 64, 2, 4, 3, 1>, Shape<128, 128, 32, 2, 2, 4, 2>,
                          Shape<128, 64, 32, 2, 1, 3, 4>, Shape<64, 64, 64, 2, 2, 3, 3>>;
   using OddFma = ShapeList<Shape<64, 64, 32, 2, 2, 3, 3>>;
   using OddMma = OddFma;
-  using OddHalf = OddFma;
+  using OddBf16 = OddFma;
 };
 
 /// For windows against filters: also a tile of 192 columns.
 struct ForwardTiles : Tiles {
-  using Bf16 = ShapeList<Shape<224, 128, 32, 2, 4, 2, 1>, Shape<128, 192, 32, 2, 4, 2, 1>,
-                         Shape<128, 128, 32, 2, 4, 2, 1>, Shape<64, 64, 32, 2, 2, 2, 4>>;
-  using Half =
+  using Bf16 =
       ShapeList<Shape<224, 128, 64, 2, 4, 3, 1>, Shape<128, 192, 64, 2, 4, 3, 1>, Shape<128, 128, 32, 2, 2, 4, 2>,
                 Shape<128, 64, 32, 2, 1, 3, 4>, Shape<64, 64, 64, 2, 2, 3, 3>>;
 };
@@ -53,20 +49,18 @@ struct GradientTiles {
   using Fma = Tiles::Fma;
   using Mma = ShapeList<Shape<256, 128, 32, 4, 2, 3, 1>, Shape<128, 128, 16, 2, 2, 4, 2>,
                         Shape<64, 128, 16, 1, 2, 3, 4>, Shape<64, 64, 16, 2, 2, 4, 4>>;
-  using Bf16 =
-      ShapeList<Shape<256, 128, 32, 4, 2, 2, 1>, Shape<128, 128, 32, 2, 4, 2, 1>, Shape<64, 64, 32, 2, 2, 2, 4>>;
-  using Half = ShapeList<Shape<256, 128, 32, 4, 2, 4, 1>, Shape<128, 128, 32, 2, 2, 4, 2>,
+  using Bf16 = ShapeList<Shape<256, 128, 32, 4, 2, 4, 1>, Shape<128, 128, 32, 2, 2, 4, 2>,
                          Shape<64, 128, 32, 1, 2, 3, 4>, Shape<64, 64, 32, 2, 2, 4, 4>>;
   using OddFma = ShapeList<Shape<64, 64, 16, 2, 2, 3, 4>>;
   using OddMma = ShapeList<Shape<64, 64, 16, 2, 2, 4, 4>>;
-  using OddHalf = ShapeList<Shape<64, 64, 32, 2, 2, 3, 4>>;
+  using OddBf16 = ShapeList<Shape<64, 64, 32, 2, 2, 3, 4>>;
 };
 
 /// For windows of quads that meet filters of odd rows.
 struct RunTiles {
   using OddFma = ShapeList<Shape<128, 64, 16, 4, 1, 3, 4>>;
   using OddMma = ShapeList<Shape<256, 64, 16, 4, 1, 3, 2>>;
-  using OddHalf = ShapeList<Shape<256, 64, 32, 4, 1, 3, 2>>;
+  using OddBf16 = ShapeList<Shape<256, 64, 32, 4, 1, 3, 2>>;
 };
 
 /// The shares' results lie densely, [shares, groups, rows, columns], as they are.
@@ -97,7 +91,7 @@ void launch_shape(const A& a, const B& b, const Out& out, int64_t depth, int gro
   if (shares > 1) {
     Out to = out;
     float* const memory = context.workspace->get<float>(int64_t{shares} * groups * out.rows * out.columns);
-    if constexpr (Out::kHalf) {
+    if constexpr (Out::kBfloat16) {
       partial = partial_results<Output<float>>(memory, out.rows, out.columns, groups);
     } else {
       to = partial_results<Out>(memory, out.rows, out.columns, groups);
@@ -144,39 +138,27 @@ void multiply_with(ShapeList<Shapes...>, const A& a, const B& b, const Out& out,
 }
 
 template <int kWidthA, int kWidthB, typename Fma, typename Mma, typename Bf16, typename A, typename B, typename Out>
-void multiply_floats(const A& a, const B& b, const Out& out, int64_t depth, int groups, Context& context) {
-  switch (context.precision) {
-    case Precision::fp32:
-      multiply_with<Precision::fp32, kWidthA, kWidthB>(Fma{}, a, b, out, depth, groups, context);
-      break;
-    case Precision::tf32:
-      multiply_with<Precision::tf32, kWidthA, kWidthB>(Mma{}, a, b, out, depth, groups, context);
-      break;
-    case Precision::bf16:
-      multiply_with<Precision::bf16, kWidthA, kWidthB>(Bf16{}, a, b, out, depth, groups, context);
-      break;
+void multiply_by_type(const A& a, const B& b, const Out& out, int64_t depth, int groups, Context& context) {
+  if constexpr (std::is_same_v<typename A::Value, bfloat16>) {
+    multiply_with<Precision::bf16, kWidthA, kWidthB>(Bf16{}, a, b, out, depth, groups, context);
+  } else if (context.precision == Precision::tf32) {
+    multiply_with<Precision::tf32, kWidthA, kWidthB>(Mma{}, a, b, out, depth, groups, context);
+  } else {
+    multiply_with<Precision::fp32, kWidthA, kWidthB>(Fma{}, a, b, out, depth, groups, context);
   }
 }
 
-/// out = a·bᵀ for `groups` products of the given depth with one of `TilesToChoose`: of float32 in the context's
-/// precision, of bfloat16 with float32 sums.
+/// out = a·bᵀ for `groups` products of the given depth with one of `TilesToChoose`, summed in float32. Of float32, in
+/// the context's precision; bf16 is that of bfloat16 alone, with it floats are multiplied in fp32.
 template <int kWidthA, int kWidthB, typename TilesToChoose, typename A, typename B, typename Out>
 void multiply(const A& a, const B& b, const Out& out, int64_t depth, int groups, Context& context) {
-  constexpr bool kOdd = kWidthA == 1 || kWidthB == 1;
-  if constexpr (std::is_same_v<typename A::Value, bfloat16>) {
-    if constexpr (kOdd) {
-      multiply_with<Precision::bf16, kWidthA, kWidthB>(typename TilesToChoose::OddHalf{}, a, b, out, depth, groups,
-                                                       context);
-    } else {
-      multiply_with<Precision::bf16, kWidthA, kWidthB>(typename TilesToChoose::Half{}, a, b, out, depth, groups,
-                                                       context);
-    }
-  } else if constexpr (kOdd) {
-    multiply_floats<kWidthA, kWidthB, typename TilesToChoose::OddFma, typename TilesToChoose::OddMma,
-                    typename TilesToChoose::OddMma>(a, b, out, depth, groups, context);
+  using Choose = TilesToChoose;
+  if constexpr (kWidthA == 1 || kWidthB == 1) {
+    multiply_by_type<kWidthA, kWidthB, typename Choose::OddFma, typename Choose::OddMma, typename Choose::OddBf16>(
+        a, b, out, depth, groups, context);
   } else {
-    multiply_floats<kWidthA, kWidthB, typename TilesToChoose::Fma, typename TilesToChoose::Mma,
-                    typename TilesToChoose::Bf16>(a, b, out, depth, groups, context);
+    multiply_by_type<kWidthA, kWidthB, typename Choose::Fma, typename Choose::Mma, typename Choose::Bf16>(
+        a, b, out, depth, groups, context);
   }
 }
 

@@ -40,7 +40,7 @@ struct WarpResults {
           return make_float2(out.finish(v[0], bias[j].x), out.finish(v[1], bias[j].y));
         };
         const auto to = out.row(m);
-        if constexpr (!Out::kHalf) {
+        if constexpr (!Out::kBfloat16) {
           if (m >= out.rows) continue;
           STRIATE_UNROLL
           for (int j = 0; j < kFragmentsN; ++j) out.store_pair(to, n0 + 8 * j, value(j));
@@ -57,7 +57,7 @@ struct WarpResults {
           }
           if (m >= out.rows) continue;
           STRIATE_UNROLL
-          for (int j = 0; j < kFragmentsN; j += 2) out.store_halves(to, n0 + 8 * j + (odd ? 6 : 0), quads[j / 2]);
+          for (int j = 0; j < kFragmentsN; j += 2) out.store_rounded(to, n0 + 8 * j + (odd ? 6 : 0), quads[j / 2]);
         }
       }
     }
@@ -67,60 +67,33 @@ struct WarpResults {
   __device__ __forceinline__ static uint32_t rounded(float2 v) { return gpu::to_bf16x2(v.y, v.x); }
 };
 
-/// Products on the tensor cores: float32 in shared memory, rounded to tf32 (or bf16, where runs are odd) as fragments
-/// are read, summed in float32. With g = lane / 4, t = lane % 4 a lane reads rows g (+ 8) at depths t + 4·i. For tf32
-/// these are the fragments' own places. For bf16 the pairs (t, t + 4) and (t + 8, t + 12) stand where the layout wants
-/// depths (2t, 2t + 1) and (2t + 8, 2t + 9): the same permutation of the depth in both operands, so the sum is the
-/// same.
-template <typename Shape, typename TileA, typename TileB, Precision kPrecision>
+/// Products on the tensor cores: float32 in shared memory, rounded to tf32 as fragments are read, summed in float32.
+template <typename Shape, typename TileA, typename TileB>
 class TensorCore {
  public:
   /// Passes through shared memory to read both pieces, for each unit of their depth.
   static constexpr double kWavefronts = (Shape::kM * Shape::kWarpsN + Shape::kN * Shape::kWarpsM) / 32.0;
 
   __device__ __forceinline__ void multiply(const float* a, const float* b) {
-    if constexpr (kPrecision == Precision::tf32) {
-      // The next fragments are on their way while these are multiplied.
-      uint32_t rows[2][kFragmentsM][4], columns[2][kFragmentsN][2];
-      load(rows[0], columns[0], a, b, 0);
+    // The next fragments are on their way while these are multiplied.
+    uint32_t rows[2][kFragmentsM][4], columns[2][kFragmentsN][2];
+    load(rows[0], columns[0], a, b, 0);
+    STRIATE_UNROLL
+    for (int step = 0; step < Shape::kK / 8; ++step) {
+      if (step + 1 < Shape::kK / 8) load(rows[(step + 1) & 1], columns[(step + 1) & 1], a, b, 8 * (step + 1));
+      auto& now_a = rows[step & 1];
+      auto& now_b = columns[step & 1];
       STRIATE_UNROLL
-      for (int step = 0; step < Shape::kK / 8; ++step) {
-        if (step + 1 < Shape::kK / 8) load(rows[(step + 1) & 1], columns[(step + 1) & 1], a, b, 8 * (step + 1));
-        auto& now_a = rows[step & 1];
-        auto& now_b = columns[step & 1];
+      for (int i = 0; i < kFragmentsM; ++i) {
         STRIATE_UNROLL
-        for (int i = 0; i < kFragmentsM; ++i) {
-          STRIATE_UNROLL
-          for (int w = 0; w < 4; ++w) now_a[i][w] = gpu::to_tf32(__uint_as_float(now_a[i][w]));
-        }
-        STRIATE_UNROLL
-        for (int j = 0; j < kFragmentsN; ++j) {
-          STRIATE_UNROLL
-          for (int w = 0; w < 2; ++w) now_b[j][w] = gpu::to_tf32(__uint_as_float(now_b[j][w]));
-        }
-        gpu::mma_m16n8k8_tf32(sums_, now_a, now_b);
+        for (int w = 0; w < 4; ++w) now_a[i][w] = gpu::to_tf32(__uint_as_float(now_a[i][w]));
       }
-    } else {
       STRIATE_UNROLL
-      for (int k = 0; k < Shape::kK; k += 16) {
-        uint32_t low_a[kFragmentsM][4], low_b[kFragmentsN][2], high_a[kFragmentsM][4], high_b[kFragmentsN][2];
-        load(low_a, low_b, a, b, k);
-        load(high_a, high_b, a, b, k + 8);
-        uint32_t rows[kFragmentsM][4], columns[kFragmentsN][2];
+      for (int j = 0; j < kFragmentsN; ++j) {
         STRIATE_UNROLL
-        for (int i = 0; i < kFragmentsM; ++i) {
-          rows[i][0] = pack(low_a[i][2], low_a[i][0]);
-          rows[i][1] = pack(low_a[i][3], low_a[i][1]);
-          rows[i][2] = pack(high_a[i][2], high_a[i][0]);
-          rows[i][3] = pack(high_a[i][3], high_a[i][1]);
-        }
-        STRIATE_UNROLL
-        for (int j = 0; j < kFragmentsN; ++j) {
-          columns[j][0] = pack(low_b[j][1], low_b[j][0]);
-          columns[j][1] = pack(high_b[j][1], high_b[j][0]);
-        }
-        gpu::mma_m16n8k16_bf16(sums_, rows, columns);
+        for (int w = 0; w < 2; ++w) now_b[j][w] = gpu::to_tf32(__uint_as_float(now_b[j][w]));
       }
+      gpu::mma_m16n8k8_tf32(sums_, now_a, now_b);
     }
   }
 
@@ -132,14 +105,9 @@ class TensorCore {
  private:
   using Warp = WarpResults<Shape>;
   static constexpr int kFragmentsM = Warp::kFragmentsM, kFragmentsN = Warp::kFragmentsN;
-  static_assert(kPrecision != Precision::fp32);
 
-  __device__ __forceinline__ static uint32_t pack(uint32_t high, uint32_t low) {
-    return gpu::to_bf16x2(__uint_as_float(high), __uint_as_float(low));
-  }
-
-  /// The floats of depth k … k + 7 in the places of a tf32 fragment: of A (g, t), (g + 8, t), (g, t + 4), (g + 8, t +
-  /// 4), of B (g, t), (g, t + 4).
+  /// The floats of depth k … k + 7 as fragments: with g = lane / 4, t = lane % 4 of A (g, t), (g + 8, t), (g, t + 4),
+  /// (g + 8, t + 4), of B (g, t), (g, t + 4).
   __device__ __forceinline__ static void load(uint32_t (&rows)[kFragmentsM][4], uint32_t (&columns)[kFragmentsN][2],
                                               const float* a, const float* b, int k) {
     const int l = Warp::lane(), g = l / 4, t = l % 4;

@@ -19,7 +19,7 @@ enum class Fused { nothing, relu_backward };
 template <typename T, Fused kFused = Fused::nothing>
 struct Output {
   using Value = T;
-  static constexpr bool kHalf = std::is_same_v<T, bfloat16>;
+  static constexpr bool kBfloat16 = std::is_same_v<T, bfloat16>;
   static constexpr bool kThroughRelu = kFused == Fused::relu_backward;
   T* data = nullptr;
   const float* bias = nullptr;
@@ -88,7 +88,7 @@ struct Output {
       n = r * kept + at;
       if (n >= stored) return;
     }
-    if constexpr (kHalf) {
+    if constexpr (kBfloat16) {
       if (kThroughRelu && row.through_relu && gpu::from_bf16(__ldg(&row.through_relu[n].bits)) <= 0.0f) v = 0.0f;
       row.to[n].bits = gpu::to_bf16(v);
     } else {
@@ -98,7 +98,7 @@ struct Output {
   }
   /// Columns n and n + 1, n even.
   __device__ __forceinline__ void store_pair(const Row& row, int n, float2 v) const {
-    if (kHalf || !pairs) {
+    if (kBfloat16 || !pairs) {
       store(row, n, v.x);
       store(row, n + 1, v.y);
     } else if (n < columns) {
@@ -119,7 +119,7 @@ struct Output {
       store_pair(row, n, make_float2(v.x, v.y));
       store_pair(row, n + 2, make_float2(v.z, v.w));
     } else if (n < columns) {
-      if constexpr (kHalf) {
+      if constexpr (kBfloat16) {
         put(row, n, make_uint2(gpu::to_bf16x2(v.y, v.x), gpu::to_bf16x2(v.w, v.z)));
       } else {
         if (kThroughRelu && row.through_relu) {
@@ -136,7 +136,7 @@ struct Output {
     }
   }
   /// The same of values that are rounded already, two in a word.
-  __device__ __forceinline__ void store_halves(const Row& row, int n, uint2 v) const {
+  __device__ __forceinline__ void store_rounded(const Row& row, int n, uint2 v) const {
     if (quads) {
       if (n < columns) put(row, n, v);
     } else {

@@ -54,16 +54,8 @@ inline constexpr cudaDataType kType = std::is_same_v<T, bfloat16> ? CUDA_R_16BF 
 
 template <typename T>
 cublasComputeType_t compute_type(Precision precision) {
-  if (std::is_same_v<T, bfloat16>) return CUBLAS_COMPUTE_32F;
-  switch (precision) {
-    case Precision::fp32:
-      return CUBLAS_COMPUTE_32F;
-    case Precision::tf32:
-      return CUBLAS_COMPUTE_32F_FAST_TF32;
-    case Precision::bf16:
-      return CUBLAS_COMPUTE_32F_FAST_16BF;
-  }
-  return CUBLAS_COMPUTE_32F;
+  const bool rounds = std::is_same_v<T, float> && precision == Precision::tf32;
+  return rounds ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
 
 /// A row-major matrix as it lies, [.., columns], and whether the product wants it transposed.

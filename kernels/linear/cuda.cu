@@ -18,9 +18,7 @@ struct FewRowTiles : tile::Tiles {
   using Mma = tile::ShapeList<tile::Shape<224, 128, 32, 2, 4, 3, 1>, tile::Shape<128, 128, 16, 2, 2, 4, 2>,
                               tile::Shape<128, 64, 16, 2, 1, 3, 4>, tile::Shape<64, 64, 32, 2, 2, 3, 3>,
                               tile::Shape<16, 128, 32, 1, 4, 3, 2>>;
-  using Bf16 = tile::ShapeList<tile::Shape<224, 128, 32, 2, 4, 2, 1>, tile::Shape<128, 128, 32, 2, 4, 2, 1>,
-                               tile::Shape<64, 64, 32, 2, 2, 2, 4>, tile::Shape<16, 128, 32, 1, 4, 2, 4>>;
-  using Half = tile::ShapeList<tile::Shape<224, 128, 64, 2, 4, 3, 1>, tile::Shape<128, 128, 32, 2, 2, 4, 2>,
+  using Bf16 = tile::ShapeList<tile::Shape<224, 128, 64, 2, 4, 3, 1>, tile::Shape<128, 128, 32, 2, 2, 4, 2>,
                                tile::Shape<128, 64, 32, 2, 1, 3, 4>, tile::Shape<64, 64, 64, 2, 2, 3, 3>,
                                tile::Shape<16, 128, 64, 1, 4, 3, 2>>;
 };

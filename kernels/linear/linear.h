@@ -35,8 +35,8 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
 }  // namespace reference
 
 /// T, the type of activations and weights, is float or bfloat16, whose products are summed in float32 and rounded once,
-/// when stored; context.precision then says nothing. (The reference's T may be double, too.) cpu multiplies float in
-/// float32 whatever context.precision says.
+/// when stored; context.precision then says nothing. (The reference's T may be double, too.) Precision::bf16 is
+/// bfloat16's: with it float is multiplied in fp32, by cpu whatever context.precision says.
 namespace cpu {
 template <typename T>
 void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
@@ -75,8 +75,8 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
                             Accumulate accumulate, Context& context);
 }  // namespace cuda
 
-/// By NVIDIA's library, for device cuda: the fallback and the yardstick. tf32 and bf16 allow it to round the inputs,
-/// how is its own affair. A y of bfloat16 is rounded once more where there is a bias or an activation. In a build that
+/// By NVIDIA's library, for device cuda: the fallback and the yardstick. tf32 allows it to round float's inputs, how is
+/// its own affair. A y of bfloat16 is rounded once more where there is a bias or an activation. In a build that
 /// is not for GPUs our own product answers it, rounding as cuda does.
 namespace cublas {
 /// What this build lacks for it and what to do; empty where nothing is lacking. Then the functions throw ConfigError.

@@ -206,6 +206,15 @@ TEST(Conv2dTf32, rounds_its_inputs_to_nearest) {
   check_rounding_of_tf32(kConv2d[Backend::cuda], conv(2, 9, 10, 12, 20, 3, 3, 1, 1));
 }
 
+class Conv2dOfFloatsInBf16 : public BackendTest<Backend> {};
+
+TEST_P(Conv2dOfFloatsInBf16, gives_the_bits_of_fp32) {
+  for (const auto& s : {conv(2, 9, 10, 12, 20, 3, 3, 1, 1), conv(1, 11, 12, 3, 5, 5, 5, 4, 2)})
+    check_floats_in_bf16(kConv2d[backend()], s);
+}
+
+INSTANTIATE_TEST_SUITE_P(, Conv2dOfFloatsInBf16, testing::ValuesIn(backends()), backend_name);
+
 class Conv2dTile : public testing::TestWithParam<TileCase> {};
 
 TEST_P(Conv2dTile, is_exact_on_small_integers) {

@@ -138,6 +138,14 @@ TEST(LinearTf32, rounds_its_inputs_to_nearest) {
   check_rounding_of_tf32(kLinear[Backend::cuda], LinearShape{70, 132, 100});
 }
 
+class LinearOfFloatsInBf16 : public BackendTest<Backend> {};
+
+TEST_P(LinearOfFloatsInBf16, gives_the_bits_of_fp32) {
+  for (const auto& s : {LinearShape{70, 132, 100}, LinearShape{5, 33, 7}}) check_floats_in_bf16(kLinear[backend()], s);
+}
+
+INSTANTIATE_TEST_SUITE_P(, LinearOfFloatsInBf16, testing::ValuesIn(backends_and(Backend::cublas)), backend_name);
+
 class LinearTile : public testing::TestWithParam<TileCase> {};
 
 TEST_P(LinearTile, is_exact_on_small_integers) {

@@ -30,15 +30,14 @@ struct InPrecision {
   Precision precision = Precision::fp32;
 };
 
-/// Every case on every backend, in every precision that the backend has for floats: the cpu's kernels know fp32 alone,
-/// and cuDNN no bf16.
+/// Every case of floats on every backend, in every precision that it multiplies them in: the cpu's kernels know fp32
+/// alone, and bf16 is bfloat16's.
 template <typename Shape>
 auto in_every_precision(const std::vector<InPrecision<Shape>>& cases, const std::vector<Backend>& on) {
   std::vector<OnBackend<InPrecision<Shape>>> product;
   for (const Backend backend : on) {
-    for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+    for (const Precision precision : {Precision::fp32, Precision::tf32}) {
       if (backend == Backend::cpu && precision != Precision::fp32) continue;
-      if (backend == Backend::cudnn && precision == Precision::bf16) continue;
       for (const InPrecision<Shape>& c : cases) {
         std::string name = c.name;
         if (backend != Backend::cpu || precision != Precision::fp32) name.append("_").append(to_string(precision));
@@ -102,13 +101,13 @@ testing::AssertionResult within(double unit, const Buffer& actual, const Values<
 
 /// The share of S that a sum of n products may be wrong by, given inputs as `inputs_of` gives them. In float32
 /// 2⁻²⁴·(2·√n + 8): the rounding of a chain of n additions, as a random walk with a margin. Tensor cores may cut off
-/// where float32 rounds, and keep fewer bits while they add: 1e-5. Inputs that a library rounds as it likes: for tf32,
-/// which may cut off, 2⁻¹⁰ for each of two factors; for bf16, to nearest, 2⁻⁸.
+/// where float32 rounds, and keep fewer bits while they add: 1e-5. Floats that a library rounds to tf32 as it likes, by
+/// cutting off perhaps: 2⁻¹⁰ for each of two factors.
 inline double rounding_unit(Backend backend, Precision precision, int64_t summands) {
   const double chain = std::ldexp(1.0, -24) * (2.0 * std::sqrt(static_cast<double>(summands)) + 8.0);
   if (precision == Precision::fp32) return chain;
   const double sum = std::max(chain, 1e-5);
-  return rounds_as_documented(backend) ? sum : sum + std::ldexp(1.0, precision == Precision::tf32 ? -9 : -7);
+  return precision == Precision::bf16 || rounds_as_documented(backend) ? sum : sum + std::ldexp(1.0, -9);
 }
 
 }  // namespace striate::test

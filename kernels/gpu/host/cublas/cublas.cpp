@@ -19,15 +19,7 @@ struct cublasContext {
 namespace {
 
 float rounded(float x, cublasComputeType_t type) {
-  switch (type) {
-    case CUBLAS_COMPUTE_32F:
-      return x;
-    case CUBLAS_COMPUTE_32F_FAST_TF32:
-      return std::bit_cast<float>(striate::gpu::to_tf32(x));
-    case CUBLAS_COMPUTE_32F_FAST_16BF:
-      return striate::gpu::from_bf16(striate::gpu::to_bf16(x));
-  }
-  return x;
+  return type == CUBLAS_COMPUTE_32F_FAST_TF32 ? std::bit_cast<float>(striate::gpu::to_tf32(x)) : x;
 }
 
 float value_at(const void* data, int64_t i, cudaDataType type) {

@@ -19,7 +19,7 @@ enum cublasStatus_t {
 enum cublasOperation_t { CUBLAS_OP_N, CUBLAS_OP_T };
 enum cublasAtomicsMode_t { CUBLAS_ATOMICS_NOT_ALLOWED, CUBLAS_ATOMICS_ALLOWED };
 enum cublasMath_t { CUBLAS_DEFAULT_MATH };
-enum cublasComputeType_t { CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_16BF, CUBLAS_COMPUTE_32F_FAST_TF32 };
+enum cublasComputeType_t { CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32 };
 enum cublasGemmAlgo_t { CUBLAS_GEMM_DEFAULT };
 enum cudaDataType { CUDA_R_32F, CUDA_R_16BF };
 
@@ -34,7 +34,7 @@ cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode);
 const char* cublasGetStatusString(cublasStatus_t status);
 
 /// C [m,n] = alpha·op(A) [m,k] · op(B) [k,n] + beta·C, column-major with the given leading dimensions; float32, op(A)
-/// and op(B) rounded to tf32 or bf16 where the type of computation allows it, or A and B of bfloat16 and C of either.
+/// and op(B) rounded to tf32 where the type of computation allows it, or A and B of bfloat16 and C of either.
 /// With beta 0 C is not read.
 cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb, int m, int n,
                             int k, const void* alpha, const void* A, cudaDataType Atype, int lda, const void* B,

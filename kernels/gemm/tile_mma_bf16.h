@@ -6,7 +6,7 @@ namespace striate::tile {
 
 /// Products on the tensor cores of tiles that are bfloat16 already, summed in float32.
 template <typename Shape, typename TileA, typename TileB>
-class HalfTensorCore {
+class Bf16TensorCore {
  public:
   /// As TensorCore's, of half the bytes.
   static constexpr double kWavefronts = (Shape::kM * Shape::kWarpsN + Shape::kN * Shape::kWarpsM) / 64.0;
@@ -20,13 +20,6 @@ class HalfTensorCore {
       if (step + 1 < Shape::kK / 16) fragments[(step + 1) & 1].load(a, b, 16 * (step + 1));
       gpu::mma_m16n8k16_bf16(sums_, fragments[step & 1].rows, fragments[step & 1].columns);
     }
-  }
-
-  /// Depths k … k + 15 of a piece.
-  __device__ __forceinline__ void multiply(const bfloat16* a, const bfloat16* b, int k) {
-    Fragments fragments;
-    fragments.load(a, b, k);
-    gpu::mma_m16n8k16_bf16(sums_, fragments.rows, fragments.columns);
   }
 
   template <typename Out>
