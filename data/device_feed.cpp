@@ -55,8 +55,9 @@ void PinnedBatch::move(int64_t from_row, int64_t to_row) {
   std::memcpy(pixels(to_row), pixels(from_row), static_cast<size_t>(shape_.slot_size()));
 }
 
-DeviceFeed::DeviceFeed(const ImageBatchShape& shape, const PixelNormalizer& normalizer)
+DeviceFeed::DeviceFeed(const ImageBatchShape& shape, const PixelNormalizer& normalizer, DType dtype)
     : shape_(shape),
+      dtype_(dtype),
       scaling_(normalizer.scaling()),
       table_(on_device(scaling_.table, int64_t{shape.C} * 256)),
       offsets_(on_device(scaling_.offsets, int64_t{scaling_.offset_rows} * shape.W * shape.C)),
@@ -97,14 +98,18 @@ Tensor DeviceFeed::receive(int index) {
   shape.N = buffer.rows;
   Tensor& images = buffer.rows == shape_.N ? images_ : fewer_images_;
   if (!images.defined() || images.dim(0) != buffer.rows) {
-    images = Tensor::empty({buffer.rows, shape.H, shape.W, shape.C}, DType::float32, Device::cuda);
+    images = Tensor::empty({buffer.rows, shape.H, shape.W, shape.C}, dtype_, Device::cuda);
   }
   Context& device = context(Device::cuda);
   device.stream->wait(buffer.copied);
   const uint8_t* bytes = buffer.bytes.data<uint8_t>();
   const ImageBatch batch{bytes + pixels_at_, reinterpret_cast<const ImagePlacement*>(bytes),
                          reinterpret_cast<const LevelStep*>(bytes + steps_at_), scaling_, buffer.mix};
-  cuda::image_batch(batch, images.data<float>(), shape, device);
+  if (dtype_ == DType::bfloat16) {
+    cuda::image_batch(batch, images.data<bfloat16>(), shape, device);
+  } else {
+    cuda::image_batch(batch, images.data<float>(), shape, device);
+  }
   buffer.transformed.record(*device.stream);
   return images;
 }

@@ -46,8 +46,8 @@ class DeviceFeed {
  public:
   static constexpr int kBuffers = 2;
 
-  /// Of batches of `shape`, or fewer pictures.
-  DeviceFeed(const ImageBatchShape& shape, const PixelNormalizer& normalizer);
+  /// Of batches of `shape`, or fewer pictures, as images of float32 or bfloat16.
+  DeviceFeed(const ImageBatchShape& shape, const PixelNormalizer& normalizer, DType dtype);
   ~DeviceFeed();
   DeviceFeed(const DeviceFeed&) = delete;
   DeviceFeed& operator=(const DeviceFeed&) = delete;
@@ -67,6 +67,7 @@ class DeviceFeed {
   };
 
   ImageBatchShape shape_;
+  DType dtype_;
   PixelScaling scaling_;
   Tensor table_, offsets_;  // the scaling's, on the device
   int64_t steps_at_ = 0, pixels_at_ = 0;

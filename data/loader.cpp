@@ -57,6 +57,9 @@ Loader::Loader(SampleSet samples, const Normalization& normalization, LoaderOpti
   require<ConfigError>(set_.dataset != nullptr && !set_.indices.empty(), "loader: no samples to load");
   require<ConfigError>(options_.height > 0 && options_.width > 0 && (options_.channels == 1 || options_.channels == 3),
                        "loader: impossible image size {}×{}×{}", options_.height, options_.width, options_.channels);
+  require<ConfigError>(options_.dtype == DType::float32 || (options_.dtype == DType::bfloat16 && for_gpu()),
+                       "loader: images of {} on {}: expected float32, or bfloat16 on cuda", to_string(options_.dtype),
+                       to_string(options_.device));
   const MeanImage* mean = normalization.mean_image.get();
   const bool is_stack = mean != nullptr && options_.height % mean->height == 0;  // of crops, one below the other
   check_fits(normalization, is_stack ? mean->height : options_.height, options_.width, options_.channels);
@@ -104,7 +107,7 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
                                 .steps = device_share_.steps,
                                 .has_contrast = device_share_.has_contrast};
     shape.check();
-    feed_ = std::make_unique<DeviceFeed>(shape, normalizer_);
+    feed_ = std::make_unique<DeviceFeed>(shape, normalizer_, options_.dtype);
     for (auto& slot : slots_) {
       if (slot->pinned == nullptr) slot->pinned = std::make_unique<PinnedBatch>(shape);
     }

@@ -40,6 +40,7 @@ struct LoaderOptions {
   /// Where batches are wanted. For cuda the workers leave the last transforms to it (DeviceShare), and batches lie on
   /// it.
   Device device = Device::cpu;
+  DType dtype = DType::float32;  ///< of its images; bfloat16 on cuda alone
   /// Keeps its memory there between epochs, so that every epoch's batches lie where the first one's did.
   bool keeps_device_memory = false;
   MixOptions mix{};  ///< of each picture with its neighbour in the batch; a batch left with one picture stays as it is

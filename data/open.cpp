@@ -202,6 +202,7 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
                          .skip_broken = config.skip_broken,
                          .seed = options.seed,
                          .device = options.device,
+                         .dtype = options.dtype,
                          .on_broken = options.on_broken};
   LoaderOptions train_options = data.loader_options;
   train_options.shuffle = config.shuffle;

@@ -16,7 +16,8 @@ namespace striate {
 struct OpenOptions {
   uint64_t seed = 0;
   int64_t batch_size = 128;
-  Device device = Device::cpu;  ///< where batches are wanted: LoaderOptions
+  Device device = Device::cpu;   ///< where batches are wanted: LoaderOptions
+  DType dtype = DType::float32;  ///< of their images
   /// The model's own image size, used where the configuration has neither an image size nor transforms; 0: none, the
   /// dataset's pictures stay as they are.
   int model_height = 0, model_width = 0;

@@ -18,6 +18,7 @@ namespace {
 Data open(const RunConfig& config, const std::shared_ptr<std::function<void(const std::string&)>>& on_broken) {
   OpenOptions options = config.open_options();
   options.device = config.device;
+  options.dtype = config.image_type();
   options.on_broken = [on_broken](const std::string& message) {
     if (*on_broken) (*on_broken)(message);
   };

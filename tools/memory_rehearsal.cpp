@@ -17,11 +17,12 @@ namespace {
 constexpr int64_t kSmall = 12, kLarge = 16;
 constexpr int64_t kSteps = 2;  // the first one leaves gradients and state behind
 
-/// The same zeros for some steps.
+/// The same zeros for some steps, where a loader's images would lie.
 class ZeroBatches : public BatchSource {
  public:
-  ZeroBatches(int64_t images, const Shape& input) {
-    batch_.images = Tensor::zeros({images, input[0], input[1], input[2]}, DType::float32, Device::cpu);
+  ZeroBatches(int64_t images, const Shape& input, const RunConfig& config) {
+    const Device device = on_host(config.device) ? Device::cpu : config.device;
+    batch_.images = Tensor::zeros({images, input[0], input[1], input[2]}, config.image_type(), device);
     batch_.labels = Tensor::zeros({images}, DType::int32, Device::cpu);
   }
   int64_t samples() const override { return kSteps * batch_size(); }
@@ -95,7 +96,7 @@ MemoryRehearsal::Trial MemoryRehearsal::rehearse(const NetworkSource& source, in
     const Shape input = models::resolve_input(config.model, sizes.input);
     const auto model = models::make_model(config.model, input, sizes.classes);
     model->to(config.device);
-    ZeroBatches batches(batch, input);
+    ZeroBatches batches(batch, input, config);
     TrainOptions options = config.train;
     options.output.clear();
     options.epochs = 1;

@@ -232,6 +232,8 @@ int predict(int argc, char** argv) {
                  .channels = network.view.channels,
                  .workers = source.config.data.workers,
                  .skip_broken = true,
+                 .device = source.config.device,
+                 .dtype = source.config.image_type(),
                  .on_broken = complain});
 
   std::optional<JsonList> json;

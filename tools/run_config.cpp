@@ -104,6 +104,10 @@ OpenOptions RunConfig::open_options() const {
   return options;
 }
 
+DType RunConfig::image_type() const {
+  return device == Device::cuda && train.precision == Precision::bf16 ? DType::bfloat16 : DType::float32;
+}
+
 RunConfig RunConfig::with(const std::vector<std::string>& more) const {
   std::vector<std::string> all = overrides;
   all.insert(all.end(), more.begin(), more.end());

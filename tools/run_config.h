@@ -37,6 +37,8 @@ struct RunConfig {
   std::string model_name() const;
   /// What the data library is told of the rest of the configuration.
   OpenOptions open_options() const;
+  /// Of a batch's images: bfloat16 on cuda in precision bf16, where a network's first product would round them anyway.
+  DType image_type() const;
   /// Itself with `more` overrides on top.
   RunConfig with(const std::vector<std::string>& more) const;
   /// Overrides that put measured numbers in the place of every `pca_color: {eigenvalues: computed}`.

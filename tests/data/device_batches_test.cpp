@@ -215,6 +215,26 @@ TEST_F(DeviceBatches, NormalizationThatIsLookedUp) {
   expect_same(set(pipeline, 1, true), normalization, options);
 }
 
+TEST_F(DeviceBatches, AsBfloat16TheyAreRoundedOnce) {
+  Pipeline pipeline;
+  pipeline.add(std::make_shared<RandomCrop>(18, 18, 3));
+  LoaderOptions options{.batch_size = 5, .height = 18, .width = 18, .channels = 3};
+  options.mix.mixup = 0.4;
+  Loader floats(set(pipeline, 3, true), plain(3), options);
+  options.dtype = DType::bfloat16;
+  EXPECT_THROW(Loader(set(pipeline, 3, true), plain(3), options), ConfigError);
+  options.device = Device::cuda;
+  Loader rounded(set(pipeline, 3, true), plain(3), options);
+  floats.start(0);
+  rounded.start(0);
+  Batch expected, found;
+  while (floats.next(expected)) {
+    ASSERT_TRUE(rounded.next(found));
+    ASSERT_EQ(found.images.dtype(), DType::bfloat16);
+    EXPECT_EQ(found.images.to_vector<float>(), expected.images.to(DType::bfloat16).to_vector<float>());
+  }
+}
+
 TEST_F(DeviceBatches, StacksOfCropsWithAMeanImage) {
   Normalization normalization = plain(3);
   auto mean = std::make_shared<MeanImage>(MeanImage{9, 7, 3, {}});

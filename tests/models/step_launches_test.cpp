@@ -37,7 +37,9 @@ class StepLaunches : public testing::TestWithParam<Precision> {
     options_.cuda_graph = GraphMode::off;  // the test captures
     optimizer_ = std::make_unique<Sgd>(model_->named_parameters(), 0.01, SgdOptions{0.9f, false, false}, 5e-4);
     set_precision(Device::cuda, options_.precision);
-    batch_.images = Tensor::empty({kBatch, 224, 224, 3}, DType::float32, Device::cuda);  // where the loader leaves them
+    // As the loader leaves them.
+    const DType type = GetParam() == Precision::bf16 ? DType::bfloat16 : DType::float32;
+    batch_.images = Tensor::empty({kBatch, 224, 224, 3}, type, Device::cuda);
     batch_.labels = Tensor::from(std::vector<int32_t>(kBatch, 1), {kBatch});
   }
   void TearDown() override {
@@ -102,8 +104,8 @@ TEST_P(StepLaunches, OutsideTheProductsTouchWhatTheOpsNeed) {
   }
   constexpr double kFloat = 4.0, kIndex = 1.0;
   const bool rounds = GetParam() == Precision::bf16;
-  const double value = rounds ? 2.0 : kFloat;                                  // an activation's or its gradient's
-  double needed = rounds ? kBatch * 224.0 * 224 * 3 * (kFloat + value) : 0.0;  // the images, rounded
+  const double value = rounds ? 2.0 : kFloat;  // an activation's or its gradient's
+  double needed = 0.0;
   for (const double side_and_channels : {55.0 * 55 * 64, 27.0 * 27 * 192, 13.0 * 13 * 256}) {
     needed += 2 * kBatch * side_and_channels * value;  // max-pool: x, dx
   }

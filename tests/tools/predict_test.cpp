@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -12,6 +13,7 @@
 #include "engine/train/weights.h"
 #include "kernels/error.h"
 #include "models/registry.h"
+#include "tests/support/backend.h"
 #include "tests/support/temp_dir.h"
 #include "tests/tools/picture.h"
 #include "tests/tools/tool.h"
@@ -99,6 +101,27 @@ TEST(Predict, WritesLogitsOfGreyAndColour) {
   EXPECT_NEAR(result[0]["top"][0]["probability"], std::exp(4.0) / (std::exp(4.0) + 2.0), 1e-6);
   EXPECT_EQ(result[0]["top"][1]["class"], 1) << "of equals the first";
   for (const json& logit : result[1]["logits"]) EXPECT_NEAR(logit, 4 * 0.2, 1e-6) << "grey is all three channels";
+}
+
+// 0.2 is none that bfloat16 has: the first product rounds it on the cpu, the transforms do on cuda.
+TEST(Predict, SeesTheSameOnCudaInEveryPrecision) {
+  skip_unless_runnable(Backend::cuda);
+  const ColourNetwork network;
+  const auto logits = [&](const std::string& device, const std::string& precision) {
+    const std::string file = network.path(device + ".json");
+    const Outcome outcome = network.predict_named({network.path("red.ppm"), network.path("grey.pgm"), "--json", file,
+                                                   "--device", device, "--set", "train.precision=" + precision});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    const json result = json::parse(read_text(file));
+    return std::array<json, 2>{result[0]["logits"], result[1]["logits"]};
+  };
+  for (const std::string precision : {"fp32", "bf16"}) {
+    SCOPED_TRACE(precision);
+    const auto there = logits("cuda", precision);
+    EXPECT_EQ(there, logits("cpu", precision));
+    EXPECT_EQ(there[0], (json{4.0, 0.0, 0.0}));
+  }
+  EXPECT_NE(logits("cuda", "bf16")[1], logits("cuda", "fp32")[1]);
 }
 
 TEST(Predict, TellsColourByItsLuminanceToAGreyNetwork) {
