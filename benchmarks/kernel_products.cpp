@@ -10,7 +10,7 @@ namespace {
 
 using Floats = DeviceValues<float>;
 
-// The sums over shares and over pixels that come with a product read the bias, too.
+// The sum over shares that comes with a product reads the bias, too.
 constexpr double kReads = 2.0;
 
 template <typename T>

@@ -76,7 +76,7 @@ cat "$work"/*/*/rows | c++filt | sed -E '
   s/\(striate::Precision\)0/fp32/g; s/\(striate::Precision\)1/tf32/g; s/\(striate::Precision\)2/bf16/g
   s/\(anonymous namespace\):://g; s/_GLOBAL__N__[A-Za-z0-9_]*:://g; s/([A-Za-z_][A-Za-z_0-9]*::)+//g
   s/Shape<([0-9]+), ([0-9]+), ([0-9]+)[^>]*>/\1x\2x\3/g; s/\(([A-Za-z]+)\)([0-9])/\2/g; s/void ([a-z_]+_kernel)/\1/
-  s/, Output<[^>]*> ?>/>/' |
+  s/, Output[A-Za-z]*(<[^>]*>)? ?>/>/' |
   sed -E 's/\t(void )?([A-Za-z_0-9]+(<[^\t(]*>)?)\([^\t]*\)\t/\t\2\t/' > "$work/rows"
 
 awk -F '\t' -v csv="$csv" -v launches="$launches" '

@@ -225,9 +225,8 @@ void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
     const auto b = windows_of_input<WindowColumns<T>>(part_x, s);
     const MatrixColumns<T> a{part_dy, kernels, static_cast<int>(s.K), static_cast<int>(kernels),
                              static_cast<int>(pixels)};
-    auto out = tile::matrix_output(dw, kernels, s.taps());
+    auto out = tile::gradient_output(dw, db, kernels, s.taps(), accumulate_part);
     out.group = kernels * s.taps();
-    out.accumulate = accumulate_part;
     const int groups = static_cast<int>(s.groups);
     constexpr int kWhole = tile::kWhole<T>;
     const bool dy_wholes = tile::in_wholes(dy, kernels), x_wholes = tile::in_wholes(x, s.group_channels());
@@ -248,7 +247,6 @@ void conv2d_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
     } else {
       tile::multiply<1, 1, tile::GradientTiles>(a, b, out, pixels, groups, context);
     }
-    if (db) tile::sum_columns(part_dy, db, pixels, s.K, accumulate_part, *context.workspace, *context.stream);
   };
   if (shape.N == 0) part(shape, 0, add);  // sums of nothing: zeros, or what was there
   bool first = true;

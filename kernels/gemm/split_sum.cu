@@ -22,14 +22,31 @@ __device__ __forceinline__ float4 quad_of(const bfloat16* p) {
 __device__ __forceinline__ float value_of(const float* p) { return __ldg(p); }
 __device__ __forceinline__ float value_of(const bfloat16* p) { return gpu::from_bf16(__ldg(&p->bits)); }
 
+/// A row's sum over the depth from those over its shares, [shares, groups, rows].
+__device__ __forceinline__ void sum_row_sums(const float* of_share, int shares, int m, OutputWithRowSums out) {
+  const int groups = static_cast<int>(gridDim.z), group = static_cast<int>(blockIdx.z);
+  if (m >= out.rows) return;
+  float sum = 0.0f;
+  for (int share = 0; share < shares; ++share) sum += __ldg(of_share + (share * groups + group) * out.rows + m);
+  out.enter(group, 0);
+  out.row_sums[m] = out.accumulate ? out.row_sums[m] + sum : sum;
+}
+
+/// The first `blocks` blocks of a row of the grid sum results; those behind them sums of rows.
 template <int kWidth, typename From, typename Out>
-__global__ void __launch_bounds__(kThreads)
-    sum_shares_kernel(const From* partial, int shares, int64_t share_pitch, Out out, FastDivision runs_in_row) {
+__global__ void __launch_bounds__(kThreads) sum_shares_kernel(const From* partial, int shares, int64_t share_pitch,
+                                                              Out out, FastDivision runs_in_row, int blocks) {
   const int runs = out.rows * runs_in_row.divisor;
+  if constexpr (kSumsRows<Out>) {
+    if (static_cast<int>(blockIdx.x) >= blocks) {
+      const int m = (static_cast<int>(blockIdx.x) - blocks) * kThreads + static_cast<int>(threadIdx.x);
+      sum_row_sums(partial + shares * share_pitch, shares, m, out);
+      return;
+    }
+  }
   partial += static_cast<int64_t>(blockIdx.z) * out.rows * out.columns;
   out.enter(static_cast<int>(blockIdx.z), 0);
-  for (int run = static_cast<int>(blockIdx.x * kThreads + threadIdx.x); run < runs;
-       run += static_cast<int>(gridDim.x) * kThreads) {
+  for (int run = static_cast<int>(blockIdx.x * kThreads + threadIdx.x); run < runs; run += blocks * kThreads) {
     int column;
     const auto row = out.row(runs_in_row.divide(run, column));
     const int n = column * kWidth;
@@ -123,14 +140,16 @@ void sum_shares(const From* partial, int shares, int groups, const Out& out, gpu
   const bool quads = out.quads;
   const int64_t runs = quads ? elements / 4 : elements;
   const int64_t enough = 8 * gpu::properties().multiprocessors;
-  const dim3 grid(static_cast<unsigned>(std::min((runs + kThreads - 1) / kThreads, enough)), 1,
-                  static_cast<unsigned>(groups));
+  const auto blocks = static_cast<int>(std::min((runs + kThreads - 1) / kThreads, enough));
+  int of_rows = 0;
+  if constexpr (kSumsRows<Out>) of_rows = out.row_sums ? (out.rows + kThreads - 1) / kThreads : 0;
+  const dim3 grid(static_cast<unsigned>(blocks + of_rows), 1, static_cast<unsigned>(groups));
   if (quads) {
     gpu::launch(sum_shares_kernel<4, From, Out>, grid, dim3(kThreads), 0, stream, partial, shares, elements * groups,
-                out, FastDivision(out.columns / 4));
+                out, FastDivision(out.columns / 4), blocks);
   } else {
     gpu::launch(sum_shares_kernel<1, From, Out>, grid, dim3(kThreads), 0, stream, partial, shares, elements * groups,
-                out, FastDivision(out.columns));
+                out, FastDivision(out.columns), blocks);
   }
 }
 
@@ -155,6 +174,7 @@ template void sum_shares(const float*, int, int, const Output<bfloat16>&, gpu::S
 template void sum_shares(const bfloat16*, int, int, const Output<bfloat16>&, gpu::Stream&);
 template void sum_shares(const float*, int, int, const Output<float, Fused::relu_backward>&, gpu::Stream&);
 template void sum_shares(const float*, int, int, const Output<bfloat16, Fused::relu_backward>&, gpu::Stream&);
+template void sum_shares(const float*, int, int, const OutputWithRowSums&, gpu::Stream&);
 template void sum_columns(const float*, float*, int64_t, int64_t, bool, Workspace&, gpu::Stream&);
 template void sum_columns(const bfloat16*, float*, int64_t, int64_t, bool, Workspace&, gpu::Stream&);
 

@@ -1,12 +1,13 @@
 #pragma once
 
-#include "kernels/gemm/tile_store.h"
+#include "kernels/gemm/tile_row_sums.h"
 #include "kernels/gpu/launch.h"
 
 namespace striate::tile {
 
 /// out = the sum, first share first, of `shares` results that lie densely in `partial` [shares, groups, rows, columns],
-/// with out's bias, activation and accumulation. One thread a result or four, each read once: bound by bytes.
+/// with out's bias, activation and accumulation. One thread a result or four, each read once: bound by bytes. Sums of
+/// rows [shares, groups, rows] follow them where out wants any.
 template <typename From, typename Out>
 void sum_shares(const From* partial, int shares, int groups, const Out& out, gpu::Stream& stream);
 

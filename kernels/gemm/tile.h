@@ -6,6 +6,7 @@
 #include "kernels/gemm/tile_copy.h"
 #include "kernels/gemm/tile_fma.h"
 #include "kernels/gemm/tile_mma_bf16.h"
+#include "kernels/gemm/tile_row_sums.h"
 
 // Matrix products c(m, n) = Σ_k a(m, k)·b(n, k) by tiles: what conv2d and linear share on CUDA.
 //
@@ -63,10 +64,10 @@ struct Pieces {
 };
 
 /// Stages are filled kStages − 1 steps before they are multiplied.
-template <typename Shape, typename Both>
-__device__ __forceinline__ void multiply_steps(typename Both::Products& products, const typename Both::OfA& copy_a,
-                                               const typename Both::OfB& copy_b, typename Both::Element* stages,
-                                               int first_step, int steps) {
+template <typename Shape, typename Both, typename Sums>
+__device__ __forceinline__ void multiply_steps(typename Both::Products& products, Sums& row_sums,
+                                               const typename Both::OfA& copy_a, const typename Both::OfB& copy_b,
+                                               typename Both::Element* stages, int first_step, int steps) {
   constexpr int kAhead = Shape::kStages - 1;
   typename Both::OfA::Copies copies_a;
   typename Both::OfB::Copies copies_b;
@@ -101,6 +102,7 @@ __device__ __forceinline__ void multiply_steps(typename Both::Products& products
     __syncthreads();
     begin(step + kAhead, free_stage);
     const auto* const from = stages + stage * Both::kStageValues;
+    row_sums.add(from);
     products.multiply(from, from + Both::kValuesOfA);
     finish(step + kAhead, free_stage);
     free_stage = stage;
@@ -131,15 +133,23 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   const typename Both::OfB copy_b(b, first_column, places + Both::OfA::kPlaces);
   if constexpr (Both::kPlaces > 0) __syncthreads();
   typename Both::Products products;
-  multiply_steps<Shape, Both>(products, copy_a, copy_b, stages, first_step, steps);
-  if constexpr (Out::kBfloat16) {
-    if (shares.data) {
-      shares.enter(group, share);
-      products.store(shares, first_row, first_column);
-      return;
+  if constexpr (kSumsRows<Out>) {
+    RowSums<Shape, typename Both::TileA, Element> row_sums(out.row_sums && first_column == 0);
+    multiply_steps<Shape, Both>(products, row_sums, copy_a, copy_b, stages, first_step, steps);
+    out.enter(group, share);
+    row_sums.store(out, first_row, stages);
+  } else {
+    NoRowSums none;
+    multiply_steps<Shape, Both>(products, none, copy_a, copy_b, stages, first_step, steps);
+    if constexpr (Out::kBfloat16) {
+      if (shares.data) {
+        shares.enter(group, share);
+        products.store(shares, first_row, first_column);
+        return;
+      }
     }
+    out.enter(group, share);
   }
-  out.enter(group, share);
   products.store(out, first_row, first_column);
 }
 

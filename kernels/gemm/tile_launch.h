@@ -90,11 +90,15 @@ void launch_shape(const A& a, const B& b, const Out& out, int64_t depth, int gro
   Output<float> partial;
   if (shares > 1) {
     Out to = out;
-    float* const memory = context.workspace->get<float>(int64_t{shares} * groups * out.rows * out.columns);
+    const int64_t results = int64_t{shares} * groups * out.rows * out.columns;
+    int64_t row_sums = 0;
+    if constexpr (kSumsRows<Out>) row_sums = out.row_sums ? int64_t{shares} * groups * out.rows : 0;
+    float* const memory = context.workspace->get<float>(results + row_sums);
     if constexpr (Out::kBfloat16) {
       partial = partial_results<Output<float>>(memory, out.rows, out.columns, groups);
     } else {
       to = partial_results<Out>(memory, out.rows, out.columns, groups);
+      if constexpr (kSumsRows<Out>) to.row_sums = out.row_sums ? memory + results : nullptr;
     }
     gpu::launch(product_kernel<Shape, kPrecision, kWidthA, kWidthB, A, B, Out>, grid, dim3(Shape::kThreads),
                 Both::kSharedBytes, *context.stream, a, b, to, partial, division);
@@ -182,6 +186,13 @@ Output<T, kFused> matrix_output(T* c, int64_t rows, int64_t columns) {
   out.image_pitch = static_cast<int>(columns);
   out.pairs = in_runs(c, columns, 2);
   out.quads = in_runs(c, columns, 4);
+  return out;
+}
+
+/// dw [rows, columns], and db [rows] or null, overwritten or added to.
+inline OutputWithRowSums gradient_output(float* dw, float* db, int64_t rows, int64_t columns, bool accumulate) {
+  OutputWithRowSums out{matrix_output(dw, rows, columns), db};
+  out.accumulate = accumulate;
   return out;
 }
 

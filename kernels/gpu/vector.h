@@ -9,8 +9,8 @@
 #include "kernels/gpu/host/vector.h"
 #endif
 
-// Loads and stores of 16 and 8 bytes as one access. Vector is float4, uint4, int4 (16) or float2, uint2, int2 (8); the
-// address is a multiple of its size.
+// Loads and stores of 16, 8 and 4 bytes as one access. Vector is float4, uint4, int4 (16), float2, uint2, int2 (8) or a
+// word (4); the address is a multiple of its size.
 
 namespace striate::gpu {
 
@@ -71,6 +71,12 @@ __device__ __forceinline__ Vector load_8_constant(const void* p STRIATE_CALLER) 
 template <typename Vector = float2>
 __device__ __forceinline__ Vector load_8(const void* p STRIATE_CALLER) {
   static_assert(sizeof(Vector) == 8);
+  return load_vector<Vector>(p STRIATE_FOR_CALLER);
+}
+/// 4 bytes of global or shared memory, as the word that two bfloat16 are.
+template <typename Vector>
+__device__ __forceinline__ Vector load_4(const void* p STRIATE_CALLER) {
+  static_assert(sizeof(Vector) == 4);
   return load_vector<Vector>(p STRIATE_FOR_CALLER);
 }
 template <typename Vector>

@@ -86,11 +86,9 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
   shape.check();
   check_32_bit(shape);
   // An empty batch goes through the same kernels: sums of nothing are zeros, or what was there.
-  auto out = tile::matrix_output(dw, shape.K, shape.C);
-  out.accumulate = accumulate == Accumulate::yes;
+  const auto out = tile::gradient_output(dw, db, shape.K, shape.C, accumulate == Accumulate::yes);
   multiply<tile::GradientTiles>(columns_of(dy, shape.N, shape.K), columns_of(x, shape.N, shape.C), out, shape.N,
                                 tile::in_wholes(dy, shape.K) && tile::in_wholes(x, shape.C), context);
-  if (db) tile::sum_columns(dy, db, shape.N, shape.K, out.accumulate, *context.workspace, *context.stream);
 }
 
 template void linear_forward<float>(const float*, const float*, const float*, float*, const LinearShape&, Activation,
