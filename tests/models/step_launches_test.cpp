@@ -22,7 +22,7 @@ using gpu::Work;
 constexpr int64_t kBatch = 128, kClasses = 1000;
 // The loader's, outside of the step: a batch's pictures copied, and transformed.
 constexpr size_t kLoaderLaunches = 2;
-constexpr size_t kLaunches = 70;
+constexpr size_t kLaunches = 57;
 
 class StepLaunches : public testing::TestWithParam<Precision> {
  protected:
@@ -78,8 +78,7 @@ std::string listed(const std::vector<Work>& all) {
   return text;
 }
 
-// Eight layers have two launches for a bias gradient, or one, and up to two that add up a product's shares: what is
-// left to save.
+// Eight layers have up to two launches that add up the shares of a product: what is left to save.
 TEST_P(StepLaunches, AreTheSameEveryStepAndNotMoreThanTheyWere) {
   step(0);  // the workspace grows
   const std::vector<Work> first = step(1);
