@@ -154,18 +154,24 @@ HWY_INLINE void for_each_vector(int64_t begin, int64_t end, Fn&& fn) {
   if (i < end) fn(i, PartOfVector{static_cast<size_t>(end - i)});
 }
 
-/// for_each_vector with fn's stores, all to out[i], past the caches where `streamed` says so.
+/// for_each_vector with fn's stores, all to out[i], past the caches where `streamed` says so. (As few calls of fn as
+/// there can be: each is compiled by itself.)
 template <typename T, typename Fn>
 HWY_INLINE void for_each_output_vector(int64_t begin, int64_t end, const T* out, bool streamed, Fn&& fn) {
-  if (!streamed) return for_each_vector(begin, end, fn);
   const int64_t lanes = float_lanes();
-  const auto misaligned = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out + begin) / sizeof(T)) % lanes;
-  const int64_t first = misaligned == 0 ? begin : std::min(end, begin + lanes - misaligned);
-  for_each_vector(begin, first, fn);
-  int64_t i = first;
-  for (; i + lanes <= end; i += lanes) fn(i, StreamedVector{});
-  for_each_vector(i, end, fn);
-  hwy::FlushStream();
+  int64_t i = begin;
+  if (streamed) {
+    const auto misaligned = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out + begin) / sizeof(T)) % lanes;
+    if (misaligned != 0) {
+      i = std::min(end, begin + lanes - misaligned);
+      fn(begin, PartOfVector{static_cast<size_t>(i - begin)});
+    }
+    for (; i + lanes <= end; i += lanes) fn(i, StreamedVector{});
+    hwy::FlushStream();
+  } else {
+    for (; i + lanes <= end; i += lanes) fn(i, WholeVector{});
+  }
+  if (i < end) fn(i, PartOfVector{static_cast<size_t>(end - i)});
 }
 
 /// Calls fn(tag) with the widest vector that C channels fill: a whole register, 4 lanes or 1.
@@ -176,6 +182,12 @@ HWY_INLINE void with_channel_vectors([[maybe_unused]] int64_t C, Fn&& fn) {
   if (C >= 4) return fn(hn::FixedTag<float, 4>());
 #endif
   fn(hn::FixedTag<float, 1>());
+}
+
+/// Whether with_channel_vectors gives `D` to channels that may fill four of its vectors: the whole register alone.
+template <class D>
+constexpr bool fills_four_vectors(D d) {
+  return hn::MaxLanes(d) == hn::MaxLanes(Floats());
 }
 
 /// Whether an output of `values` values in rows of C channels is stored past the caches, in vectors of `d`.

@@ -51,19 +51,21 @@ template <class D, typename Fn, typename Done>
 HWY_INLINE void column_sums(D d, int64_t C, int64_t first, int64_t end, Fn&& fn, Done&& done) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t c = 0;
-  for (; c + 4 * lanes <= C; c += 4 * lanes) {
-    auto a0 = hn::Zero(d), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    for (int64_t row = first; row < end; ++row) {
-      const int64_t i = row * C + c;
-      fn(c, i, a0, b0);
-      fn(c + lanes, i + lanes, a1, b1);
-      fn(c + 2 * lanes, i + 2 * lanes, a2, b2);
-      fn(c + 3 * lanes, i + 3 * lanes, a3, b3);
+  if constexpr (fills_four_vectors(d)) {
+    for (; c + 4 * lanes <= C; c += 4 * lanes) {
+      auto a0 = hn::Zero(d), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+      for (int64_t row = first; row < end; ++row) {
+        const int64_t i = row * C + c;
+        fn(c, i, a0, b0);
+        fn(c + lanes, i + lanes, a1, b1);
+        fn(c + 2 * lanes, i + 2 * lanes, a2, b2);
+        fn(c + 3 * lanes, i + 3 * lanes, a3, b3);
+      }
+      done(c, a0, b0);
+      done(c + lanes, a1, b1);
+      done(c + 2 * lanes, a2, b2);
+      done(c + 3 * lanes, a3, b3);
     }
-    done(c, a0, b0);
-    done(c + lanes, a1, b1);
-    done(c + 2 * lanes, a2, b2);
-    done(c + 3 * lanes, a3, b3);
   }
   const auto one = [&](int64_t channel) HWY_ATTR {
     auto a = hn::Zero(d), b = a;

@@ -58,7 +58,7 @@ struct FewRowsPart {
   float* dw;
   const UpdateRule* rule;
   const ParameterUpdate<float>* update;
-  int64_t C, K, stride;
+  int64_t N, C, K, stride;
   bool add;     ///< to dw
   bool stream;  ///< dw past the caches
 };

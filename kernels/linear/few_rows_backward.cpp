@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
-#include <utility>
 
 #include "kernels/gemm/blocking.h"
 #include "kernels/linear/few_rows.h"
@@ -64,18 +63,19 @@ struct UpdateWeights {
 
 /// R rows of w from row k on: dx[n] (+)= Σ_j dy[n][k + j]·w[k + j], and of each row the gradient Σ_n dy[n][k + j]·x[n].
 /// All in one loop: a pass for each, over pieces in the cache, had fewer loads from memory in flight and took 1.4 times
-/// as long.
-template <int N, int R, typename T, class Gradient>
+/// as long. Only for N = 1, `kOneRow`, are dy's values in registers throughout: without them dx takes 1.25 times as
+/// long, while more rows hide the loads.
+template <bool kOneRow, int R, typename T, class Gradient>
 HWY_NOINLINE void rows(const FewRowsPart<T>& o, int64_t k, bool first, const Gradient& sink) {
   const Floats d;
   const Gradient gradient = sink;  // a copy that stores to memory cannot change
   const float* const x = o.x;
   float* const dx = o.dx;
-  const int64_t C = o.C, stride = o.stride;
-  FloatVector dy[N][R];
-  for (int n = 0; n < N; ++n) {
-    for (int j = 0; j < R; ++j) dy[n][j] = hn::Set(d, o.dy[n * o.K + k + j]);
-  }
+  const float* const dy = o.dy + k;
+  const int64_t N = kOneRow ? 1 : o.N, C = o.C, K = o.K, stride = o.stride;
+  FloatVector only[R];
+  for (int j = 0; kOneRow && j < R; ++j) only[j] = hn::Set(d, dy[j]);
+  const auto dy_at = [&](int64_t n, int j) HWY_ATTR { return kOneRow ? only[j] : hn::Set(d, dy[n * K + j]); };
   for_each_vector(0, C, [&](int64_t c, auto part) HWY_ATTR {
     FloatVector w[R], g[R];
 #pragma GCC unroll 4
@@ -83,18 +83,17 @@ HWY_NOINLINE void rows(const FewRowsPart<T>& o, int64_t k, bool first, const Gra
       if constexpr (Gradient::kReadsW) w[j] = part.load(o.w + (k + j) * C + c);
       if constexpr (Gradient::kWanted) g[j] = gradient.start(part, (k + j) * C + c);
     }
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) {
+    for (int64_t n = 0; n < N; ++n) {
       if constexpr (Gradient::kReadsW) {
         FloatVector sum = first ? hn::Zero(d) : part.load(dx + n * stride + c);
 #pragma GCC unroll 4
-        for (int j = 0; j < R; ++j) sum = hn::MulAdd(dy[n][j], w[j], sum);
+        for (int j = 0; j < R; ++j) sum = hn::MulAdd(dy_at(n, j), w[j], sum);
         part.store(sum, dx + n * stride + c);
       }
       if constexpr (Gradient::kWanted) {
         const FloatVector v = part.load(x + n * stride + c);
 #pragma GCC unroll 4
-        for (int j = 0; j < R; ++j) g[j] = hn::MulAdd(dy[n][j], v, g[j]);
+        for (int j = 0; j < R; ++j) g[j] = hn::MulAdd(dy_at(n, j), v, g[j]);
       }
     }
     if constexpr (Gradient::kWanted) {
@@ -104,39 +103,33 @@ HWY_NOINLINE void rows(const FewRowsPart<T>& o, int64_t k, bool first, const Gra
   });
 }
 
-template <int N, typename T, class Gradient>
+template <typename T, class Gradient>
 HWY_INLINE void all_rows(const FewRowsPart<T>& o, int64_t begin, int64_t end, const Gradient& gradient) {
   int64_t k = begin;
-  for (; k + 4 <= end; k += 4) rows<N, 4>(o, k, k == begin, gradient);
-  for (; k < end; ++k) rows<N, 1>(o, k, k == begin, gradient);
-}
-
-template <int N, typename T>
-void part(const FewRowsPart<T>& o, int64_t begin, int64_t end) {
-  if (o.rule != nullptr) {
-    with_step(*o.rule, o.update->weight_decay, [&](const auto& step) HWY_ATTR {
-      all_rows<N>(o, begin, end, UpdateWeights<T, std::decay_t<decltype(step)>>{step, *o.update});
-    });
-  } else if (o.dw != nullptr) {
-    all_rows<N>(o, begin, end, StoreGradient{o.dw, o.add, o.stream});
-    if (o.stream) hwy::FlushStream();
+  if (o.N == 1) {
+    for (; k + 4 <= end; k += 4) rows<true, 4>(o, k, k == begin, gradient);
   } else {
-    all_rows<N>(o, begin, end, NoGradient{});
+    for (; k + 4 <= end; k += 4) rows<false, 4>(o, k, k == begin, gradient);
   }
+  for (; k < end; ++k) rows<false, 1>(o, k, k == begin, gradient);
 }
 
 template <typename T>
-using Part = void (*)(const FewRowsPart<T>&, int64_t, int64_t);
-
-template <typename T, int... sizes>
-Part<T> choose(int64_t N, std::integer_sequence<int, sizes...>) {
-  static constexpr Part<T> kPart[] = {&part<sizes + 1, T>...};
-  return kPart[N - 1];
+HWY_INLINE void part(const FewRowsPart<T>& o, int64_t begin, int64_t end) {
+  if (o.rule != nullptr) {
+    with_step(*o.rule, o.update->weight_decay, [&](const auto& step) HWY_ATTR {
+      all_rows(o, begin, end, UpdateWeights<T, std::decay_t<decltype(step)>>{step, *o.update});
+    });
+  } else if (o.dw != nullptr) {
+    all_rows(o, begin, end, StoreGradient{o.dw, o.add, o.stream});
+    if (o.stream) hwy::FlushStream();
+  } else {
+    all_rows(o, begin, end, NoGradient{});
+  }
 }
 
-constexpr auto kSizes = std::make_integer_sequence<int, static_cast<int>(kFewRows)>();
-Part<float> part_of_floats(int64_t N) { return choose<float>(N, kSizes); }
-Part<bfloat16> part_of_bfloat16(int64_t N) { return choose<bfloat16>(N, kSizes); }
+void part_of_floats(const FewRowsPart<float>& o, int64_t begin, int64_t end) { part(o, begin, end); }
+void part_of_bfloat16(const FewRowsPart<bfloat16>& o, int64_t begin, int64_t end) { part(o, begin, end); }
 
 /// to[i] = Σ_p parts[p·stride + i], p ascending.
 template <typename T>
@@ -199,26 +192,18 @@ void linear_backward_few_rows(const FewRowsBackward<T>& b, const LinearShape& sh
     }
   }
 
-  FewRowsPart<T> operands{x,
-                          dy,
-                          b.w,
-                          nullptr,
-                          b.dw,
-                          b.rule,
-                          &b.update,
-                          shape.C,
-                          shape.K,
-                          stride,
-                          b.rule == nullptr && b.accumulate == Accumulate::yes,
+  FewRowsPart<T> operands{x,       dy,      b.w,       nullptr,
+                          b.dw,    b.rule,  &b.update, shape.N,
+                          shape.C, shape.K, stride,    b.rule == nullptr && b.accumulate == Accumulate::yes,
                           false};
   const int64_t vector = HWY_DYNAMIC_DISPATCH(vector_bytes)();
   operands.stream = b.rule == nullptr && b.dw != nullptr && !operands.add && weight_bytes >= kStreamBytes &&
                     4 * shape.C % vector == 0 && reinterpret_cast<uintptr_t>(b.dw) % vector == 0;
   void (*part)(const FewRowsPart<T>&, int64_t, int64_t) = nullptr;
   if constexpr (kFloats) {
-    part = HWY_DYNAMIC_DISPATCH(part_of_floats)(shape.N);
+    part = HWY_DYNAMIC_DISPATCH(part_of_floats);
   } else {
-    part = HWY_DYNAMIC_DISPATCH(part_of_bfloat16)(shape.N);
+    part = HWY_DYNAMIC_DISPATCH(part_of_bfloat16);
   }
   context.threads->run(parts.count, [&](int64_t i) {
     FewRowsPart<T> own = operands;

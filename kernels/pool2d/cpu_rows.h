@@ -51,7 +51,9 @@ template <class D, typename Fn>
 HWY_INLINE void for_each_channel_run(D d, int64_t C, Fn&& fn) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t c = 0;
-  for (; c + 4 * lanes <= C; c += 4 * lanes) fn(c, std::integral_constant<size_t, 4>());
+  if constexpr (fills_four_vectors(d)) {
+    for (; c + 4 * lanes <= C; c += 4 * lanes) fn(c, std::integral_constant<size_t, 4>());
+  }
   for (; c < C; c += lanes) fn(std::min(c, C - lanes), std::integral_constant<size_t, 1>());
 }
 
