@@ -1,288 +1,130 @@
-// GFLOP/s of the cpu kernels and their share of the multiply–add peak measured in the same run, of float32 or, for
-// names that end in _bf16, of bfloat16 where the CPU has instructions for it; for those that memory bounds
-// (kernels_memory.h) GB/s and their share of the copy bandwidth. Every shape's results are checked against the
-// reference, on its first image or rows, before it is timed.
-//   build/benchmarks/kernels --benchmark_filter=alexnet_cifar --benchmark_repetitions=5
-// STRIATE_THREADS sets the number of threads; all cores otherwise.
+// Every op's kernels, on a device, over the shapes of the networks: ours, and on a GPU cuDNN's and cuBLAS's beside
+// them. GFLOP/s and the share of the multiply–add peak, GB/s and the share of the copy bandwidth, both measured in the
+// same run. Every kernel is checked against the reference before it is timed.
+//   conv2d/alexnet_conv2/forward/fp32/cuda/own      op, shape, pass, precision, device, whose
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <string>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
-#include "benchmarks/kernels_machine.h"
-#include "benchmarks/kernels_memory.h"
-#include "kernels/bfloat16.h"
+#include "benchmarks/cuda_limits.h"
+#include "benchmarks/kernels_limits.h"
+#include "benchmarks/kernels_measure.h"
+#include "benchmarks/simd_target.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/error.h"
+#include "kernels/gpu/device.h"
 #include "kernels/linear/linear.h"
+#include "tools/command_line.h"
 #include "tools/machine.h"
 
 namespace striate::bench {
-
-Machine& machine() {
-  static Machine m;
-  return m;
-}
-
-Floats values(int64_t count, uint32_t seed) {
-  Floats v(static_cast<size_t>(count));
-  for (float& f : v) {
-    seed = seed * 1664525u + 1013904223u;
-    f = static_cast<float>(seed >> 8) / 8388608.0f - 1.0f;
-  }
-  return v;
-}
-
-bool close(const Floats& a, const Floats& b) {
-  double error = 0.0, size = 0.0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    error = std::max(error, std::abs(double{a[i]} - double{b[i]}));
-    size = std::max(size, std::abs(double{b[i]}));
-  }
-  return error <= 2e-5 * size;
-}
-
 namespace {
 
-template <typename T>
-Lines<T> values_of(int64_t count, uint32_t seed) {
-  const Floats v = values(count, seed);
-  if constexpr (std::is_same_v<T, float>) {
-    return v;
-  } else {
-    Lines<T> rounded(v.size());
-    std::transform(v.begin(), v.end(), rounded.begin(), to_bfloat16);
-    return rounded;
-  }
+KernelList kernels_of(Device device, bool tiny) {
+  KernelList list{device, tiny, {}};
+  add_convolutions(list);
+  add_linears(list);
+  add_pooling(list);
+  add_normalization(list);
+  add_losses(list);
+  add_elementwise(list);
+  add_optimizers(list);
+  add_images(list);
+  return list;
 }
 
-/// Of bfloat16, which the reference rounds from another sum: to a unit in the last place of the largest.
-bool close(const Lines<bfloat16>& a, const Lines<bfloat16>& b) {
-  float error = 0.0f, size = 0.0f;
-  for (size_t i = 0; i < a.size(); ++i) {
-    error = std::max(error, std::abs(to_float(a[i]) - to_float(b[i])));
-    size = std::max(size, std::abs(to_float(b[i])));
-  }
-  return error <= size / 128.0f;
+std::string gflops(double flops) {
+  return flops > 0.0 ? fmt::format("{:.0f} GFLOP/s", flops / 1e9) : "none: there are no instructions for it";
 }
 
-enum class Direction { forward, backward_data, backward_weight };
-
-template <typename T>
-struct ConvData {
-  Conv2dShape shape;
-  Lines<T> x, w, y, dx;
-  Floats b, dw, db;
-  explicit ConvData(const Conv2dShape& s)
-      : shape(s),
-        x(values_of<T>(s.x_size(), 1)),
-        w(values_of<T>(s.w_size(), 2)),
-        y(values_of<T>(s.y_size(), 4)),
-        dx(x.size()),
-        b(values(s.K, 3)),
-        dw(w.size()),
-        db(b.size()) {}
-
-  void run(Direction direction) {
-    Context& context = machine().context;
-    if (direction == Direction::forward) {
-      cpu::conv2d_forward(x.data(), w.data(), b.data(), y.data(), shape, Activation::relu, context);
-    } else if (direction == Direction::backward_data) {
-      cpu::conv2d_backward_data(y.data(), w.data(), dx.data(), shape, context);
-    } else {
-      cpu::conv2d_backward_weight(x.data(), y.data(), dw.data(), db.data(), shape, Accumulate::no, context);
+/// Measures the device and says so, in the file of results too.
+Peaks measure_peaks(Device device) {
+  if (device == Device::cuda) {
+    const CudaLimits limits = measure_cuda_limits(context(device));
+    benchmark::AddCustomContext("multiply-add peak", gflops(limits.flops));
+    benchmark::AddCustomContext("tf32 peak", gflops(limits.tf32_flops));
+    benchmark::AddCustomContext("bfloat16 peak", gflops(limits.bf16_flops));
+    benchmark::AddCustomContext("copy bandwidth", fmt::format("{:.0f} GB/s, read and written", limits.copy / 1e9));
+    for (const auto& [name, missing] : {std::pair{"cuDNN", cudnn::missing()}, std::pair{"cuBLAS", cublas::missing()}}) {
+      benchmark::AddCustomContext(name, missing.empty() ? "in this build" : missing);
     }
+    return {limits.flops, limits.tf32_flops, limits.bf16_flops, limits.copy};
   }
-
-  /// On the first image of the batch, as the size of the batch decides how it is computed.
-  bool check(Direction direction) {
-    Context& context = machine().context;
-    Conv2dShape one = shape;
-    one.N = 1;
-    if (direction == Direction::backward_weight) std::fill(y.begin() + one.y_size(), y.end(), T{});
-    run(direction);
-    if (direction == Direction::forward) {
-      Lines<T> expected(one.y_size());
-      reference::conv2d_forward(x.data(), w.data(), b.data(), expected.data(), one, Activation::relu, context);
-      y.resize(expected.size());
-      return close(y, expected);
-    }
-    if (direction == Direction::backward_data) {
-      Lines<T> expected(one.x_size());
-      reference::conv2d_backward_data(y.data(), w.data(), expected.data(), one, context);
-      dx.resize(expected.size());
-      return close(dx, expected);
-    }
-    Floats expected(dw.size()), expected_db(db.size());
-    reference::conv2d_backward_weight(x.data(), y.data(), expected.data(), expected_db.data(), one, Accumulate::no,
-                                      context);
-    return close(dw, expected) && close(db, expected_db);
-  }
-};
-
-template <typename T>
-struct LinearData {
-  LinearShape shape;
-  Lines<T> x, w, y, dx;
-  Floats b, dw, db;
-  explicit LinearData(const LinearShape& s)
-      : shape(s),
-        x(values_of<T>(s.N * s.C, 1)),
-        w(values_of<T>(s.K * s.C, 2)),
-        y(values_of<T>(s.N * s.K, 4)),
-        dx(x.size()),
-        b(values(s.K, 3)),
-        dw(w.size()),
-        db(b.size()) {}
-
-  void run(Direction direction) {
-    Context& context = machine().context;
-    if (direction == Direction::forward) {
-      cpu::linear_forward(x.data(), w.data(), b.data(), y.data(), shape, Activation::relu, context);
-    } else if (direction == Direction::backward_data) {
-      cpu::linear_backward_data(y.data(), w.data(), dx.data(), shape, context);
-    } else {
-      cpu::linear_backward_weight(x.data(), y.data(), dw.data(), db.data(), shape, Accumulate::no, context);
-    }
-  }
-
-  bool check(Direction direction) {
-    Context& context = machine().context;
-    run(direction);
-    if (direction == Direction::forward) {
-      Lines<T> expected(y.size());
-      reference::linear_forward(x.data(), w.data(), b.data(), expected.data(), shape, Activation::relu, context);
-      return close(y, expected);
-    }
-    if (direction == Direction::backward_data) {
-      Lines<T> expected(dx.size());
-      reference::linear_backward_data(y.data(), w.data(), expected.data(), shape, context);
-      return close(dx, expected);
-    }
-    Floats expected(dw.size()), expected_db(db.size());
-    reference::linear_backward_weight(x.data(), y.data(), expected.data(), expected_db.data(), shape, Accumulate::no,
-                                      context);
-    return close(dw, expected) && close(db, expected_db);
-  }
-};
-
-template <class Data, class Shape>
-void measure(benchmark::State& state, const Shape& shape, Direction direction, Precision precision) {
-  {
-    Shape checked = shape;
-    if constexpr (std::is_same_v<Shape, LinearShape>) checked.N = 1;
-    if (!Data(checked).check(direction)) return state.SkipWithError("differs from the reference");
-  }
-  Data data(shape);
-  data.run(direction);
-  const auto start = std::chrono::steady_clock::now();
-  for (auto _ : state) data.run(direction);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const double rate = 2.0 * static_cast<double>(shape.macs()) * static_cast<double>(state.iterations()) / seconds;
-  state.counters["GFLOP/s"] = rate / 1e9;
-  const Limits& limits = machine().limits;
-  const bool multiplies_bf16 = precision == Precision::bf16 && limits.bf16_flops > 0.0;
-  state.counters["%peak"] = 100.0 * rate / (multiplies_bf16 ? limits.bf16_flops : limits.flops);
+  const Limits limits = measure_limits(context(device));
+  benchmark::AddCustomContext("kernels", limits.simd);
+  benchmark::AddCustomContext("threads", std::to_string(num_threads()));
+  benchmark::AddCustomContext("multiply-add peak", gflops(limits.flops));
+  benchmark::AddCustomContext("bfloat16 peak", gflops(limits.bf16_flops));
+  benchmark::AddCustomContext("copy bandwidth",
+                              fmt::format("{:.1f} GB/s, read and written; with ordinary stores {:.1f}, reading alone "
+                                          "{:.1f}",
+                                          limits.copy / 1e9, limits.ordinary_copy / 1e9, limits.read / 1e9));
+  return {limits.flops, 0.0, limits.bf16_flops, limits.copy};
 }
 
-template <template <typename> class Data, class Shape>
-void add(const std::string& name, const Shape& shape, bool first_layer = false) {
-  const std::pair<Direction, const char*> directions[] = {{Direction::forward, "forward"},
-                                                          {Direction::backward_data, "backward_data"},
-                                                          {Direction::backward_weight, "backward_weight"}};
-  const std::pair<Precision, const char*> precisions[] = {{Precision::fp32, ""}, {Precision::bf16, "_bf16"}};
-  for (const auto& [direction, text] : directions) {
-    if (first_layer && direction == Direction::backward_data) continue;  // training never asks for it
-    for (const auto& [precision, suffix] : precisions) {
-      benchmark::RegisterBenchmark(fmt::format("{}/{}{}", name, text, suffix).c_str(),
-                                   [shape, direction = direction, precision = precision](benchmark::State& state) {
-                                     if (precision == Precision::bf16) {
-                                       measure<Data<bfloat16>>(state, shape, direction, precision);
-                                     } else {
-                                       measure<Data<float>>(state, shape, direction, precision);
-                                     }
-                                   })
-          ->UseRealTime()
-          ->Unit(benchmark::kMillisecond)
-          ->ComputeStatistics("max",
-                              [](const std::vector<double>& v) { return *std::max_element(v.begin(), v.end()); });
-    }
+int kernels(int argc, char** argv) {
+  // Google Benchmark's own flags are not ours to know.
+  std::vector<char*> theirs{argv[0]}, ours{argv[0]};
+  for (int i = 1; i < argc; ++i) {
+    (std::string(argv[i]).starts_with("--benchmark_") ? theirs : ours).push_back(argv[i]);
   }
-}
+  const std::string targets = fmt::format("{}", fmt::join(simd_targets(), ", "));
+  CommandLine command_line(
+      "Measures every op's kernels on a device over the shapes of the networks, each checked against the reference "
+      "first: GFLOP/s, GB/s and their shares of what the device reaches, measured in the same run. Names are "
+      "op/shape/pass/precision/device/whose, as in conv2d/alexnet_conv2/forward/fp32/cuda/own. Flags that begin with "
+      "--benchmark_ are Google Benchmark's: --benchmark_filter=REGEX, --benchmark_list_tests, "
+      "--benchmark_repetitions=N, "
+      "--benchmark_min_time=S, --benchmark_out=FILE (JSON), --benchmark_counters_tabular=true.",
+      {"--benchmark_filter=conv2d/alexnet_conv3/", "--target avx2 --benchmark_filter=linear/.*/fp32 --threads 1",
+       "--device cuda --benchmark_filter=alexnet --benchmark_out=kernels.json", "--device cuda --check"});
+  std::string device_name = "auto", target = "best";
+  int64_t threads = 0;
+  bool check = false;
+  command_line.option("--device", device_name, "D", "auto (default), cpu or cuda")
+      .option("--threads", threads, "N", "Threads of the cpu kernels (default: one a core)")
+      .option("--target", target, "T",
+              fmt::format("Instruction set of the cpu kernels and of the peak they are measured by: {} or best "
+                          "(default); this CPU has {}",
+                          targets, fmt::join(supported_simd_targets(), ", ")))
+      .flag("--check", check, "Check every kernel on a tiny shape and time nothing");
+  if (!command_line.parse(static_cast<int>(ours.size()), ours.data())) return kDone;
+  int count = static_cast<int>(theirs.size());
+  benchmark::Initialize(&count, theirs.data());
+  if (benchmark::ReportUnrecognizedArguments(count, theirs.data())) return kBadUsage;
+  require<ConfigError>(threads >= 0 && threads <= 4096, "--threads {}: expected 0 to 4096", threads);
+  const Device device = parse_device(device_name);
+  require<ConfigError>(device != Device::reference, "--device reference: it is what the others are checked against");
+  require<ConfigError>(!command_line.given("--target") || device == Device::cpu,
+                       "--target {}: the instruction set is the cpu kernels'; there is none for device cuda", target);
+  require<ConfigError>(device == Device::cpu || check || gpu::built_for_gpu(),
+                       "--device cuda: this build executes its kernels on the host, where their times mean nothing. "
+                       "--check checks their results; build the preset cuda to time them on a GPU.");
+  use_simd_target(target);
+  set_num_threads(static_cast<int>(threads));
 
-void add_conv(const std::string& name, int64_t batch, int64_t size, int64_t C, int64_t K, int64_t kernel,
-              int64_t stride, int64_t pad, int64_t groups = 1) {
-  add<ConvData>(name, Conv2dShape{batch, size, size, C, K, kernel, kernel, stride, stride, pad, pad, 1, 1, groups},
-                C <= 3);
-}
-
-void add_all() {
-  add_conv("alexnet_mini/conv1_grey", 128, 32, 1, 32, 5, 1, 2);
-  add_conv("alexnet_mini/conv1", 128, 32, 3, 32, 5, 1, 2);
-  add_conv("alexnet_mini/conv2", 128, 16, 32, 64, 3, 1, 1);
-  add<LinearData>("alexnet_mini/fc1", LinearShape{128, 4096, 128});
-  add<LinearData>("alexnet_mini/fc2", LinearShape{128, 128, 10});
-  add_conv("alexnet_cifar/conv1", 256, 32, 3, 64, 3, 2, 1);
-  add_conv("alexnet_cifar/conv2", 256, 8, 64, 192, 3, 1, 1);
-  add_conv("alexnet_cifar/conv3", 256, 4, 192, 384, 3, 1, 1);
-  add_conv("alexnet_cifar/conv4", 256, 4, 384, 256, 3, 1, 1);
-  add_conv("alexnet_cifar/conv5", 256, 4, 256, 256, 3, 1, 1);
-  add<LinearData>("alexnet_cifar/fc1", LinearShape{256, 1024, 4096});
-  add<LinearData>("alexnet_cifar/fc2", LinearShape{256, 4096, 4096});
-  add<LinearData>("alexnet_cifar/fc3", LinearShape{256, 4096, 10});
-  add_conv("alexnet/conv1", 32, 224, 3, 64, 11, 4, 2);
-  for (const int64_t batch : {32, 1, 128}) {
-    const std::string suffix = batch == 32 ? "" : fmt::format("_batch_{}", batch);
-    add_conv("alexnet/conv2" + suffix, batch, 27, 64, 192, 5, 1, 2);
-    add_conv("alexnet/conv3" + suffix, batch, 13, 192, 384, 3, 1, 1);
-    add_conv("alexnet/conv4" + suffix, batch, 13, 384, 256, 3, 1, 1);
-    add_conv("alexnet/conv5" + suffix, batch, 13, 256, 256, 3, 1, 1);
+  const std::string filter = benchmark::GetBenchmarkFilter();
+  const KernelList list = kernels_of(device, check);
+  if (check) return check_kernels(list, filter == "all" ? "" : filter) == 0 ? kDone : kFailed;
+  for (const auto& [name, value] : provenance(device)) {
+    if (name != "date") benchmark::AddCustomContext(name, value);  // which the library says
   }
-  add_conv("alexnet_paper/conv2", 32, 27, 96, 256, 5, 1, 2, 2);
-  for (int64_t size = 56, channels = 64; channels <= 512; size /= 2, channels *= 2) {
-    add_conv(fmt::format("resnet18/maps_of_{}", size), 32, size, channels, channels, 3, 1, 1);
-  }
-  for (int64_t size = 32, channels = 64; channels <= 512; size /= 2, channels *= 2) {
-    add_conv(fmt::format("resnet18_cifar/maps_of_{}", size), 128, size, channels, channels, 3, 1, 1);
-  }
-  for (const int64_t batch : {1, 32, 128}) {
-    add<LinearData>(fmt::format("alexnet/fc6_batch_{}", batch), LinearShape{batch, 9216, 4096});
-    add<LinearData>(fmt::format("alexnet/fc7_batch_{}", batch), LinearShape{batch, 4096, 4096});
-    add<LinearData>(fmt::format("alexnet/fc8_batch_{}", batch), LinearShape{batch, 4096, 1000});
-  }
+  const bool lists =
+      std::ranges::any_of(theirs, [](const std::string& flag) { return flag.starts_with("--benchmark_list_tests"); });
+  register_kernels(list, lists ? Peaks{} : measure_peaks(device));
+  const size_t ran = benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  require<ConfigError>(ran > 0, "--benchmark_filter={}: no kernel's name holds it", filter);
+  return any_differed() ? kFailed : kDone;
 }
 
 }  // namespace
 }  // namespace striate::bench
 
 int main(int argc, char** argv) {
-  using namespace striate::bench;
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  const Machine& m = machine();
-  for (const auto& [name, value] : striate::provenance(striate::Device::cpu)) {
-    if (name != "date") benchmark::AddCustomContext(name, value);  // which the library says
-  }
-  benchmark::AddCustomContext("kernels", m.limits.simd);
-  benchmark::AddCustomContext("threads", std::to_string(m.threads.size()));
-  benchmark::AddCustomContext("multiply-add peak", fmt::format("{:.0f} GFLOP/s", m.limits.flops / 1e9));
-  benchmark::AddCustomContext("bfloat16 peak", m.limits.bf16_flops > 0.0
-                                                   ? fmt::format("{:.0f} GFLOP/s", m.limits.bf16_flops / 1e9)
-                                                   : "none: this CPU has no AVX-512 BF16");
-  benchmark::AddCustomContext("copy bandwidth",
-                              fmt::format("{:.1f} GB/s, read and written; with ordinary stores {:.1f}, "
-                                          "reading alone {:.1f}",
-                                          m.limits.copy / 1e9, m.limits.ordinary_copy / 1e9, m.limits.read / 1e9));
-  add_all();
-  add_pooling();
-  add_normalization();
-  add_elementwise();
-  add_updates();
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
+  return striate::run_tool("kernels", [&] { return striate::bench::kernels(argc, argv); });
 }

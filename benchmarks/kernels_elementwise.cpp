@@ -1,249 +1,207 @@
-// Maps over runs of values: activations, sums, conversions, dropout, the optimizers' updates.
-#include <algorithm>
-
-#include "benchmarks/kernels_memory.h"
+// Maps over runs of values: activations, sums, conversions, dropout.
+#include "benchmarks/kernels_measure.h"
 #include "kernels/activation/activation.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/optimizer/optimizer.h"
 
 namespace striate::bench {
 namespace {
 
-Context& context() { return machine().context; }
-
-struct Elementwise {
+/// The two operands and the result of a map.
+template <typename T>
+struct Map {
   using Shape = Values;
-  static Shape part(const Shape& s) { return {std::min<int64_t>(s.size, 10007)}; }
+  Side side;
   int64_t n;
-  Floats a, b, y;
-  explicit Elementwise(const Shape& s) : n(s.size), a(values(n, 1)), b(values(n, 2)), y(n) {}
+  Context& context;
+  Operand<T> a, b, y;
+  Map(Side on, const Shape& s, Context& c, bool has_b)
+      : side(on), n(s.size), context(c), a(on, n, 1), b(on, has_b ? n : 1, 2), y(on, n) {}
+  Results results() const { return results_of(y); }
 };
 
-struct ReluForward : Elementwise {
-  static constexpr const char* kName = "relu_forward";
-  static constexpr const char* kMoved = "x + y";
-  static double bytes(const Shape& s) { return floats(2 * s.size); }
-  using Elementwise::Elementwise;
-  void run() { cpu::activation_forward(Activation::relu, a.data(), y.data(), n, context()); }
-  bool agrees() {
-    Floats expected(y.size());
-    reference::activation_forward(Activation::relu, a.data(), expected.data(), n, context());
-    return y == expected;
+template <typename T, Activation activation>
+struct ActivationForward : Map<T> {
+  static constexpr const char* kOp = activation == Activation::relu ? "relu" : "gelu";
+  static constexpr const char *kPass = "forward", *kMoved = "x + y";
+  static double bytes(const Values& s) { return bytes_of<T>(2 * s.size); }
+  ActivationForward(Side on, const Values& s, Context& c) : Map<T>(on, s, c, false) {}
+  void run() {
+    choose(this->side, reference::activation_forward<T>, cpu::activation_forward<T>, cuda::activation_forward<T>)(
+        activation, this->a, this->y, this->n, this->context);
   }
 };
 
-struct ReluBackward : Elementwise {
-  static constexpr const char* kName = "relu_backward";
-  static constexpr const char* kMoved = "y + dy + dx";
-  static double bytes(const Shape& s) { return floats(3 * s.size); }
-  using Elementwise::Elementwise;
-  void run() { cpu::activation_backward(Activation::relu, a.data(), b.data(), y.data(), n, context()); }
-  bool agrees() {
-    Floats expected(y.size());
-    reference::activation_backward(Activation::relu, a.data(), b.data(), expected.data(), n, context());
-    return y == expected;
+template <typename T, Activation activation>
+struct ActivationBackward : Map<T> {
+  static constexpr const char* kOp = activation == Activation::relu ? "relu" : "gelu";
+  static constexpr const char *kPass = "backward", *kMoved = "what was saved + dy + dx";
+  static double bytes(const Values& s) { return bytes_of<T>(3 * s.size); }
+  ActivationBackward(Side on, const Values& s, Context& c) : Map<T>(on, s, c, true) {}
+  void run() {
+    choose(this->side, reference::activation_backward<T>, cpu::activation_backward<T>, cuda::activation_backward<T>)(
+        activation, this->a, this->b, this->y, this->n, this->context);
   }
 };
 
-struct AddRelu : Elementwise {
-  static constexpr const char* kName = "add_relu";
-  static constexpr const char* kMoved = "a + b + y";
-  static double bytes(const Shape& s) { return floats(3 * s.size); }
-  using Elementwise::Elementwise;
-  void run() { cpu::add(a.data(), b.data(), y.data(), n, Activation::relu, context()); }
-  bool agrees() {
-    Floats expected(y.size());
-    reference::add(a.data(), b.data(), expected.data(), n, Activation::relu, context());
-    return close(y, expected);
+template <typename T>
+using ReluForward = ActivationForward<T, Activation::relu>;
+template <typename T>
+using ReluBackward = ActivationBackward<T, Activation::relu>;
+template <typename T>
+using GeluForward = ActivationForward<T, Activation::gelu>;
+template <typename T>
+using GeluBackward = ActivationBackward<T, Activation::gelu>;
+
+template <typename T, Activation activation>
+struct Sum : Map<T> {
+  static constexpr const char* kOp = activation == Activation::relu ? "add_relu" : "add";
+  static constexpr const char *kPass = "forward", *kMoved = "a + b + y";
+  static double bytes(const Values& s) { return bytes_of<T>(3 * s.size); }
+  Sum(Side on, const Values& s, Context& c) : Map<T>(on, s, c, true) {}
+  void run() {
+    choose(this->side, reference::add<T>, cpu::add<T>, cuda::add<T>)(this->a, this->b, this->y, this->n, activation,
+                                                                     this->context);
   }
 };
 
-struct Sum : Elementwise {
-  static constexpr const char* kName = "add";
-  static constexpr const char* kMoved = "a + b + y";
-  static double bytes(const Shape& s) { return floats(3 * s.size); }
-  using Elementwise::Elementwise;
-  void run() { cpu::add(a.data(), b.data(), y.data(), n, Activation::none, context()); }
-  bool agrees() {
-    Floats expected(y.size());
-    reference::add(a.data(), b.data(), expected.data(), n, Activation::none, context());
-    return close(y, expected);
+template <typename T>
+using Add = Sum<T, Activation::none>;
+template <typename T>
+using AddRelu = Sum<T, Activation::relu>;
+
+template <typename T>
+struct AccumulateInto : Map<T> {
+  static constexpr const char *kOp = "accumulate", *kPass = "forward", *kMoved = "x + y read + y";
+  static double bytes(const Values& s) { return bytes_of<T>(3 * s.size); }
+  AccumulateInto(Side on, const Values& s, Context& c) : Map<T>(on, s, c, false) { this->y.fill(2); }
+  void run() {
+    choose(this->side, reference::accumulate<T>, cpu::accumulate<T>, cuda::accumulate<T>)(this->a, this->y, this->n,
+                                                                                          this->context);
   }
 };
 
-struct AccumulateInto : Elementwise {
-  static constexpr const char* kName = "accumulate";
-  static constexpr const char* kMoved = "x + y read + y";
-  static double bytes(const Shape& s) { return floats(3 * s.size); }
-  using Elementwise::Elementwise;
-  void run() { cpu::accumulate(a.data(), b.data(), n, context()); }
-  bool agrees() {
-    Floats ours = values(n, 2), expected = ours;
-    cpu::accumulate(a.data(), ours.data(), n, context());
-    reference::accumulate(a.data(), expected.data(), n, context());
-    return close(ours, expected);
+template <typename T>
+struct Scale : Map<T> {
+  static constexpr const char *kOp = "scale", *kPass = "forward", *kMoved = "x + y";
+  static double bytes(const Values& s) { return bytes_of<T>(2 * s.size); }
+  Scale(Side on, const Values& s, Context& c) : Map<T>(on, s, c, false) {}
+  void run() {
+    choose(this->side, reference::scale<T>, cpu::scale<T>, cuda::scale<T>)(this->a, this->y, 1.7f, this->n,
+                                                                           this->context);
   }
 };
 
-struct FloatToBf16 {
+template <typename T>
+struct Fill : Map<T> {
+  static constexpr const char *kOp = "fill", *kPass = "forward", *kMoved = "y";
+  static double bytes(const Values& s) { return bytes_of<T>(s.size); }
+  Fill(Side on, const Values& s, Context& c) : Map<T>(on, s, c, false) {}
+  void run() {
+    choose(this->side, reference::fill<T>, cpu::fill<T>, cuda::fill<T>)(this->y, 1.7f, this->n, this->context);
+  }
+};
+
+/// Between the two precisions.
+template <typename From, typename To>
+struct Convert {
   using Shape = Values;
-  static constexpr const char* kName = "float_to_bf16";
-  static constexpr const char* kMoved = "x + y (2 bytes a value)";
+  static constexpr const char* kOp = std::is_same_v<From, float> ? "float_to_bf16" : "bf16_to_float";
+  static constexpr const char *kPass = "forward", *kMoved = "x + y (2 bytes a value and 4)";
   static double bytes(const Shape& s) { return 6.0 * static_cast<double>(s.size); }
-  static Shape part(const Shape& s) { return Elementwise::part(s); }
-  int64_t n;
-  Floats x;
-  Lines<bfloat16> y;
-  explicit FloatToBf16(const Shape& s) : n(s.size), x(values(n, 1)), y(n) {}
-  void run() { cpu::float_to_bf16(x.data(), y.data(), n, context()); }
-  bool agrees() {
-    Lines<bfloat16> expected(y.size());
-    reference::float_to_bf16(x.data(), expected.data(), n, context());
-    return std::ranges::equal(y, expected, {}, &bfloat16::bits, &bfloat16::bits);
+  Side side;
+  Context& context;
+  Operand<From> x;
+  Operand<To> y;
+  Convert(Side on, const Shape& s, Context& c) : side(on), context(c), x(on, s.size, 1), y(on, s.size) {}
+  void run() {
+    if constexpr (std::is_same_v<From, float>) {
+      choose(side, reference::float_to_bf16, cpu::float_to_bf16, cuda::float_to_bf16)(x, y, x.size(), context);
+    } else {
+      choose(side, reference::bf16_to_float, cpu::bf16_to_float, cuda::bf16_to_float)(x, y, x.size(), context);
+    }
   }
+  Results results() const { return results_of(y); }
 };
 
-struct Bf16ToFloat {
-  using Shape = Values;
-  static constexpr const char* kName = "bf16_to_float";
-  static constexpr const char* kMoved = "x (2 bytes a value) + y";
-  static double bytes(const Shape& s) { return 6.0 * static_cast<double>(s.size); }
-  static Shape part(const Shape& s) { return Elementwise::part(s); }
-  int64_t n;
-  Lines<bfloat16> x;
-  Floats y;
-  explicit Bf16ToFloat(const Shape& s) : n(s.size), x(n), y(n) {
-    const Floats from = values(n, 1);
-    cpu::float_to_bf16(from.data(), x.data(), n, context());
-  }
-  void run() { cpu::bf16_to_float(x.data(), y.data(), n, context()); }
-  bool agrees() {
-    Floats expected(y.size());
-    reference::bf16_to_float(x.data(), expected.data(), n, context());
-    return y == expected;
-  }
-};
-
-/// A batch of RGB images.
+/// Of RGB images.
+template <typename T>
 struct NormalizeU8 {
   using Shape = Values;
-  static constexpr const char* kName = "normalize_u8";
-  static constexpr const char* kMoved = "x (1 byte a value) + y";
-  static double bytes(const Shape& s) { return 5.0 * static_cast<double>(s.size); }
-  static Shape part(const Shape&) { return {3 * 1001}; }
-  int64_t n;
-  Lines<uint8_t> x;
-  Floats y;
-  explicit NormalizeU8(const Shape& s) : n(s.size), x(n), y(n) {
-    for (int64_t i = 0; i < n; ++i) x[static_cast<size_t>(i)] = static_cast<uint8_t>(i * 37 % 251);
+  static constexpr const char *kOp = "normalize_u8", *kPass = "forward", *kMoved = "x (1 byte a value) + y";
+  static double bytes(const Shape& s) { return bytes_of<uint8_t>(s.size) + bytes_of<T>(s.size); }
+  static Shape part(const Shape& s) { return {std::min<int64_t>(s.size, 3 * 1001)}; }
+  Side side;
+  Context& context;
+  Operand<uint8_t> x;
+  Operand<T> y;
+  Operand<float> scale, shift;
+  NormalizeU8(Side on, const Shape& s, Context& c)
+      : side(on),
+        context(c),
+        x(on, s.size, 1),
+        y(on, s.size),
+        scale(on, Floats{0.017f, 0.018f, 0.016f}),
+        shift(on, Floats{-2.1f, -2.0f, -1.8f}) {}
+  void run() {
+    choose(side, reference::normalize_u8<T>, cpu::normalize_u8<T>, cuda::normalize_u8<T>)(x, y, scale, shift,
+                                                                                          x.size() / 3, 3, context);
   }
-  void run() { cpu::normalize_u8(x.data(), y.data(), kScale, kShift, n / 3, 3, context()); }
-  bool agrees() {
-    Floats expected(y.size());
-    reference::normalize_u8(x.data(), expected.data(), kScale, kShift, n / 3, 3, context());
-    return close(y, expected);
-  }
-  static constexpr float kScale[] = {0.017f, 0.018f, 0.016f}, kShift[] = {-2.1f, -2.0f, -1.8f};
+  Results results() const { return results_of(y); }
 };
 
+template <typename T, bool backward>
 struct Dropout {
   using Shape = DropoutShape;
-  static constexpr const char* kMoved = "x + y";
-  static double bytes(const Shape& s) { return floats(2 * s.size()); }
-  static Shape part(Shape s) {
-    s.N = 1;
-    return s;
-  }
+  static constexpr const char *kOp = "dropout", *kPass = backward ? "backward" : "forward", *kMoved = "x + y";
+  static double bytes(const Shape& s) { return bytes_of<T>(2 * s.size()); }
+  Side side;
   Shape shape;
-  DropoutState state{7, 11, 3};
-  Floats x, y;
-  explicit Dropout(const Shape& s) : shape(s), x(values(s.size(), 1)), y(s.size()) {}
-};
-
-struct DropoutForward : Dropout {
-  static constexpr const char* kName = "dropout_forward";
-  using Dropout::Dropout;
-  void run() { cpu::dropout_forward(x.data(), y.data(), shape, &state, context()); }
-  bool agrees() {
-    Floats expected(y.size());
-    reference::dropout_forward(x.data(), expected.data(), shape, &state, context());
-    return close(y, expected);
-  }
-};
-
-struct DropoutBackward : Dropout {
-  static constexpr const char* kName = "dropout_backward";
-  using Dropout::Dropout;
-  void run() { cpu::dropout_backward(x.data(), y.data(), shape, &state, context()); }
-  bool agrees() {
-    Floats expected(y.size());
-    reference::dropout_backward(x.data(), expected.data(), shape, &state, context());
-    return close(y, expected);
-  }
-};
-
-struct Optimizer {
-  using Shape = Values;
-  static Shape part(const Shape& s) { return Elementwise::part(s); }
-  int64_t n;
-  Floats w, g, s1, s2;
-  UpdateState state{1e-3f, 1.0f, 3};
-  explicit Optimizer(const Shape& s) : n(s.size), w(values(n, 1)), g(values(n, 2)), s1(n, 0.0f), s2(n, 0.0f) {}
-  ParameterUpdate<float> update() { return {w.data(), g.data(), s1.data(), s2.data(), n, 5e-4f}; }
-};
-
-struct Sgd : Optimizer {
-  static constexpr const char* kName = "sgd_momentum";
-  static constexpr const char* kMoved = "w, g, v read + w, v";
-  static double bytes(const Shape& s) { return floats(5 * s.size); }
-  using Optimizer::Optimizer;
+  Context& context;
+  Operand<T> x, y;
+  Operand<DropoutState> state;
+  Dropout(Side on, const Shape& s, Context& c)
+      : side(on),
+        shape(s),
+        context(c),
+        x(on, s.size(), 1),
+        y(on, s.size()),
+        state(on, Lines<DropoutState>{{7, 11, 3}}) {}
   void run() {
-    const auto u = update();
-    cpu::sgd_update(&u, 1, kOptions, &state, context());
+    if constexpr (backward) {
+      choose(side, reference::dropout_backward<T>, cpu::dropout_backward<T>, cuda::dropout_backward<T>)(x, y, shape,
+                                                                                                        state, context);
+    } else {
+      choose(side, reference::dropout_forward<T>, cpu::dropout_forward<T>, cuda::dropout_forward<T>)(x, y, shape, state,
+                                                                                                     context);
+    }
   }
-  bool agrees() {
-    Optimizer other({n});
-    const auto u = other.update();
-    reference::sgd_update(&u, 1, kOptions, &state, context());
-    return close(w, other.w) && close(s1, other.s1);
-  }
-  static constexpr SgdOptions kOptions{0.9f, false, false};
+  Results results() const { return results_of(y); }
 };
 
-struct AdamW : Optimizer {
-  static constexpr const char* kName = "adamw";
-  static constexpr const char* kMoved = "w, g, m, v read + w, m, v";
-  static double bytes(const Shape& s) { return floats(7 * s.size); }
-  using Optimizer::Optimizer;
-  void run() {
-    const auto u = update();
-    cpu::adam_update(&u, 1, kOptions, &state, context());
-  }
-  bool agrees() {
-    Optimizer other({n});
-    const auto u = other.update();
-    reference::adam_update(&u, 1, kOptions, &state, context());
-    return close(w, other.w) && close(s1, other.s1) && close(s2, other.s2);
-  }
-  static constexpr AdamOptions kOptions{0.9f, 0.999f, 1e-8f, true};
-};
+template <typename T>
+using DropoutForward = Dropout<T, false>;
+template <typename T>
+using DropoutBackward = Dropout<T, true>;
 
 }  // namespace
 
-void add_elementwise() {
-  const Values conv1{128 * 55 * 55 * 64};
-  add_rows<ReluForward, ReluBackward>("alexnet_conv1", conv1);
-  add_row<Sum>("alexnet_conv1", conv1);
-  add_row<AddRelu>("alexnet_conv1", conv1);
-  add_row<AccumulateInto>("alexnet_conv1", conv1);
-  add_row<FloatToBf16>("alexnet_conv1", conv1);
-  add_row<Bf16ToFloat>("alexnet_conv1", conv1);
-  add_row<NormalizeU8>("128_images_224", {128 * 224 * 224 * 3});
-  add_rows<DropoutForward, DropoutBackward>("alexnet_fc6", {128, 9216, 0.5f, 1});
-  add_rows<DropoutForward, DropoutBackward>("16_million", {4096, 4096, 0.5f, 1});
-  add_row<Sgd>("alexnet_fc6", {9216 * 4096});
-  add_row<AdamW>("alexnet_fc6", {9216 * 4096});
+void add_elementwise(KernelList& list) {
+  for (const auto& [name, size] :
+       {std::pair{"tiny", Values{2051}}, std::pair{"alexnet_conv1", Values{128 * 55 * 55 * 64}}}) {
+    add<ReluForward, ReluBackward>(list, name, size);
+    add<GeluForward, GeluBackward>(list, name, size);
+    add<Add, AddRelu>(list, name, size);
+    add<AccumulateInto>(list, name, size);
+    add<Scale, Fill>(list, name, size);
+    add_row<Convert<float, bfloat16>>(list, name, size, Precision::bf16);
+    add_row<Convert<bfloat16, float>>(list, name, size, Precision::bf16);
+  }
+  add<NormalizeU8>(list, "tiny", {3 * 343});
+  add<NormalizeU8>(list, "128_images_224", {128 * 224 * 224 * 3});
+  add<DropoutForward, DropoutBackward>(list, "tiny", {3, 342, 0.5f, 1});
+  add<DropoutForward, DropoutBackward>(list, "alexnet_fc6", {128, 9216, 0.5f, 1});
+  add<DropoutForward, DropoutBackward>(list, "16_million", {4096, 4096, 0.5f, 1});
 }
 
 }  // namespace striate::bench

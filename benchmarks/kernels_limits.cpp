@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <string_view>
 #include <vector>
 
 #include "kernels/simd_targets.h"
@@ -149,7 +150,8 @@ Limits measure_limits(Context& context) {
   };
   limits.flops =
       best_rate([](int64_t steps, float* value) { return HWY_DYNAMIC_DISPATCH(multiply_add)(steps, value); });
-  limits.bf16_flops = best_rate(multiply_add_bf16);
+  // As the kernels, which take them with AVX-512 alone (simd_target.h may have ruled it out).
+  if (limits.simd == std::string_view(hwy::TargetName(HWY_AVX3))) limits.bf16_flops = best_rate(multiply_add_bf16);
   constexpr int kPasses = 9;
   const Arrays arrays;
   limits.ordinary_copy = move_rates(arrays, Moves::ordinary_copy, kPasses, context).back();
