@@ -143,7 +143,9 @@ def compare(options, case, batch, mode, precision):
             for side in sides:
                 times[side.name].append(burst(side, options.seconds))
         memory = {side.name: side.ask("memory") for side in sides}
-        versions = sides[0].ask("provenance") | sides[1].ask("versions")
+        versions = sides[0].ask("provenance")
+        for side in sides[1:]:
+            versions |= side.ask("versions")
         for side in sides:
             side.close()
 
@@ -255,7 +257,9 @@ def main():
     except KeyboardInterrupt:
         print("Interrupted.")
     if options.json:
-        versions = rows[0]["versions"] if rows else {"pytorch": torch.__version__}
+        versions = {"pytorch": torch.__version__}
+        for row in rows:
+            versions |= row["versions"]  # the last one's date; some rows have sides that others lack
         write_json(options.json, {"provenance": versions,
                                   "rows": [{key: value for key, value in row.items() if key != "versions"}
                                            for row in rows]})

@@ -146,8 +146,8 @@ class TorchSide:
         """What a comparison names of this side."""
         found = {"pytorch": self.torch.__version__}
         if self.device == "cuda":
-            found |= {"gpu": self.torch.cuda.get_device_name(), "cuda": self.torch.version.cuda,
-                      "cudnn": self.torch.backends.cudnn.version()}
+            found |= {"pytorch_gpu": self.torch.cuda.get_device_name(), "pytorch_cuda": self.torch.version.cuda,
+                      "pytorch_cudnn": self.torch.backends.cudnn.version()}
         return found
 
     def results(self):
@@ -181,6 +181,11 @@ class OnnxRuntimeSide(CpuSide):
     def results(self):
         return {"logits": self.step()[0]}
 
+    def versions(self):
+        import onnxruntime
+
+        return {"onnxruntime": onnxruntime.__version__}
+
 
 class OpenVinoSide(CpuSide):
     def __init__(self, case, folder, threads):
@@ -202,6 +207,11 @@ class OpenVinoSide(CpuSide):
     def results(self):
         self.step()
         return {"logits": self.request.get_output_tensor().data.copy()}
+
+    def versions(self):
+        import openvino
+
+        return {"openvino": openvino.__version__}
 
 
 SIDES = {

@@ -19,6 +19,7 @@
 #include "kernels/error.h"
 #include "kernels/gemm/tile_choice.h"
 #include "kernels/gpu/host/checked/counters.h"
+#include "tools/build_facts.h"
 
 namespace striate::bench {
 namespace {
@@ -113,7 +114,8 @@ std::string text(const Row& row) {
 
 void write_csv(const std::string& path, const std::vector<Row>& rows) {
   std::ofstream out(path);
-  out << "case,kernel,launches,grid_blocks,counted_blocks,load_requests,load_sectors,load_ideal_sectors,"
+  out << comment_of(build_facts())
+      << "case,kernel,launches,grid_blocks,counted_blocks,load_requests,load_sectors,load_ideal_sectors,"
          "load_bytes,load_block_bytes,load_launch_bytes,store_requests,store_sectors,store_ideal_sectors,store_bytes,"
          "store_launch_bytes,shared_wavefronts,shared_ideal_wavefronts,barriers,flops,over_the_limit\n";
   for (const Row& row : rows) {
@@ -181,6 +183,7 @@ void run_products(const Options& options, Run&& run) {
 int main_of(const Options& options) {
   std::vector<Row> all;
   std::set<std::string> launches;
+  fmt::print("{}", comment_of(build_facts()));
   std::puts(kHeader);
   const auto run = [&](const KernelCase& c, Precision precision, const char* precision_name,
                        std::optional<LaunchTile>* last) {

@@ -12,7 +12,7 @@
 namespace striate::bench {
 namespace {
 
-constexpr int kWidth = 2200, kLeft = 210, kRight = 40, kTop = 90, kBottom = 190, kBarHeight = 240;
+constexpr int kWidth = 2200, kLeft = 210, kRight = 40, kTop = 90, kBottom = 220, kBarHeight = 240;
 constexpr double kBar = 0.86;  // of the room of a row
 constexpr double kShade = 0.3;
 constexpr int kFont = 22, kSmall = 17;
@@ -124,7 +124,8 @@ void draw_bar(Figure& figure, const Bar& bar, double y, double pixels_a_unit, in
 
 }  // namespace
 
-void draw_layers(const LayerTimes& times, const std::string& title, const std::filesystem::path& file) {
+void draw_layers(const LayerTimes& times, const std::string& title, const std::string& footnote,
+                 const std::filesystem::path& file) {
   const std::vector<Bar> bars = bars_of(times);
   double longest = 0.0;
   for (const Bar& bar : bars) longest = std::max(longest, bar.seconds);
@@ -139,11 +140,14 @@ void draw_layers(const LayerTimes& times, const std::string& title, const std::f
       .line(fmt::format("set tmargin at screen {:.6f}", 1.0 - static_cast<double>(kTop) / height))
       .line(fmt::format("set bmargin at screen {:.6f}", static_cast<double>(kBottom) / height))
       .line("set xlabel 'Milliseconds'")
+      .line("set label " + plain_text(footnote) +
+            fmt::format(" at screen 0.5, screen {:.6f} center font ',{}' textcolor rgb '{}'", 22.0 / height, kSmall - 3,
+                        colour::kMuted))
       .line(fmt::format("set xrange [0:{:.9g}]", longest * 1e3))
       .line(fmt::format("set yrange [{}:{}]", -0.5, count - 0.5))
       .line("unset grid")
       .line("set grid xtics")
-      .line("set key below horizontal");
+      .line(fmt::format("set key at screen 0.5, screen {:.6f} center horizontal maxrows 1", 100.0 / height));
   std::array<bool, kKinds.size()> used{};
   int object = 1;
   for (int b = 0; b < count; ++b) {

@@ -209,12 +209,20 @@ int layers(int argc, char** argv) {
   const LayerTimes times = layer_times(profile(flags, config, network, summary), summary, limit);
   fmt::print("\n");
   print_table(times);
+  if (limit) {
+    fmt::print(
+        "% of limit: of what multiply-adds and memory allow with direct products; Winograd's need fewer, and "
+        "pass 100\n");
+  }
   fmt::print("\n{:.2f} ms a step over {} steps, {:.1f} images/s\n", times.step_seconds * 1e3, times.steps,
              static_cast<double>(flags.batch) / times.step_seconds);
   if (!flags.csv.empty()) write_csv(flags.csv, times, config.device);
   if (!flags.json.empty()) write_json(flags.json, times, title, config, flags, limit);
   if (!flags.plot.empty()) {
-    draw_layers(times, fmt::format("{}: {:.3g} ms a step", title, times.step_seconds * 1e3), flags.plot);
+    draw_layers(times, fmt::format("{}: {:.3g} ms a step", title, times.step_seconds * 1e3),
+                (limit ? "100 % of limit: what multiply-adds and memory allow; Winograd needs fewer. " : "") +
+                    provenance_line(config.device),
+                flags.plot);
   }
   return kDone;
 }

@@ -24,6 +24,7 @@
 #include "benchmarks/launch_tile.h"
 #include "kernels/error.h"
 #include "kernels/gpu/host/checked/counters.h"
+#include "tools/build_facts.h"
 
 namespace striate::bench {
 namespace {
@@ -236,9 +237,10 @@ int main_of(const Options& options) {
   std::FILE* csv = options.csv.empty() ? nullptr : std::fopen(options.csv.c_str(), "w");
   require<IoError>(options.csv.empty() || csv, "{}: cannot be written", options.csv);
   if (csv)
-    fmt::print(csv, "chip,layer,pass,precision,tile,blocks,predicted_us,bound_by,limit_us,of_limit,of_mma_sync\n");
-  fmt::print("AlexNet (torchvision's) at batch {}: PREDICTED from counts and published limits, not measured\n",
-             options.batch);
+    fmt::print(csv, "{}chip,layer,pass,precision,tile,blocks,predicted_us,bound_by,limit_us,of_limit,of_mma_sync\n",
+               comment_of(build_facts()));
+  fmt::print("{}AlexNet (torchvision's) at batch {}: PREDICTED from counts and published limits, not measured\n",
+             comment_of(build_facts()), options.batch);
   for (const Chip& chip : {kA100, kH100}) print_chip(chip, layers, resources, csv);
   if (csv) std::fclose(csv);
   return 0;

@@ -206,8 +206,9 @@ int throughput(int argc, char** argv) {
   set_num_threads(static_cast<int>(source.config.threads));
 
   ThroughputTable table(flags.csv);
-  table.begin(fmt::format("{}, input {}, {}", source.config.model_name(), to_string(input), flags.mode), source.config,
-              measure_machine_limit(source.config.device, source.config.train.precision));
+  table.begin(
+      fmt::format("{}, input {}, {}", source.config.model_name(), to_string(input), train ? "training" : "inference"),
+      source.config, measure_machine_limit(source.config.device, source.config.train.precision));
   const HeldSignals signals;
   for (size_t i = 0; i < batches.size(); ++i) {
     const int64_t batch = batches[i];

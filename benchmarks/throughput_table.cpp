@@ -71,7 +71,7 @@ int64_t ThroughputTable::largest_fitting() const {
 
 void ThroughputTable::begin(const std::string& title, const RunConfig& config,
                             const std::optional<MachineLimit>& limit) {
-  title_ = title + ", " + to_string(config.train.precision);
+  title_ = fmt::format("{}, {} on {}", title, to_string(config.train.precision), to_string(config.device));
   device_ = config.device;
   limit_ = limit;
   if (csv_) csv_->append(provenance_comment(device_) + kColumns);
@@ -166,9 +166,12 @@ void ThroughputTable::draw(const std::string& file) const {
       .line("set xlabel 'Images a batch'")
       .line("set ylabel 'Images a second'")
       .line("set logscale x 2")
-      .line("set xtics (" + tics + ")")
+      .line("set xtics (" + tics + ")" + (rows_.size() > 10 ? " font ',17'" : ""))
       .line(fmt::format("set yrange [0:{:.6g}]", highest * 1.12))
-      .line("set key bottom right");
+      .line("set bmargin at screen 0.24")
+      .line("set key at screen 0.55, screen 0.095 center horizontal")
+      .line("set label " + plain_text(provenance_line(device_)) +
+            fmt::format(" at screen 0.5, screen 0.025 center font ',13' textcolor rgb '{}'", colour::kMuted));
   const double first = static_cast<double>(rows_.front().batch), last = static_cast<double>(rows_.back().batch);
   const double margin = std::sqrt(2.0);
   figure.line(fmt::format("set xrange [{:.6g}:{:.6g}]", first / margin, last * margin));
@@ -179,7 +182,7 @@ void ThroughputTable::draw(const std::string& file) const {
   if (limit_) {
     plot += fmt::format(
         ", $rows using 1:3 with lines linewidth 2 dashtype 2 linecolor rgb '{}' title "
-        "'arithmetic and memory allow, without Winograd'",
+        "'what arithmetic and memory allow, without Winograd'",
         colour::kMuted);
   }
   figure.line(plot).save(file);

@@ -16,7 +16,7 @@ if(GIT_EXECUTABLE)
     endif()
   endif()
 endif()
-file(CONFIGURE OUTPUT ${OUTPUT} CONTENT "#include \"tools/machine.h\"
+file(CONFIGURE OUTPUT ${OUTPUT} CONTENT "#include \"tools/build_facts.h\"
 
 namespace striate {
 const char* build_commit() { return \"@commit@\"; }

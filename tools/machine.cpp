@@ -14,12 +14,6 @@
 namespace striate {
 namespace {
 
-#if defined(__clang__)
-const std::string kCompiler = "Clang " __clang_version__;
-#else
-const std::string kCompiler = "GCC " __VERSION__;
-#endif
-
 std::string text_of(const char* file) {
   std::ifstream in(file);
   std::ostringstream text;
@@ -84,19 +78,26 @@ std::string times_notice(Device device) {
 
 Provenance provenance(Device device) {
   const std::time_t now = std::time(nullptr);
-  Provenance facts = {{"commit", build_commit()},
-                      {"version", "Striate " STRIATE_VERSION},
-                      {"compiler", kCompiler + ", " STRIATE_BUILD_TYPE},
-                      {"machine", machine_description(device)}};
+  Provenance facts = build_facts();
+  facts.push_back({"machine", machine_description(device)});
   if (device == Device::cuda && gpu::built_for_gpu()) facts.push_back({"cuda", gpu::versions()});
   facts.push_back({"date", fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(now))});
   if (const std::string notice = times_notice(device); !notice.empty()) facts.push_back({"notice", notice});
   return facts;
 }
 
-std::string provenance_comment(Device device) {
+std::string provenance_comment(Device device) { return comment_of(provenance(device)); }
+
+std::string provenance_line(Device device) {
+  const Provenance facts = provenance(device);
   std::string text;
-  for (const auto& [name, value] : provenance(device)) text += fmt::format("# {}: {}\n", name, value);
+  for (const char* wanted : {"machine", "cuda", "compiler", "version", "commit", "date", "notice"}) {
+    for (const auto& [name, value] : facts) {
+      if (name != wanted) continue;
+      if (!text.empty()) text += name == "commit" ? ", " : " · ";
+      text += name == "date" ? value.substr(0, 10) : value;
+    }
+  }
   return text;
 }
 

@@ -1,10 +1,9 @@
 #pragma once
 
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "engine/device.h"
+#include "tools/build_facts.h"
 
 namespace striate {
 
@@ -12,15 +11,13 @@ namespace striate {
 /// is one. What the system does not tell is left out.
 std::string machine_description(Device device);
 
-/// The commit that was built: "0123456789ab", with " with changes" behind it where files differed from it.
-const char* build_commit();
-
 /// What stands in every file of measurements: commit, version, compiler, machine and date, each a name and a text; on
 /// cuda the versions of CUDA; and, where kernels of device cuda are executed on the host, that times mean nothing.
-using Provenance = std::vector<std::pair<std::string, std::string>>;
 Provenance provenance(Device device);
 /// The same as lines of a CSV file's head: "# commit: …".
 std::string provenance_comment(Device device);
+/// The same in a line below a figure: "AMD EPYC, 2 cores, … · GCC 12.2.0, Release · Striate 0.1.0, 0123456789ab · …".
+std::string provenance_line(Device device);
 /// The most memory that this process has held, in bytes.
 int64_t peak_resident_bytes();
 

@@ -124,7 +124,7 @@ TEST(Kernels, AreNotTimedWhereTheHostExecutesThem) {
 
 TEST(Kernels, SayWhatIsWrong) {
   for (const auto& [flags, message] : std::vector<std::pair<std::vector<std::string>, std::string>>{
-           {{"--target", "avx7"}, "--target avx7: the kernels of this build are compiled for "},
+           {{"--device", "cpu", "--target", "avx7"}, "--target avx7: the kernels of this build are compiled for "},
            {{"--device", "cuda", "--target", "best"}, "--target best: the instruction set is the cpu kernels'"},
            {{"--device", "tpu"}, "tpu"},
            {{"--threads", "-1"}, "--threads -1: expected 0 to 4096"},

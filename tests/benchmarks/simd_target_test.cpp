@@ -30,7 +30,7 @@ std::string refusal(const std::string& name) {
   return "accepted";
 }
 
-std::string kernels_target() { return gemm::micro_kernels<float>(Precision::fp32).target; }
+std::string kernels_target() { return gemm::micro_kernels<float>().target; }
 
 TEST_F(SimdTarget, KernelsUseTheOneThatIsAskedFor) {
   const std::string best = kernels_target();
@@ -42,7 +42,7 @@ TEST_F(SimdTarget, KernelsUseTheOneThatIsAskedFor) {
     EXPECT_EQ(used == "AVX3" ? "AVX512" : used, expected);
     EXPECT_EQ(supported_simd_targets(), std::vector<std::string>{name}) << "the others are ruled out";
     if (name != "avx512") {
-      EXPECT_EQ(gemm::micro_kernels<bfloat16>(Precision::bf16).target, used) << "no AVX-512 BF16 either";
+      EXPECT_EQ(gemm::micro_kernels<bfloat16>().target, used) << "no AVX-512 BF16 either";
     }
     use_simd_target("best");
     EXPECT_EQ(kernels_target(), best);

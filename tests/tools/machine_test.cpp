@@ -30,6 +30,9 @@ TEST(MachineTest, ProvenanceNamesCommitCompilerAndMachine) {
   }
   EXPECT_EQ(names, (std::vector<std::string>{"commit", "version", "compiler", "machine", "date"}));
   EXPECT_TRUE(provenance_comment(Device::cpu).starts_with("# commit: ")) << provenance_comment(Device::cpu);
+  const std::string line = provenance_line(Device::cpu);
+  EXPECT_TRUE(line.starts_with(machine_description(Device::cpu) + " · ")) << line;
+  EXPECT_NE(line.find(", " + std::string(build_commit()) + " · 20"), std::string::npos) << line;
   EXPECT_EQ(times_notice(Device::cpu), "");
   if (gpu::built_for_gpu()) return;
   EXPECT_NE(times_notice(Device::cuda).find("mean nothing"), std::string::npos);
