@@ -22,8 +22,12 @@ void KernelCall::see(const LinearShape& shape) {
 }
 
 void KernelCall::see(const Pool2dShape& shape) {
-  size_ = shape.to_string();
-  values_ = shape.x_size() + shape.y_size();
+  if (is("conv2d")) {  // whose output is not written down
+    values_ += shape.y_size() - shape.x_size();
+  } else {
+    size_ = shape.to_string();
+    values_ = shape.x_size() + shape.y_size();
+  }
   if (is("max_pool")) index_bytes_ = shape.y_size();
 }
 

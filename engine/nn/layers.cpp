@@ -36,6 +36,14 @@ Tensor Conv2d::forward(const Tensor& x, Activation activation) {
   return ops::conv2d(x, weight, bias, options_.geometry, activation, kernels_);
 }
 
+bool Conv2d::takes_pool(const Tensor& x) const {
+  return ops::conv2d_max_pool2d_pays(x, weight, options_.geometry, kernels_);
+}
+
+Tensor Conv2d::forward_pooled(const Tensor& x, const ops::Pool2dOptions& pool) {
+  return ops::conv2d_max_pool2d(x, weight, bias, options_.geometry, pool, Activation::relu);
+}
+
 std::string Conv2d::description() const {
   const Options& o = options_;
   const ops::Conv2dOptions& g = o.geometry;

@@ -30,6 +30,9 @@ class Conv2d : public Module, public FusesActivation {
          int64_t groups = 1, bool bias = true);
   Tensor forward(const Tensor& x) override { return forward(x, Activation::none); }
   Tensor forward(const Tensor& x, Activation activation) override;
+  /// Whether the max-pool behind a ReLU that follows can be taken along, which is then forward_pooled().
+  bool takes_pool(const Tensor& x) const;
+  Tensor forward_pooled(const Tensor& x, const ops::Pool2dOptions& pool);
   std::string type() const override { return "Conv2d"; }
   std::string description() const override;
   int64_t macs(const Shape& input, const Shape& output) const override;

@@ -147,6 +147,13 @@ Tensor Sequential::forward(const Tensor& x) {
       const auto* next = dynamic_cast<const ActivationLayer*>(layers[i + 1].second.get());
       if (fuses && next && derivative_from_output(next->activation())) {
         const ProfileScope profiled(Pass::forward, {&layer});
+        auto* conv = dynamic_cast<Conv2d*>(&layer);
+        const auto* pool = i + 2 < layers.size() ? dynamic_cast<const MaxPool2d*>(layers[i + 2].second.get()) : nullptr;
+        if (conv && pool && next->activation() == Activation::relu && conv->takes_pool(y)) {
+          y = conv->forward_pooled(y, pool->options());
+          i += 2;
+          continue;
+        }
         y = fuses->forward(y, next->activation());
         ++i;
         continue;

@@ -42,6 +42,12 @@ struct LocalResponseNormOptions {
 /// leaky_relu.
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options,
               Activation activation = Activation::none, Kernels kernels = Kernels::own);
+/// max_pool2d(conv2d(…)) with all of their bits, forward and backward, where nobody needs the convolution's output; on
+/// cpu, own kernels, activation none or relu (kernels/conv2d/max_pooled.h).
+Tensor conv2d_max_pool2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options,
+                         const Pool2dOptions& pooling, Activation activation);
+/// Whether that is there for such inputs and as fast as the two ops.
+bool conv2d_max_pool2d_pays(const Tensor& x, const Tensor& w, const Conv2dOptions& options, Kernels kernels);
 /// x [N,C], w [K,C], b [K] or undefined → act(x·wᵀ + b) [N,K]; activation: none, relu or leaky_relu.
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation = Activation::none,
               Kernels kernels = Kernels::own);

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/forward_product.h"
 #include "kernels/conv2d/winograd.h"
 #include "kernels/conv2d/winograd_choice.h"
 #include "kernels/error.h"
@@ -18,19 +19,6 @@
 namespace striate::cpu {
 
 namespace {
-
-template <typename T>
-gemm::Patches<T> input_patches(const T* x, const Conv2dShape& shape) {
-  gemm::Patches<T> p;
-  p.image = x;
-  p.N = shape.N, p.H = shape.H, p.W = shape.W;
-  p.channels = shape.group_channels(), p.pixel_stride = shape.C;
-  p.P = shape.P(), p.Q = shape.Q(), p.R = shape.R, p.S = shape.S;
-  p.step_h = shape.stride_h, p.step_w = shape.stride_w;
-  p.origin_h = -shape.pad_h, p.origin_w = -shape.pad_w;
-  p.tap_h = shape.dilation_h, p.tap_w = shape.dilation_w;
-  return p;
-}
 
 /// One axis of a class of input pixels i = first + t·stride, t < count. They see output pixels
 /// t + origin + j·step for j < taps, through kernel tap last_tap − j·tap_step.
@@ -53,14 +41,6 @@ struct ClassAxis {
   }
 };
 
-/// A kernel that covers the whole image is a matrix product: one pixel of R·S·C channels.
-Conv2dShape as_product(Conv2dShape shape) {
-  if (!covers_image(shape)) return shape;
-  shape.C *= shape.R * shape.S;
-  shape.H = shape.W = shape.R = shape.S = shape.stride_h = shape.stride_w = 1;
-  return shape;
-}
-
 }  // namespace
 
 template <typename T>
@@ -72,22 +52,7 @@ void conv2d_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const C
                       "{}: only none, relu and leaky_relu can be fused into a convolution; apply others after it",
                       shape.to_string());
   if (winograd_choice<T>(shape).forward) return winograd::forward(x, w, b, y, shape, activation, context);
-  gemm::Product<T> product;
-  product.a = input_patches(x, shape);
-  product.w.w = w;
-  product.w.stride = shape.taps();
-  product.columns = shape.group_kernels();
-  product.c = y;
-  product.c_pixel_stride = shape.K;
-  product.c_row_stride = shape.Q() * shape.K;
-  product.c_image_stride = shape.P() * shape.Q() * shape.K;
-  product.bias = b;
-  product.activation = activation;
-  product.groups = shape.groups;
-  product.a_group = shape.group_channels();
-  product.w_group = shape.group_kernels() * shape.taps();
-  product.c_group = shape.group_kernels();
-  gemm::multiply(product, context);
+  gemm::multiply(forward_product(x, w, b, y, shape, activation), context);
 }
 
 template <typename T>

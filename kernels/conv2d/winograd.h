@@ -20,6 +20,23 @@ bool backward_weight_pays(const Conv2dShape& shape);
 template <typename T>
 void forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dShape& shape, Activation activation,
              Context& context);
+
+// The forward direction a few images at a time, by weights that are transformed and packed once. `shape` is that of
+// the whole batch, whose bits these are, if x and y begin with one of its mosaics and hold whole ones, or the last.
+/// Whether forward() does as well, not panel by panel.
+bool forward_by_tiles(const Conv2dShape& shape, const Context& context);
+int64_t mosaic_images(const Conv2dShape& shape);
+/// Floats that pack() writes, and that it and forward_packed() of so many images take of the workspace.
+template <typename T>
+int64_t packed_floats(const Conv2dShape& shape);
+template <typename T>
+int64_t scratch_floats(const Conv2dShape& shape, int64_t images, const Context& context);
+template <typename T>
+void pack(const T* w, const Conv2dShape& shape, float* to, Context& context);
+template <typename T>
+void forward_packed(const T* x, const float* packed, const Parameter<T>* b, T* y, const Conv2dShape& shape,
+                    int64_t images, Activation activation, Context& context);
+
 template <typename T>
 void backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& shape, Context& context);
 /// The batch must not be empty.

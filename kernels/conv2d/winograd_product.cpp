@@ -106,45 +106,72 @@ struct Steps {
   }
 };
 
-/// Many tiles: the weights are packed once. A task owns a block of tiles and, where these are few, a part of the
-/// panels.
-template <typename T, typename PackPanel>
-void convolve_by_tiles(const Steps<T>& steps, int64_t pack_floats, Context& context, const PackPanel& pack_panel) {
-  const Convolution<T>& conv = steps.conv;
-  const int64_t threads = context.threads->size(), mr = steps.micro.mr, tiles = conv.tiling.count();
+/// How many tiles are cut: a task owns a block of them and, where these are few, a part of the panels.
+struct TileTasks {
+  Parts blocks, parts;
+  int64_t chunk;
+  Tiles x_layout, y_layout;
+  int64_t offset_floats, zero_floats, scratch;
+
   // As many blocks for each thread, of a whole register tile at least.
-  const Parts blocks(tiles, mr, std::max(mr, ceil_div(tiles, round_up(ceil_div(tiles, kBlockRows * mr), threads))));
-  const Parts parts(steps.panels, 1, std::max<int64_t>(1, steps.panels / ceil_div(threads, blocks.count)));
-  const int64_t chunk = std::min(std::max<int64_t>(1, kChunkColumns / steps.micro.nr), parts.longest());
+  template <typename T>
+  TileTasks(const Steps<T>& steps, int64_t threads)
+      : blocks(steps.conv.tiling.count(), steps.micro.mr,
+               std::max(steps.micro.mr,
+                        ceil_div(steps.conv.tiling.count(),
+                                 round_up(ceil_div(steps.conv.tiling.count(), kBlockRows * steps.micro.mr), threads)))),
+        parts(steps.panels, 1, std::max<int64_t>(1, steps.panels / ceil_div(threads, blocks.count))),
+        chunk(std::min(std::max<int64_t>(1, kChunkColumns / steps.micro.nr), parts.longest())),
+        x_layout(blocks.longest(), steps.conv.depth),
+        y_layout(blocks.longest(), chunk * steps.micro.nr),
+        offset_floats(round_up(2 * blocks.longest(), 16)),
+        zero_floats(round_up(steps.conv.depth, 16)),
+        scratch(round_up(offset_floats + steps.points * (x_layout.point + y_layout.point), 16)) {}
+};
 
-  const Tiles x_layout(blocks.longest(), conv.depth), y_layout(blocks.longest(), chunk * steps.micro.nr);
-  const int64_t offset_floats = round_up(2 * blocks.longest(), 16), zero_floats = round_up(conv.depth, 16);
-  const int64_t tile_floats = offset_floats + steps.points * (x_layout.point + y_layout.point);
-  const int64_t scratch = round_up(std::max(tile_floats, pack_floats), 16);
+template <typename T, typename PackPanel>
+void pack_panels(const Steps<T>& steps, int64_t pack_floats, float* weights, float* scratch, Context& context,
+                 const PackPanel& pack_panel) {
   const int64_t panel_floats = steps.points * steps.panel_floats;
-  const int64_t weight_floats = round_up(steps.panels * panel_floats, 16);
-  float* const weights = context.workspace->get<float>(weight_floats + zero_floats + threads * scratch);
-  T* const zeros = reinterpret_cast<T*>(weights + weight_floats);
-  float* const own = weights + weight_floats + zero_floats;
-  std::fill(zeros, zeros + zero_floats, T{});
-
-  gemm::for_each_item(steps.panels, own, scratch, context,
+  gemm::for_each_item(steps.panels, scratch, pack_floats, context,
                       [&](int64_t panel, float* memory) { pack_panel(panel, weights + panel * panel_floats, memory); });
-  const auto convolve_block = [&](int64_t item, float* memory) {
-    const int64_t t0 = blocks.begin(item / parts.count), t1 = blocks.end(item / parts.count);
-    int64_t* const offsets = reinterpret_cast<int64_t*>(memory);
-    float* const x = memory + offset_floats;
-    float* const y = x + steps.points * x_layout.point;
-    for (int64_t t = 0; t < t1 - t0; ++t) offsets[t] = t * y_layout.stride;
-    steps.transform_inputs(t0, t1, zeros, x, x_layout);
-    const int64_t end = parts.end(item % parts.count);
-    for (int64_t panel = parts.begin(item % parts.count); panel < end; panel += chunk) {
-      const int64_t count = std::min(chunk, end - panel);
-      steps.multiply(x, x_layout, t1 - t0, weights + panel * panel_floats, count, y, y_layout, offsets);
-      steps.transform_outputs(t0, t1, panel, count, y, y_layout);
+}
+
+/// Many tiles, by weights that were packed before. `memory`: for zeros and every thread's scratch.
+template <typename T>
+void convolve_packed(const Steps<T>& steps, const TileTasks& tasks, const float* weights, float* memory,
+                     Context& context) {
+  const int64_t panel_floats = steps.points * steps.panel_floats;
+  T* const zeros = reinterpret_cast<T*>(memory);
+  std::fill(zeros, zeros + tasks.zero_floats, T{});
+  const auto convolve_block = [&](int64_t item, float* own) {
+    const int64_t t0 = tasks.blocks.begin(item / tasks.parts.count), t1 = tasks.blocks.end(item / tasks.parts.count);
+    int64_t* const offsets = reinterpret_cast<int64_t*>(own);
+    float* const x = own + tasks.offset_floats;
+    float* const y = x + steps.points * tasks.x_layout.point;
+    for (int64_t t = 0; t < t1 - t0; ++t) offsets[t] = t * tasks.y_layout.stride;
+    steps.transform_inputs(t0, t1, zeros, x, tasks.x_layout);
+    const int64_t end = tasks.parts.end(item % tasks.parts.count);
+    for (int64_t panel = tasks.parts.begin(item % tasks.parts.count); panel < end; panel += tasks.chunk) {
+      const int64_t count = std::min(tasks.chunk, end - panel);
+      steps.multiply(x, tasks.x_layout, t1 - t0, weights + panel * panel_floats, count, y, tasks.y_layout, offsets);
+      steps.transform_outputs(t0, t1, panel, count, y, tasks.y_layout);
     }
   };
-  gemm::for_each_item(blocks.count * parts.count, own, scratch, context, convolve_block);
+  gemm::for_each_item(tasks.blocks.count * tasks.parts.count, memory + tasks.zero_floats, tasks.scratch, context,
+                      convolve_block);
+}
+
+/// Many tiles: the weights are packed once.
+template <typename T, typename PackPanel>
+void convolve_by_tiles(const Steps<T>& steps, int64_t pack_floats, Context& context, const PackPanel& pack_panel) {
+  const int64_t threads = context.threads->size();
+  const TileTasks tasks(steps, threads);
+  const int64_t weight_floats = round_up(steps.panels * steps.points * steps.panel_floats, 16);
+  const int64_t rest = std::max(tasks.zero_floats + threads * tasks.scratch, threads * pack_floats);
+  float* const weights = context.workspace->get<float>(weight_floats + rest);
+  pack_panels(steps, pack_floats, weights, weights + weight_floats, context, pack_panel);
+  convolve_packed(steps, tasks, weights, weights + weight_floats, context);
 }
 
 /// Few tiles: all are transformed once. A task owns a panel of the weights and packs it for itself, so that the
@@ -183,20 +210,52 @@ void convolve_by_panels(const Steps<T>& steps, int64_t pack_floats, Context& con
   gemm::for_each_item(steps.panels, own, scratch, context, convolve_panel);
 }
 
+/// By panels ResNet's layers of 512 channels take 0.7 times as long at batch 32; from 1.5 times as many tiles as
+/// outputs on it takes longer.
+bool goes_by_panels(int64_t tiles, int64_t columns, const Context& context) {
+  const int64_t panels = ceil_div(columns, gemm::micro_kernels<float>().nr);
+  return panels >= context.threads->size() && 3 * tiles <= 4 * columns;
+}
+
 /// pack_panel(panel, to, scratch) transforms the kernels of a panel's outputs into [points, depth, nr]; scratch holds
 /// `pack_floats`.
 template <typename T, typename PackPanel>
 void convolve(const Convolution<T>& conv, const Transforms<T>& transforms, int64_t pack_floats, Context& context,
               const PackPanel& pack_panel) {
   const Steps<T> steps{conv, transforms};
-  // By panels ResNet's layers of 512 channels take 0.7 times as long at batch 32; from 1.5 times as many tiles as
-  // outputs on it takes longer.
-  if (steps.panels >= context.threads->size() && 3 * conv.tiling.count() <= 4 * conv.columns) {
+  if (goes_by_panels(conv.tiling.count(), conv.columns, context)) {
     convolve_by_panels(steps, pack_floats, context, pack_panel);
   } else {
     convolve_by_tiles(steps, pack_floats, context, pack_panel);
   }
 }
+
+/// Packs a panel of the forward direction's weights.
+template <typename T>
+struct ForwardWeights {
+  const T* w;
+  const Conv2dShape& s;
+  Transforms<T> f = transforms<T>(s.R);
+  gemm::MicroKernels<float> micro = gemm::micro_kernels<float>();
+  // A row of a kernel's transformed channels, then of the next; the same for the next point.
+  int64_t row = gemm::padded_stride(kPackedChannels), point_rows = micro.nr * row;
+
+  ForwardWeights(const T* weights, const Conv2dShape& shape) : w(weights), s(shape) {}
+  int64_t scratch_floats() const { return f.n * f.n * point_rows; }
+
+  void operator()(int64_t panel, float* to, float* scratch) const {
+    const int64_t k0 = panel * micro.nr, columns = std::min(micro.nr, s.K - k0), point = s.C * micro.nr;
+    for (int64_t c = 0; c < s.C; c += kPackedChannels) {
+      const int64_t channels = std::min(kPackedChannels, s.C - c);
+      for (int64_t k = 0; k < columns; ++k) {
+        f.weights(w + (k0 + k) * s.taps() + c, s.S * s.C, s.C, channels, scratch + k * row, point_rows);
+      }
+      for (int64_t i = 0; i < f.n * f.n; ++i) {
+        micro.pack_transposed(scratch + i * point_rows, row, columns, channels, to + i * point + c * micro.nr);
+      }
+    }
+  }
+};
 
 }  // namespace
 
@@ -219,23 +278,51 @@ void forward(const T* x, const T* w, const Parameter<T>* b, T* y, const Conv2dSh
   require<ShapeError>(fits(s), "{}: not a convolution that Winograd's algorithm takes; use the direct sums",
                       s.to_string());
   if (s.N == 0) return;
-  const gemm::MicroKernels<float> micro = gemm::micro_kernels<float>();
-  const Transforms<T> f = transforms<T>(s.R);
   const Convolution<T> conv{x, y, b, activation, Tiling(s), s.C, s.K};
-  // A row of a kernel's transformed channels, then of the next; the same for the next point.
-  const int64_t row = gemm::padded_stride(kPackedChannels), point_rows = micro.nr * row;
-  convolve(conv, f, f.n * f.n * point_rows, context, [&](int64_t panel, float* to, float* scratch) {
-    const int64_t k0 = panel * micro.nr, columns = std::min(micro.nr, s.K - k0), point = s.C * micro.nr;
-    for (int64_t c = 0; c < s.C; c += kPackedChannels) {
-      const int64_t channels = std::min(kPackedChannels, s.C - c);
-      for (int64_t k = 0; k < columns; ++k) {
-        f.weights(w + (k0 + k) * s.taps() + c, s.S * s.C, s.C, channels, scratch + k * row, point_rows);
-      }
-      for (int64_t i = 0; i < f.n * f.n; ++i) {
-        micro.pack_transposed(scratch + i * point_rows, row, columns, channels, to + i * point + c * micro.nr);
-      }
-    }
-  });
+  const ForwardWeights<T> weights(w, s);
+  convolve(conv, weights.f, weights.scratch_floats(), context, weights);
+}
+
+bool forward_by_tiles(const Conv2dShape& s, const Context& context) {
+  return !goes_by_panels(Tiling(s).count(), s.K, context);
+}
+
+int64_t mosaic_images(const Conv2dShape& s) { return Tiling(s).images(); }
+
+template <typename T>
+int64_t packed_floats(const Conv2dShape& s) {
+  const gemm::MicroKernels<float> micro = gemm::micro_kernels<float>();
+  const int64_t n = transforms<T>(s.R).n;
+  return round_up(n * n * round_up(s.K, micro.nr) * s.C, 16);
+}
+
+template <typename T>
+int64_t scratch_floats(const Conv2dShape& s, int64_t images, const Context& context) {
+  const Transforms<T> f = transforms<T>(s.R);
+  const Convolution<T> conv{nullptr, nullptr, nullptr, Activation::none, Tiling(s).of(images), s.C, s.K};
+  const int64_t threads = context.threads->size();
+  const TileTasks tasks(Steps<T>{conv, f}, threads);
+  return std::max(tasks.zero_floats + threads * tasks.scratch,
+                  threads * ForwardWeights<T>(nullptr, s).scratch_floats());
+}
+
+template <typename T>
+void pack(const T* w, const Conv2dShape& s, float* to, Context& context) {
+  const ForwardWeights<T> weights(w, s);
+  const Convolution<T> conv{nullptr, nullptr, nullptr, Activation::none, Tiling(s), s.C, s.K};
+  float* const scratch = context.workspace->get<float>(context.threads->size() * weights.scratch_floats());
+  pack_panels(Steps<T>{conv, weights.f}, weights.scratch_floats(), to, scratch, context, weights);
+}
+
+template <typename T>
+void forward_packed(const T* x, const float* packed, const Parameter<T>* b, T* y, const Conv2dShape& s, int64_t images,
+                    Activation activation, Context& context) {
+  const Transforms<T> f = transforms<T>(s.R);
+  const Convolution<T> conv{x, y, b, activation, Tiling(s).of(images), s.C, s.K};
+  const Steps<T> steps{conv, f};
+  const TileTasks tasks(steps, context.threads->size());
+  float* const memory = context.workspace->get<float>(tasks.zero_floats + context.threads->size() * tasks.scratch);
+  convolve_packed(steps, tasks, packed, memory, context);
 }
 
 template <typename T>
@@ -255,10 +342,16 @@ void backward_data(const T* dy, const T* w, T* dx, const Conv2dShape& s, Context
   });
 }
 
-template void forward(const float*, const float*, const float*, float*, const Conv2dShape&, Activation, Context&);
-template void forward(const bfloat16*, const bfloat16*, const float*, bfloat16*, const Conv2dShape&, Activation,
-                      Context&);
-template void backward_data(const float*, const float*, float*, const Conv2dShape&, Context&);
-template void backward_data(const bfloat16*, const bfloat16*, bfloat16*, const Conv2dShape&, Context&);
+#define STRIATE_INSTANTIATE(T)                                                                                    \
+  template void forward(const T*, const T*, const float*, T*, const Conv2dShape&, Activation, Context&);          \
+  template int64_t packed_floats<T>(const Conv2dShape&);                                                          \
+  template int64_t scratch_floats<T>(const Conv2dShape&, int64_t, const Context&);                                \
+  template void pack(const T*, const Conv2dShape&, float*, Context&);                                             \
+  template void forward_packed(const T*, const float*, const float*, T*, const Conv2dShape&, int64_t, Activation, \
+                               Context&);                                                                         \
+  template void backward_data(const T*, const T*, T*, const Conv2dShape&, Context&);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cpu::winograd

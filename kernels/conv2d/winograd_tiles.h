@@ -59,6 +59,14 @@ struct Tiling {
   }
 
   int64_t count() const { return mosaics * per_mosaic; }
+  int64_t images() const { return h.images * w.images; }  ///< of a mosaic
+  /// The same mosaics of so many images: those of the whole batch, if they begin with one of its mosaics.
+  Tiling of(int64_t images_there) const {
+    Tiling part = *this;
+    part.N = images_there;
+    part.mosaics = gemm::ceil_div(images_there, images());
+    return part;
+  }
 
   /// The pixels [n,n] that tile t reads of `image` [N, h.size, w.size, stride], `zeros` where there is none.
   template <typename T>

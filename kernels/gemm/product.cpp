@@ -25,7 +25,6 @@ constexpr int64_t kFewRowsDepth = 256;   // the same where a task packs w itself
 constexpr int64_t kRowTiles = 8;         // register tiles in a task's block of gathered rows: 230 KB
 constexpr int64_t kPixels = 448;         // output pixels of a task that reads in place
 constexpr int64_t kShortestRow = 8;      // output pixels in a row that make reading in place worth while
-constexpr int64_t kFewRows = 280;        // up to here one task holds all gathered rows: 280 KB
 constexpr int64_t kPanelsPacked = 8;     // panels a task packs for itself at a time: 256 KB
 
 /// Where a task finds a: gathered into its scratch, in the image itself, or in a copy of the rows it sees.
@@ -91,13 +90,13 @@ struct Plan {
   Parts columns;
 
   template <typename T>
-  Plan(const Product<T>& product, const MicroKernels<T>& micro, int64_t thread_count)
+  Plan(const Product<T>& product, const MicroKernels<T>& micro, int64_t thread_count, bool is_packed)
       : mr(micro.mr),
         nr(micro.nr),
         threads(thread_count),
         source(choose_source(product.a, micro)),
         in_place(source != Source::gathered),
-        few_rows(product.a.rows() <= kFewRows),
+        few_rows(!is_packed && product.a.rows() <= kFewRows),
         layout(product.a, micro, source == Source::window),
         row_unit(in_place ? product.a.Q : 1),
         run_length(layout.cells((in_place ? 1 : product.a.R) * product.a.S)),
@@ -133,6 +132,13 @@ struct Plan {
   int64_t depth() const { return tap_rows.n * run_length; }
   int64_t depth_blocks() const { return tap_rows.count * run.count; }
   int64_t longest_depth() const { return tap_rows.longest() * run.longest(); }
+
+  // Where w is packed up front.
+  int64_t packed_group() const { return panels * nr * depth(); }
+  template <typename Depth>
+  int64_t packed_at(int64_t group, const Depth& block, int64_t n) const {
+    return group * packed_group() + panels * nr * block.d0 + n * (block.d1 - block.d0);
+  }
 
  private:
   static constexpr int64_t kCellBytes = sizeof(float);
@@ -226,130 +232,168 @@ struct TapRows {
   }
 };
 
+/// What a thread works in: which rows it holds, offsets of c's rows and of the windows, a, and its own panels of w.
+struct Scratch {
+  int64_t most_rows, a_stride, offset_floats, a_padded, own_floats, sum_offset_floats, floats;
+  /// Where bfloat16 are summed in several blocks of depth: their sums so far, panel by panel. Floats are summed in c.
+  bool has_sums;
+
+  template <typename T>
+  Scratch(const Product<T>& product, const Plan& plan)
+      : most_rows(plan.rows.longest() * plan.row_unit),
+        a_stride(padded_stride(plan.longest_depth())),
+        offset_floats(round_up(2 * (1 + most_rows + plan.rows.longest()), 16)),
+        own_floats(plan.few_rows ? round_up(plan.columns.longest(), plan.nr) * plan.longest_depth() : 0),
+        has_sums(std::is_same_v<T, bfloat16> && plan.depth_blocks() > 1) {
+    const int64_t a_floats = plan.source == Source::window ? window_cells(product.a, plan.layout, plan.rows.longest())
+                             : plan.source == Source::gathered ? most_rows * a_stride
+                                                               : 0;
+    a_padded = round_up(a_floats + plan.nr, 16);
+    sum_offset_floats = has_sums ? round_up(2 * most_rows, 16) : 0;
+    const int64_t sum_floats = has_sums ? round_up(plan.columns.longest(), plan.nr) * most_rows : 0;
+    floats = round_up(offset_floats + a_padded + own_floats + sum_offset_floats + sum_floats, 16);
+  }
+};
+
+template <typename T>
+int64_t all_packed_floats(const Product<T>& product, const Plan& plan) {
+  return round_up(product.groups * plan.packed_group(), 16);
+}
+
+template <typename T>
+void pack_all(const Product<T>& product, const Plan& plan, const MicroKernels<T>& micro, float* to, Context& context) {
+  const int64_t blocks = plan.depth_blocks() * plan.panels;
+  context.threads->run(product.groups * blocks, [&](int64_t i) {
+    const DepthBlock depth(plan, i % blocks / plan.panels);
+    const int64_t group = i / blocks, n0 = i % plan.panels * micro.nr;
+    pack_weights(product, plan, micro, group, n0, std::min(n0 + micro.nr, product.columns), depth,
+                 to + plan.packed_at(group, depth, n0));
+  });
+}
+
 }  // namespace
+
+template <typename T>
+int64_t packed_floats(const Product<T>& product, const Context& context) {
+  return all_packed_floats(product, Plan(product, micro_kernels<T>(), context.threads->size(), true));
+}
+
+template <typename T>
+void pack(const Product<T>& product, float* to, Context& context) {
+  const MicroKernels<T> micro = micro_kernels<T>();
+  pack_all(product, Plan(product, micro, context.threads->size(), true), micro, to, context);
+}
+
+template <typename T>
+int64_t scratch_floats(const Product<T>& product, const Context& context) {
+  const Plan plan(product, micro_kernels<T>(), context.threads->size(), true);
+  return plan.threads * Scratch(product, plan).floats;
+}
 
 template <typename T>
 void multiply(const Product<T>& product, Context& context) {
   const MicroKernels<T> micro = micro_kernels<T>();
   if (product.a.rows() == 0 || product.columns == 0) return;
-  const Plan plan(product, micro, context.threads->size());
-
-  // Scratch of a thread: which rows it holds, offsets of c's rows and of the windows, a, and its own panels of w.
-  const int64_t most_rows = plan.rows.longest() * plan.row_unit;
-  const int64_t a_stride = padded_stride(plan.longest_depth());
-  const int64_t offset_floats = round_up(2 * (1 + most_rows + plan.rows.longest()), 16);
-  const int64_t a_floats = plan.source == Source::window     ? window_cells(product.a, plan.layout, plan.rows.longest())
-                           : plan.source == Source::gathered ? most_rows * a_stride
-                                                             : 0;
-  const int64_t a_padded = round_up(a_floats + micro.nr, 16);
-  const int64_t own_floats = plan.few_rows ? round_up(plan.columns.longest(), micro.nr) * plan.longest_depth() : 0;
-  // Where bfloat16 are summed in several blocks of depth, their sums so far, panel by panel. Floats are summed in c.
-  const bool has_sums = std::is_same_v<T, bfloat16> && plan.depth_blocks() > 1;
-  const int64_t sum_offset_floats = has_sums ? round_up(2 * most_rows, 16) : 0;
-  const int64_t sum_floats = has_sums ? round_up(plan.columns.longest(), micro.nr) * most_rows : 0;
-  const int64_t scratch = round_up(offset_floats + a_padded + own_floats + sum_offset_floats + sum_floats, 16);
-  const int64_t packed_group = plan.few_rows ? 0 : plan.panels * micro.nr * plan.depth();
-  const int64_t packed = round_up(product.groups * packed_group, 16);
-  float* const packed_weights = context.workspace->get<float>(packed + plan.threads * scratch);
-  const auto packed_block = [&](int64_t group, const DepthBlock& depth, int64_t n) {
-    return packed_weights + group * packed_group + plan.panels * micro.nr * depth.d0 + n * (depth.d1 - depth.d0);
-  };
-
-  if (!plan.few_rows) {
-    const int64_t blocks = plan.depth_blocks() * plan.panels;
-    context.threads->run(product.groups * blocks, [&](int64_t i) {
-      const DepthBlock depth(plan, i % blocks / plan.panels);
-      const int64_t group = i / blocks, n0 = i % plan.panels * micro.nr;
-      pack_weights(product, plan, micro, group, n0, std::min(n0 + micro.nr, product.columns), depth,
-                   packed_block(group, depth, n0));
-    });
-  }
+  const bool is_packed = product.packed != nullptr;
+  const Plan plan(product, micro, context.threads->size(), is_packed);
+  const auto [most_rows, a_stride, offset_floats, a_padded, own_floats, sum_offset_floats, scratch, has_sums] =
+      Scratch(product, plan);
+  const int64_t packed_here = is_packed || plan.few_rows ? 0 : all_packed_floats(product, plan);
+  float* const memory_of_all = context.workspace->get<float>(packed_here + plan.threads * scratch);
+  if (packed_here > 0) pack_all(product, plan, micro, memory_of_all, context);
+  const float* const packed_weights = is_packed ? product.packed : memory_of_all;
+  float* const scratch_of_all = memory_of_all + packed_here;
 
   const int64_t sums_at = offset_floats + a_padded + own_floats;
   for (int64_t thread = 0; thread < plan.threads; ++thread) {
-    float* const memory = packed_weights + packed + thread * scratch;
+    float* const memory = scratch_of_all + thread * scratch;
     *reinterpret_cast<int64_t*>(memory) = -1;
     for (int64_t i = 0; has_sums && i < most_rows; ++i) {
       reinterpret_cast<int64_t*>(memory + sums_at)[i] = i * micro.nr;
     }
   }
   const int64_t tasks_per_group = plan.rows.count * plan.columns.count;
-  for_each_item(
-      product.groups * tasks_per_group, packed_weights + packed, scratch, context, [&](int64_t item, float* memory) {
-        const int64_t group = item / tasks_per_group;
-        const int64_t row_part = item % tasks_per_group / plan.columns.count, column_part = item % plan.columns.count;
-        const int64_t t0 = plan.rows.begin(row_part), t1 = plan.rows.end(row_part);
-        const int64_t m0 = t0 * plan.row_unit, m1 = t1 * plan.row_unit;
-        const int64_t n0 = plan.columns.begin(column_part), n1 = plan.columns.end(column_part);
-        int64_t* const held = reinterpret_cast<int64_t*>(memory);
-        int64_t* const offsets = held + 1;
-        int64_t* const windows = offsets + (m1 - m0);
-        float* const a = memory + offset_floats;
-        float* const own = a + a_padded;
-        const int64_t* const sum_offsets = reinterpret_cast<int64_t*>(memory + sums_at);
-        float* const sums = memory + sums_at + sum_offset_floats;
-        Patches<T> patches = product.a;
-        patches.image += group * product.a_group;
-        const bool has_rows = *held == item / plan.columns.count;  // from the task before, for other columns
-        *held = item / plan.columns.count;
-        if (!has_rows) fill_row_offsets(product, m0, m1, offsets);
+  for_each_item(product.groups * tasks_per_group, scratch_of_all, scratch, context, [&](int64_t item, float* memory) {
+    const int64_t group = item / tasks_per_group;
+    const int64_t row_part = item % tasks_per_group / plan.columns.count, column_part = item % plan.columns.count;
+    const int64_t t0 = plan.rows.begin(row_part), t1 = plan.rows.end(row_part);
+    const int64_t m0 = t0 * plan.row_unit, m1 = t1 * plan.row_unit;
+    const int64_t n0 = plan.columns.begin(column_part), n1 = plan.columns.end(column_part);
+    int64_t* const held = reinterpret_cast<int64_t*>(memory);
+    int64_t* const offsets = held + 1;
+    int64_t* const windows = offsets + (m1 - m0);
+    float* const a = memory + offset_floats;
+    float* const own = a + a_padded;
+    const int64_t* const sum_offsets = reinterpret_cast<int64_t*>(memory + sums_at);
+    float* const sums = memory + sums_at + sum_offset_floats;
+    Patches<T> patches = product.a;
+    patches.image += group * product.a_group;
+    const bool has_rows = *held == item / plan.columns.count;  // from the task before, for other columns
+    *held = item / plan.columns.count;
+    if (!has_rows) fill_row_offsets(product, m0, m1, offsets);
 
-        Block block;
-        const float* in_place = a;
-        int64_t row_length = plan.layout.cells(patches.window_width());
-        int64_t pixel_step = plan.layout.cells(patches.step_w);
-        if (plan.source == Source::window) {
-          if (!has_rows) copy_windows(patches, plan.layout, micro, t0, t1, a, windows);
-        } else if (plan.source == Source::image) {
-          in_place = reinterpret_cast<const float*>(patches.image);
-          pixel_step = patches.step_w * (patches.pixel_stride / plan.layout.cell);
-          row_length = patches.W * (patches.pixel_stride / plan.layout.cell);
-          if (!has_rows) find_windows(patches, plan.layout, t0, t1, windows);
+    Block block;
+    const float* in_place = a;
+    int64_t row_length = plan.layout.cells(patches.window_width());
+    int64_t pixel_step = plan.layout.cells(patches.step_w);
+    if (plan.source == Source::window) {
+      if (!has_rows) copy_windows(patches, plan.layout, micro, t0, t1, a, windows);
+    } else if (plan.source == Source::image) {
+      in_place = reinterpret_cast<const float*>(patches.image);
+      pixel_step = patches.step_w * (patches.pixel_stride / plan.layout.cell);
+      row_length = patches.W * (patches.pixel_stride / plan.layout.cell);
+      if (!has_rows) find_windows(patches, plan.layout, t0, t1, windows);
+    }
+    block.a_stride = plan.in_place ? pixel_step : a_stride;
+    block.segment_stride = patches.tap_h * row_length;
+    block.rows = plan.in_place ? plan.row_unit : m1 - m0;
+    const int64_t strips = plan.in_place ? t1 - t0 : 1;  // a strip is what multiply_rows() does in one call
+    for (int64_t i = 0; i < plan.depth_blocks(); ++i) {
+      const DepthBlock depth(plan, i);
+      if (!plan.in_place && depth.run > 0) micro.gather_rows(patches, m0, m1, depth.d0, depth.d1, a, a_stride);
+      if (plan.few_rows) pack_weights(product, plan, micro, group, n0, n1, depth, own);
+      block.run = depth.run;
+      block.add = i > 0;
+      const bool last = i + 1 == plan.depth_blocks();
+      block.activation = last ? product.activation : Activation::none;
+      for (int64_t n = n0; n < n1; n += micro.nr) {
+        const float* const b =
+            plan.few_rows ? own + (n - n0) * (depth.d1 - depth.d0) : packed_weights + plan.packed_at(group, depth, n);
+        block.columns = std::min(micro.nr, n1 - n);
+        T* const c = product.c + group * product.c_group + n;
+        if constexpr (std::is_same_v<T, float>) {
+          block.c = c;
+        } else {
+          block.c = has_sums ? sums + (n - n0) * most_rows : nullptr;
+          block.to = last ? c : nullptr;
         }
-        block.a_stride = plan.in_place ? pixel_step : a_stride;
-        block.segment_stride = patches.tap_h * row_length;
-        block.rows = plan.in_place ? plan.row_unit : m1 - m0;
-        const int64_t strips = plan.in_place ? t1 - t0 : 1;  // a strip is what multiply_rows() does in one call
-        for (int64_t i = 0; i < plan.depth_blocks(); ++i) {
-          const DepthBlock depth(plan, i);
-          if (!plan.in_place && depth.run > 0) micro.gather_rows(patches, m0, m1, depth.d0, depth.d1, a, a_stride);
-          if (plan.few_rows) pack_weights(product, plan, micro, group, n0, n1, depth, own);
-          block.run = depth.run;
-          block.add = i > 0;
-          const bool last = i + 1 == plan.depth_blocks();
-          block.activation = last ? product.activation : Activation::none;
-          for (int64_t n = n0; n < n1; n += micro.nr) {
-            const float* const b =
-                plan.few_rows ? own + (n - n0) * (depth.d1 - depth.d0) : packed_block(group, depth, n);
-            block.columns = std::min(micro.nr, n1 - n);
-            T* const c = product.c + group * product.c_group + n;
-            if constexpr (std::is_same_v<T, float>) {
-              block.c = c;
-            } else {
-              block.c = has_sums ? sums + (n - n0) * most_rows : nullptr;
-              block.to = last ? c : nullptr;
-            }
-            block.bias = last && product.bias ? product.bias + group * product.c_group + n : nullptr;
-            for (int64_t strip = 0; strip < strips; ++strip) {
-              block.a = a, block.b = b;
-              block.segments = depth.taps;
-              if (plan.in_place) {
-                const TapRows taps(patches, t0 + strip, depth.first_tap, depth.first_tap + depth.taps);
-                block.segments = taps.end - taps.begin;
-                block.a = in_place + windows[strip] + taps.begin * block.segment_stride + depth.u;
-                block.b += (taps.begin - depth.first_tap) * depth.run * micro.nr;
-              }
-              const int64_t* const c_rows = offsets + strip * block.rows;
-              block.c_rows = std::is_same_v<T, float> ? c_rows : sum_offsets + strip * block.rows;
-              block.to_rows = c_rows;
-              micro.multiply_rows(block);
-            }
+        block.bias = last && product.bias ? product.bias + group * product.c_group + n : nullptr;
+        for (int64_t strip = 0; strip < strips; ++strip) {
+          block.a = a, block.b = b;
+          block.segments = depth.taps;
+          if (plan.in_place) {
+            const TapRows taps(patches, t0 + strip, depth.first_tap, depth.first_tap + depth.taps);
+            block.segments = taps.end - taps.begin;
+            block.a = in_place + windows[strip] + taps.begin * block.segment_stride + depth.u;
+            block.b += (taps.begin - depth.first_tap) * depth.run * micro.nr;
           }
+          const int64_t* const c_rows = offsets + strip * block.rows;
+          block.c_rows = std::is_same_v<T, float> ? c_rows : sum_offsets + strip * block.rows;
+          block.to_rows = c_rows;
+          micro.multiply_rows(block);
         }
-      });
+      }
+    }
+  });
 }
 
-template void multiply(const Product<float>&, Context&);
-template void multiply(const Product<bfloat16>&, Context&);
+#define STRIATE_INSTANTIATE(T)                                        \
+  template int64_t packed_floats(const Product<T>&, const Context&);  \
+  template void pack(const Product<T>&, float*, Context&);            \
+  template int64_t scratch_floats(const Product<T>&, const Context&); \
+  template void multiply(const Product<T>&, Context&);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::gemm

@@ -35,9 +35,25 @@ struct Product {
   Activation activation = Activation::none;
   int64_t groups = 1;
   int64_t a_group = 0, w_group = 0, c_group = 0;  ///< values from a group to the next; bias moves by c_group
+  const float* packed = nullptr;                  ///< w as pack() leaves it, which multiply() then need not do
 };
+
+/// Up to so many rows weights are packed by those who use them, which sums a product's depth in other blocks.
+constexpr int64_t kFewRows = 280;
+
 /// Instantiated for float and bfloat16, whose sums are float32 all the same, rounded once at their end.
 template <typename T>
 void multiply(const Product<T>& product, Context& context);
+
+// For products by the same w that differ in the number of images: w is packed once, by any of them. The bits are those
+// of a product of all the images, where that has more than kFewRows rows.
+/// Floats that pack() writes.
+template <typename T>
+int64_t packed_floats(const Product<T>& product, const Context& context);
+template <typename T>
+void pack(const Product<T>& product, float* to, Context& context);
+/// Floats that multiply() takes of the workspace where w is packed.
+template <typename T>
+int64_t scratch_floats(const Product<T>& product, const Context& context);
 
 }  // namespace striate::gemm

@@ -23,6 +23,11 @@ TEST(KernelCall, CountsProductsAndEveryOperandOnce) {
   EXPECT_DOUBLE_EQ(forward.bytes(), 4.0 * (2 * 8 * 8 * 3 + 16 * 27 + 2 * 8 * 8 * 16));
   EXPECT_EQ(forward.size(), conv.to_string());
   EXPECT_DOUBLE_EQ(KernelCall("conv2d_forward", half, half, c, half, conv).bytes(), forward.bytes() / 2);
+  const Pool2dShape pool{2, 8, 8, 16, 2, 2, 2, 2};
+  const KernelCall pooled("conv2d_max_pool_forward", a, b, none, c, index, conv, pool);
+  EXPECT_DOUBLE_EQ(pooled.flops(), forward.flops());
+  EXPECT_EQ(pooled.size(), conv.to_string());
+  EXPECT_DOUBLE_EQ(pooled.bytes(), 4.0 * (2 * 8 * 8 * 3 + 16 * 27 + 2 * 4 * 4 * 16) + 2 * 4 * 4 * 16);
   const LinearShape linear{5, 7, 11};
   EXPECT_DOUBLE_EQ(KernelCall("linear_backward_weight", a, b, c, c, linear).bytes(), 4.0 * (5 * 7 + 7 * 11 + 5 * 11));
 }
