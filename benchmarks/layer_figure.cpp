@@ -12,7 +12,7 @@
 namespace striate::bench {
 namespace {
 
-constexpr int kWidth = 2200, kLeft = 210, kRight = 40, kTop = 90, kBottom = 220, kBarHeight = 240;
+constexpr int kWidth = 2200, kLeft = 210, kRight = 40, kTop = 90, kBottom = 265, kBarHeight = 240;
 constexpr double kBar = 0.86;  // of the room of a row
 constexpr double kShade = 0.3;
 constexpr int kFont = 22, kSmall = 17;
@@ -82,7 +82,7 @@ bool label_part(Figure& figure, const LayerTime& part, double x, double y, doubl
   const auto fits = [&](const std::string& text) { return !text.empty() && text_width(text, kSmall) <= room; };
   const std::string time = milliseconds(part.seconds);
   if (!fits(part.layer) || !fits(time)) {
-    if (room < line_pixels * 0.8) return false;
+    if (room < line_pixels * 0.8 || text_width(part.layer, kSmall) > kBarHeight * kBar) return false;
     const double aside = room < line_pixels * 1.8 ? 0.0 : line_pixels / 2 / pixels_a_unit;
     add_label(figure, part.layer, x - aside, y, Place::upright);
     if (aside > 0.0) add_label(figure, time, x + aside, y, Place::upright);
@@ -134,7 +134,7 @@ void draw_layers(const LayerTimes& times, const std::string& title, const std::s
   const double pixels_a_unit = (kWidth - kLeft - kRight) / (longest * 1e3);  // a millisecond
 
   Figure figure(kWidth, height, kFont);
-  figure.line("set title " + plain_text(title))
+  figure.line("set title " + plain_text(fmt::format("{}: {} a step", title, milliseconds(times.step_seconds))))
       .line(fmt::format("set lmargin at screen {:.6f}", static_cast<double>(kLeft) / kWidth))
       .line(fmt::format("set rmargin at screen {:.6f}", 1.0 - static_cast<double>(kRight) / kWidth))
       .line(fmt::format("set tmargin at screen {:.6f}", 1.0 - static_cast<double>(kTop) / height))
@@ -147,7 +147,7 @@ void draw_layers(const LayerTimes& times, const std::string& title, const std::s
       .line(fmt::format("set yrange [{}:{}]", -0.5, count - 0.5))
       .line("unset grid")
       .line("set grid xtics")
-      .line(fmt::format("set key at screen 0.5, screen {:.6f} center horizontal maxrows 1", 100.0 / height));
+      .line(fmt::format("set key at screen 0.5, screen {:.6f} center horizontal", 92.0 / height));
   std::array<bool, kKinds.size()> used{};
   int object = 1;
   for (int b = 0; b < count; ++b) {

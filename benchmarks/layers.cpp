@@ -219,7 +219,7 @@ int layers(int argc, char** argv) {
   if (!flags.csv.empty()) write_csv(flags.csv, times, config.device);
   if (!flags.json.empty()) write_json(flags.json, times, title, config, flags, limit);
   if (!flags.plot.empty()) {
-    draw_layers(times, fmt::format("{}: {:.3g} ms a step", title, times.step_seconds * 1e3),
+    draw_layers(times, title,
                 (limit ? "100 % of limit: what multiply-adds and memory allow; Winograd needs fewer. " : "") +
                     provenance_line(config.device),
                 flags.plot);

@@ -160,7 +160,7 @@ void ThroughputTable::draw(const std::string& file) const {
     highest = std::max({highest, row.images_per_second, limit.value_or(0.0)});
     tics += fmt::format("{}\"{}\" {}", tics.empty() ? "" : ", ", row.batch, row.batch);
   }
-  Figure figure(1400, 900);
+  Figure figure(1400, 960);
   figure.data("rows", points)
       .line("set title " + plain_text(title_))
       .line("set xlabel 'Images a batch'")
@@ -168,8 +168,8 @@ void ThroughputTable::draw(const std::string& file) const {
       .line("set logscale x 2")
       .line("set xtics (" + tics + ")" + (rows_.size() > 10 ? " font ',17'" : ""))
       .line(fmt::format("set yrange [0:{:.6g}]", highest * 1.12))
-      .line("set bmargin at screen 0.24")
-      .line("set key at screen 0.55, screen 0.095 center horizontal")
+      .line("set bmargin at screen 0.29")
+      .line("set key at screen 0.5, screen 0.1 center")
       .line("set label " + plain_text(provenance_line(device_)) +
             fmt::format(" at screen 0.5, screen 0.025 center font ',13' textcolor rgb '{}'", colour::kMuted));
   const double first = static_cast<double>(rows_.front().batch), last = static_cast<double>(rows_.back().batch);

@@ -7,7 +7,7 @@
 #   tests/gpu.sh --quick              without compute-sanitizer and the benchmarks
 #   tests/gpu.sh --report FILE        the report's place (default: gpu-report.txt)
 #   tests/gpu.sh --results DIR        where tables, pictures and the trace go (default: gpu-results, packed as
-#                                     gpu-results.tar.gz)
+#                                     gpu-results.tar.gz; an earlier one becomes gpu-results.1)
 # JOBS=N sets how many compilers run at once, STAGE_MINUTES=N how long a stage may take (default: 60), PEERS=DIR the
 # Python environment with a PyTorch for CUDA (default: build/peers, else python3). Needs the driver (nvidia-smi), the
 # CUDA Toolkit 12.1 or newer (nvcc), a GPU of compute capability 8.0 or newer, and the packages that
@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
     --quick) quick=yes ;;
     --report) report=${2:?tests/gpu.sh: --report needs a file} && shift ;;
     --results) results=${2:?tests/gpu.sh: --results needs a folder} && shift ;;
-    -h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) echo "tests/gpu.sh: unknown option '$1' (see --help)" >&2 && exit 2 ;;
   esac
   shift
@@ -50,8 +50,13 @@ command -v cmake > /dev/null || stop "there is no cmake: tools/install_packages.
 
 jobs=${JOBS:-$(nproc)}
 logs=$results/logs
+# What an earlier run left must not pass for this one's.
+if [ -e "$results" ]; then
+  before=1
+  while [ -e "$results.$before" ]; do before=$((before + 1)); done
+  mv "$results" "$results.$before" || stop "$results cannot be moved out of the way"
+fi
 mkdir -p "$logs" "$(dirname "$report")" || stop "$results: cannot be made"
-rm -f "$logs"/*.log
 {
   echo "Striate on a GPU, $(date -u '+%Y-%m-%d %H:%M:%S UTC')"
   echo "commit:   $(git rev-parse HEAD 2> /dev/null || echo unknown)$(git diff --quiet HEAD 2> /dev/null || echo ', with changes')"

@@ -62,6 +62,7 @@ expect_not "the end" "all stages that ran passed" "$report"
 tar -tzf "$work/tree/gpu-results.tar.gz" > "$work/packed"
 for file in report.txt nvidia-smi.txt logs/kernels.log logs/suite.log; do expect "the pack" "gpu-results/$file" "$work/packed"; done
 
+touch "$work/tree/gpu-results/old"
 run --quick --report "$work/quick.txt" --results "$work/quick"
 expect "--quick" "all stages that ran passed" "$work/quick.txt"
 expect "--quick" "skipped: --quick" "$work/quick.txt"
@@ -74,6 +75,7 @@ run || code=$?
 [ $code = 143 ] || { echo "interrupted, it ended with $code" && cat "$work/out" && exit 1; }
 expect "interrupted" "INTERRUPTED" "$report"
 expect_not "interrupted" "all stages that ran passed" "$report"
+[ -e "$work/tree/gpu-results.1/old" ] && [ ! -e "$work/tree/gpu-results/old" ] || { echo "an earlier run's results are in the way" && exit 1; }
 
 stand_in "$work/bin/nvidia-smi" 'echo "No devices were found"; exit 6'
 code=0
