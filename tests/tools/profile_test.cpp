@@ -90,7 +90,7 @@ int count(const std::vector<Json>& events, const std::string& name, const std::s
 TEST(Profile, PrintsKernelsAndLeavesNoRun) {
   Profiled p;
   profile({}, p);
-  for (const char* expected : {"conv2d_forward", "conv2d_backward_weight", "linear_forward", "_update",
+  for (const char* expected : {"conv2d_backward_data", "conv2d_backward_weight", "linear_forward", "_update",
                                "waiting for batches", "everything else", "over 3 steps", "trace.json"}) {
     EXPECT_TRUE(has(p.outcome.out, expected)) << expected << " is not in\n" << p.outcome.out;
   }
@@ -110,7 +110,10 @@ TEST(Profile, TracesEveryKernelOfTheSteps) {
   EXPECT_EQ(count(events, "backward", "backward"), kSteps);
   EXPECT_GE(count(events, "load images", "load"), 1);
   // alexnet_mini: two convolutions, two linear layers; the first convolution's data gradient is not asked for.
-  EXPECT_EQ(count(events, "conv2d_forward", "forward,kernel"), 2 * kSteps);
+  // With their max-pools or, where many threads have few images each, without.
+  EXPECT_EQ(
+      count(events, "conv2d_max_pool_forward", "forward,kernel") + count(events, "conv2d_forward", "forward,kernel"),
+      2 * kSteps);
   EXPECT_EQ(count(events, "conv2d_backward_data", "backward,kernel"), kSteps);
   EXPECT_EQ(count(events, "conv2d_backward_weight", "backward,kernel"), 2 * kSteps);
   EXPECT_EQ(count(events, "linear_forward", "forward,kernel"), 2 * kSteps);
