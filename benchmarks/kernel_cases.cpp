@@ -75,14 +75,6 @@ void add_maps(Cases& cases, int64_t n) {
     Floats x(n), y(n);
     cuda::accumulate<float>(x.fill(1), y.fill(2), n, context);
   }));
-  cases.push_back(memory_bound(
-      "uint8 to float" + of,
-      [n](Context& context) {
-        DeviceValues<uint8_t> x(n);
-        Floats y(n), scale(3), shift(3);
-        cuda::normalize_u8<float>(x.fill(1), y, scale.fill(2), shift.fill(3), n / 3, 3, context);
-      },
-      2.0));
   cases.push_back(memory_bound("float to bf16" + of, [n](Context& context) {
     Floats x(n);
     DeviceValues<bfloat16> y(n);

@@ -124,32 +124,6 @@ struct Convert {
   Results results() const { return results_of(y); }
 };
 
-/// Of RGB images.
-template <typename T>
-struct NormalizeU8 {
-  using Shape = Values;
-  static constexpr const char *kOp = "normalize_u8", *kPass = "forward", *kMoved = "x (1 byte a value) + y";
-  static double bytes(const Shape& s) { return bytes_of<uint8_t>(s.size) + bytes_of<T>(s.size); }
-  static Shape part(const Shape& s) { return {std::min<int64_t>(s.size, 3 * 1001)}; }
-  Side side;
-  Context& context;
-  Operand<uint8_t> x;
-  Operand<T> y;
-  Operand<float> scale, shift;
-  NormalizeU8(Side on, const Shape& s, Context& c)
-      : side(on),
-        context(c),
-        x(on, s.size, 1),
-        y(on, s.size),
-        scale(on, Floats{0.017f, 0.018f, 0.016f}),
-        shift(on, Floats{-2.1f, -2.0f, -1.8f}) {}
-  void run() {
-    choose(side, reference::normalize_u8<T>, cpu::normalize_u8<T>, cuda::normalize_u8<T>)(x, y, scale, shift,
-                                                                                          x.size() / 3, 3, context);
-  }
-  Results results() const { return results_of(y); }
-};
-
 template <typename T, bool backward>
 struct Dropout {
   using Shape = DropoutShape;
@@ -197,8 +171,6 @@ void add_elementwise(KernelList& list) {
     add_row<Convert<float, bfloat16>>(list, name, size, Precision::bf16);
     add_row<Convert<bfloat16, float>>(list, name, size, Precision::bf16);
   }
-  add<NormalizeU8>(list, "tiny", {3 * 343});
-  add<NormalizeU8>(list, "128_images_224", {128 * 224 * 224 * 3});
   add<DropoutForward, DropoutBackward>(list, "tiny", {3, 342, 0.5f, 1});
   add<DropoutForward, DropoutBackward>(list, "alexnet_fc6", {128, 9216, 0.5f, 1});
   add<DropoutForward, DropoutBackward>(list, "16_million", {4096, 4096, 0.5f, 1});

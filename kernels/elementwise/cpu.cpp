@@ -1,8 +1,6 @@
 // Maps over runs of floats, bound by memory: one read of each input, one write of the output.
 #include "kernels/elementwise/elementwise.h"
 
-#include <numeric>
-
 #include "kernels/elementwise/check.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -62,44 +60,6 @@ void AccumulateInto(const T* x, T* y, int64_t n, Context& context) {
   });
 }
 
-template <typename T>
-void NormalizeU8(const uint8_t* x, T* y, const float* scale, const float* shift, int64_t rows, int64_t channels,
-                 Context& context) {
-  const Floats d;
-  const hn::Rebind<int32_t, Floats> integers;
-  const hn::Rebind<uint8_t, Floats> bytes;
-  const int64_t lanes = float_lanes();
-  // The channel pattern repeats every `period` values, a whole number of vectors.
-  const int64_t period = std::lcm(channels, lanes);
-  float* scales = context.workspace->get<float>(2 * period);
-  float* shifts = scales + period;
-  for (int64_t i = 0; i < period; ++i) {
-    scales[i] = scale[i % channels];
-    shifts[i] = shift[i % channels];
-  }
-  const int64_t n = rows * channels;
-  // Ranges begin at multiples of a vector.
-  const bool streamed =
-      reinterpret_cast<uintptr_t>(y) % (sizeof(T) * static_cast<size_t>(lanes)) == 0 && past_the_caches(bytes_of<T>(n));
-  const int64_t grain = (kGrain + period - 1) / period * period;
-  context.threads->parallel_for(n, grain, [=](int64_t begin, int64_t end) HWY_ATTR {
-    const auto vectors = [=](auto how) HWY_ATTR {
-      int64_t i = begin, j = 0;
-      for (; i + lanes <= end; i += lanes) {
-        const auto pixel = hn::ConvertTo(d, hn::PromoteTo(integers, hn::LoadU(bytes, x + i)));
-        how.store(hn::MulAdd(pixel, hn::Load(d, scales + j), hn::Load(d, shifts + j)), y + i);
-        j = j + lanes == period ? 0 : j + lanes;
-      }
-      return i;
-    };
-    int64_t i = streamed ? vectors(StreamedVector()) : vectors(WholeVector());
-    if (streamed) hwy::FlushStream();
-    for (; i < end; ++i) {
-      y[i] = stored_as<T>(static_cast<float>(double{scales[i % period]} * x[i] + shifts[i % period]));
-    }
-  });
-}
-
 void FloatToBf16(const float* x, bfloat16* y, int64_t n, Context& context) {
   const bool streamed = past_the_caches(bytes_of<bfloat16>(n));
   context.threads->parallel_for(n, kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
@@ -120,7 +80,6 @@ STRIATE_STORAGE_TYPES(Fill);
 STRIATE_STORAGE_TYPES(Scale);
 STRIATE_STORAGE_TYPES(AddActivation);
 STRIATE_STORAGE_TYPES(AccumulateInto);
-STRIATE_STORAGE_TYPES(NormalizeU8);
 
 }  // namespace
 }  // namespace striate::cpu::HWY_NAMESPACE
@@ -133,7 +92,6 @@ STRIATE_EXPORT(Fill);
 STRIATE_EXPORT(Scale);
 STRIATE_EXPORT(AddActivation);
 STRIATE_EXPORT(AccumulateInto);
-STRIATE_EXPORT(NormalizeU8);
 HWY_EXPORT(FloatToBf16);
 HWY_EXPORT(Bf16ToFloat);
 
@@ -158,13 +116,6 @@ void accumulate(const T* x, T* y, int64_t n, Context& context) {
   STRIATE_FOR_TYPE(T, AccumulateInto)(x, y, n, context);
 }
 
-template <typename T>
-void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
-                  int64_t channels, Context& context) {
-  if (rows == 0) return;
-  STRIATE_FOR_TYPE(T, NormalizeU8)(x, y, scale, shift, rows, channels, context);
-}
-
 void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context) {
   HWY_DYNAMIC_DISPATCH(FloatToBf16)(x, y, n, context);
 }
@@ -173,13 +124,11 @@ void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context) {
   HWY_DYNAMIC_DISPATCH(Bf16ToFloat)(x, y, n, context);
 }
 
-#define STRIATE_INSTANTIATE(T)                                                                                  \
-  template void fill<T>(T*, Parameter<T>, int64_t, Context&);                                                   \
-  template void scale<T>(const T*, T*, Parameter<T>, int64_t, Context&);                                        \
-  template void add<T>(const T*, const T*, T*, int64_t, Activation, Context&);                                  \
-  template void accumulate<T>(const T*, T*, int64_t, Context&);                                                 \
-  template void normalize_u8<T>(const uint8_t*, T*, const Parameter<T>*, const Parameter<T>*, int64_t, int64_t, \
-                                Context&);
+#define STRIATE_INSTANTIATE(T)                                                 \
+  template void fill<T>(T*, Parameter<T>, int64_t, Context&);                  \
+  template void scale<T>(const T*, T*, Parameter<T>, int64_t, Context&);       \
+  template void add<T>(const T*, const T*, T*, int64_t, Activation, Context&); \
+  template void accumulate<T>(const T*, T*, int64_t, Context&);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE

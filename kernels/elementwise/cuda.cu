@@ -2,8 +2,6 @@
 // one write of the output.
 #include "kernels/elementwise/elementwise.h"
 
-#include <type_traits>
-
 #include "kernels/elementwise/check.h"
 #include "kernels/gpu/launch.h"
 #include "kernels/gpu/map.h"
@@ -57,40 +55,6 @@ __global__ void __launch_bounds__(gpu::kMapThreads) accumulate_kernel(const T* x
   });
 }
 
-// Four bytes in and four floats out, or eight and eight bfloat16: the stores, most of the traffic, are 16 bytes. A
-// thread keeps the channel of its next element, so that nothing is divided but at the start.
-template <typename T>
-__global__ void __launch_bounds__(gpu::kMapThreads)
-    normalize_u8_kernel(const uint8_t* x, T* y, const float* scale, const float* shift, int64_t n, unsigned channels,
-                        bool vectors) {
-  const unsigned thread = blockIdx.x * blockDim.x + threadIdx.x, threads = gridDim.x * blockDim.x;
-  const unsigned width = vectors ? gpu::kWidth<T> : 1;
-  unsigned channel = width * thread % channels;
-  const unsigned channel_step = width * threads % channels;
-  gpu::map_elements<T>(n, vectors, [&](int64_t i, auto part) {
-    std::conditional_t<part.count == 8, uint64_t, unsigned> bytes;
-    if constexpr (part.count == 8) {
-      const uint2 words = gpu::load_8<uint2>(x + i);
-      bytes = uint64_t{words.y} << 32 | words.x;
-    } else if constexpr (part.count == 4) {
-      bytes = *reinterpret_cast<const unsigned*>(x + i);
-    } else {
-      bytes = x[i];
-      // The last elements, fewer than a vector has, do not follow the thread's own.
-      if (vectors) channel = static_cast<unsigned>(static_cast<uint64_t>(i) % channels);
-    }
-    unsigned c = channel;
-    for (float& v : part) {
-      v = fmaf(static_cast<float>(bytes & 0xFFu), __ldg(scale + c), __ldg(shift + c));
-      bytes >>= 8;
-      c = c + 1 == channels ? 0 : c + 1;
-    }
-    part.store(y + i);
-    channel += channel_step;
-    if (channel >= channels) channel -= channels;
-  });
-}
-
 // Of the float's side accesses of 16 bytes, of the bfloat16's of 8: a warp's neighbours make whole sectors of both.
 __global__ void __launch_bounds__(gpu::kMapThreads)
     float_to_bf16_kernel(const float* x, bfloat16* y, int64_t n, bool vectors) {
@@ -137,16 +101,6 @@ void accumulate(const T* x, T* y, int64_t n, Context& context) {
               vectors);
 }
 
-template <typename T>
-void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
-                  int64_t channels, Context& context) {
-  const int64_t n = rows * channels;
-  if (n == 0) return;
-  const bool vectors = gpu::aligned_16(x, y);
-  gpu::launch(normalize_u8_kernel<T>, gpu::map_blocks<T>(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, scale,
-              shift, n, static_cast<unsigned>(channels), vectors);
-}
-
 void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context) {
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
@@ -161,13 +115,11 @@ void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context) {
               vectors);
 }
 
-#define STRIATE_INSTANTIATE(T)                                                                                  \
-  template void fill<T>(T*, Parameter<T>, int64_t, Context&);                                                   \
-  template void scale<T>(const T*, T*, Parameter<T>, int64_t, Context&);                                        \
-  template void add<T>(const T*, const T*, T*, int64_t, Activation, Context&);                                  \
-  template void accumulate<T>(const T*, T*, int64_t, Context&);                                                 \
-  template void normalize_u8<T>(const uint8_t*, T*, const Parameter<T>*, const Parameter<T>*, int64_t, int64_t, \
-                                Context&);
+#define STRIATE_INSTANTIATE(T)                                                 \
+  template void fill<T>(T*, Parameter<T>, int64_t, Context&);                  \
+  template void scale<T>(const T*, T*, Parameter<T>, int64_t, Context&);       \
+  template void add<T>(const T*, const T*, T*, int64_t, Activation, Context&); \
+  template void accumulate<T>(const T*, T*, int64_t, Context&);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE

@@ -14,8 +14,6 @@ namespace striate {
 // only).
 //                y may be a or b.
 // accumulate:    y += x.
-// normalize_u8:  y[row, c] = x[row, c]·scale[c] + shift[c], one fused multiply-add: images as they lie on disk to what
-//                the network sees (scale = 1/(255·std), shift = −mean/std).
 // float_to_bf16: y = x as bfloat16, the upper half of a float: to nearest, ties to even; beyond the largest an
 //                infinity, subnormals kept, every NaN 0x7FFF (PTX ISA, "cvt.rn.bf16x2").
 // bf16_to_float: y = x, exact: the same bits above sixteen zeros.
@@ -30,9 +28,6 @@ template <typename T>
 void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context);
 template <typename T>
 void accumulate(const T* x, T* y, int64_t n, Context& context);
-template <typename T>
-void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
-                  int64_t channels, Context& context);
 void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context);
 void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context);
 }  // namespace reference
@@ -46,9 +41,6 @@ template <typename T>
 void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context);
 template <typename T>
 void accumulate(const T* x, T* y, int64_t n, Context& context);
-template <typename T>
-void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
-                  int64_t channels, Context& context);
 void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context);
 void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context);
 }  // namespace cpu
@@ -62,9 +54,6 @@ template <typename T>
 void add(const T* a, const T* b, T* y, int64_t n, Activation activation, Context& context);
 template <typename T>
 void accumulate(const T* x, T* y, int64_t n, Context& context);
-template <typename T>
-void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
-                  int64_t channels, Context& context);
 void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context& context);
 void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context& context);
 }  // namespace cuda

@@ -34,17 +34,6 @@ void accumulate(const T* x, T* y, int64_t n, Context&) {
   for (int64_t i = 0; i < n; ++i) y[i] = rounded_to<T>(value_of(y[i]) + value_of(x[i]));
 }
 
-template <typename T>
-void normalize_u8(const uint8_t* x, T* y, const Parameter<T>* scale, const Parameter<T>* shift, int64_t rows,
-                  int64_t channels, Context&) {
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t c = 0; c < channels; ++c) {
-      // In double the product is exact, so the sum rounds once: a fused multiply-add.
-      y[row * channels + c] = rounded_to<T>(static_cast<double>(x[row * channels + c]) * scale[c] + shift[c]);
-    }
-  }
-}
-
 // By the value: a multiple of the unit of the last place that bfloat16 keeps of it.
 void float_to_bf16(const float* x, bfloat16* y, int64_t n, Context&) {
   for (int64_t i = 0; i < n; ++i) {
@@ -69,13 +58,11 @@ void bf16_to_float(const bfloat16* x, float* y, int64_t n, Context&) {
   }
 }
 
-#define STRIATE_INSTANTIATE(T)                                                                                  \
-  template void fill<T>(T*, Parameter<T>, int64_t, Context&);                                                   \
-  template void scale<T>(const T*, T*, Parameter<T>, int64_t, Context&);                                        \
-  template void add(const T*, const T*, T*, int64_t, Activation, Context&);                                     \
-  template void accumulate(const T*, T*, int64_t, Context&);                                                    \
-  template void normalize_u8<T>(const uint8_t*, T*, const Parameter<T>*, const Parameter<T>*, int64_t, int64_t, \
-                                Context&);
+#define STRIATE_INSTANTIATE(T)                                              \
+  template void fill<T>(T*, Parameter<T>, int64_t, Context&);               \
+  template void scale<T>(const T*, T*, Parameter<T>, int64_t, Context&);    \
+  template void add(const T*, const T*, T*, int64_t, Activation, Context&); \
+  template void accumulate(const T*, T*, int64_t, Context&);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
 STRIATE_INSTANTIATE(bfloat16)

@@ -69,18 +69,10 @@ TEST_F(PastTheCaches, InPlace) {
 
 TEST_F(PastTheCaches, Conversions) {
   Values<bfloat16> halves(kMany);
-  Values<uint8_t> pixels(kMany / 3 * 3);
   for (size_t i = 0; i < halves.size(); ++i) halves[i] = {static_cast<uint16_t>(0x3F80u + i % 61u)};
-  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 37 % 251);
   Values<float> expected(kMany);
   reference::bf16_to_float(halves.data(), expected.data(), kMany, context_);
   expect_the_same(kMany, expected, [&](float* y) { cpu::bf16_to_float(halves.data(), y, kMany, context_); });
-  const auto count = static_cast<int64_t>(pixels.size());
-  const float scale[] = {0.5f, 0.25f, 2.0f}, shift[] = {-1.0f, 2.0f, 0.5f};
-  expected.resize(pixels.size());
-  reference::normalize_u8(pixels.data(), expected.data(), scale, shift, count / 3, 3, context_);
-  expect_the_same(count, expected,
-                  [&](float* y) { cpu::normalize_u8(pixels.data(), y, scale, shift, count / 3, 3, context_); });
 }
 
 TEST_F(PastTheCaches, Dropout) {

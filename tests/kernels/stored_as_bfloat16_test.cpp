@@ -28,7 +28,6 @@ struct Ops {
   decltype(&cpu::scale<T>) scale;
   decltype(&cpu::add<T>) add;
   decltype(&cpu::accumulate<T>) accumulate;
-  decltype(&cpu::normalize_u8<T>) normalize_u8;
   decltype(&cpu::activation_forward<T>) activation_forward;
   decltype(&cpu::activation_backward<T>) activation_backward;
   decltype(&cpu::dropout_forward<T>) dropout_forward;
@@ -49,15 +48,14 @@ struct Ops {
   decltype(&cpu::local_response_norm_backward<T>) lrn_backward;
 };
 
-#define STRIATE_OPS(space)                                                                                            \
-  {                                                                                                                   \
-    space::fill, space::scale, space::add, space::accumulate, space::normalize_u8, space::activation_forward,         \
-        space::activation_backward, space::dropout_forward, space::dropout_backward, space::max_pool2d_forward,       \
-        space::max_pool2d_backward, space::avg_pool2d_forward, space::avg_pool2d_backward,                            \
-        space::adaptive_avg_pool2d_forward, space::adaptive_avg_pool2d_backward, space::softmax_forward,              \
-        space::softmax_cross_entropy_forward, space::softmax_cross_entropy_backward, space::batch_norm_forward_train, \
-        space::batch_norm_forward_eval, space::batch_norm_backward, space::local_response_norm_forward,               \
-        space::local_response_norm_backward                                                                           \
+#define STRIATE_OPS(space)                                                                                           \
+  {                                                                                                                  \
+    space::fill, space::scale, space::add, space::accumulate, space::activation_forward, space::activation_backward, \
+        space::dropout_forward, space::dropout_backward, space::max_pool2d_forward, space::max_pool2d_backward,      \
+        space::avg_pool2d_forward, space::avg_pool2d_backward, space::adaptive_avg_pool2d_forward,                   \
+        space::adaptive_avg_pool2d_backward, space::softmax_forward, space::softmax_cross_entropy_forward,           \
+        space::softmax_cross_entropy_backward, space::batch_norm_forward_train, space::batch_norm_forward_eval,      \
+        space::batch_norm_backward, space::local_response_norm_forward, space::local_response_norm_backward          \
   }
 template <typename T>
 constexpr Ops<T> kReference = STRIATE_OPS(reference);
@@ -137,24 +135,6 @@ TEST_P(StoredAsBfloat16, Maps) {
             return found;
           },
           kOneRounding, std::to_string(n) + " from " + std::to_string(offset));
-    }
-  }
-}
-
-TEST_P(StoredAsBfloat16, NormalizesPixels) {
-  for (const int64_t rows : {1, 5, 8, 333}) {
-    for (const int64_t channels : {1, 3, 4}) {
-      const auto pixels = small_integers<uint8_t>(rows * channels, 3, 0, 255);
-      const auto scale = uniform<float>(channels, 4, 0.01, 0.02), shift = uniform<float>(channels, 5, -2.0, 1.0);
-      expect_rounded_floats(
-          [&]<typename T>(const Ops<T>& ops) {
-            Found found;
-            GuardedBuffer<T> y(rows * channels);
-            ops.normalize_u8(pixels.data(), y.data(), scale.data(), shift.data(), rows, channels, context_);
-            found.take(y);
-            return found;
-          },
-          kOneRounding, std::to_string(rows) + "×" + std::to_string(channels));
     }
   }
 }
