@@ -2,6 +2,7 @@
 // neighbour touched.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <vector>
 
 #include "kernels/activation/activation.h"
@@ -23,18 +24,21 @@ constexpr int64_t kMany = (int64_t{17} << 18) + 13;
 
 class PastTheCaches : public testing::Test {
  protected:
-  // Runs `kernel` on outputs that begin at a cache line and four bytes behind one.
-  template <typename Kernel>
-  void expect_the_same(int64_t size, const Values<float>& expected, Kernel&& kernel) {
+  // Runs `kernel` on outputs that begin at a cache line and a value behind one.
+  template <typename T, typename Kernel>
+  void expect_the_same(int64_t size, const Values<T>& expected, Kernel&& kernel) {
     for (const int64_t offset : {0, 1}) {
-      GuardedBuffer<float> out(size + offset);
-      out[0] = 77.0f;
+      GuardedBuffer<T> out(size + offset);
+      out[0] = stored_as<T>(77.0f);
       kernel(out.data() + offset);
       if (offset == 1) {
-        EXPECT_EQ(out[0], 77.0f);
+        EXPECT_EQ(to_float(out[0]), 77.0f);
       }
-      const Values<float> found(out.data() + offset, out.data() + offset + size);
-      EXPECT_TRUE(all_equal(found, expected)) << "offset " << offset;
+      const Values<T> found(out.data() + offset, out.data() + offset + size);
+      // Values with the same bits, nearly always, are not widened to be compared: that takes most of the time.
+      if (std::memcmp(found.data(), expected.data(), found.size() * sizeof(T)) != 0) {
+        EXPECT_TRUE(all_equal(found, expected)) << "offset " << offset;
+      }
       EXPECT_TRUE(out.intact());
     }
   }
@@ -132,6 +136,104 @@ TEST_F(PastTheCaches, Normalizations) {
   cpu::local_response_norm_backward(x.data(), dy.data(), y.data(), lrn, context_);
   reference::local_response_norm_backward(x.data(), dy.data(), expected.data(), lrn, context_);
   EXPECT_TRUE(all_close(y, expected, {1e-6, 2e-6}));
+}
+
+/// Rows of bfloat16, 17 MiB of them, together and in parts that are stored through the caches, as the other tests of
+/// bfloat16 have them.
+class Bfloat16PastTheCaches : public PastTheCaches {
+ protected:
+  // kernel(first row, rows, output)
+  template <typename Kernel>
+  void expect_the_same_in_parts(int64_t rows, int64_t width, Kernel&& kernel) {
+    ASSERT_GE(rows * width * int64_t{sizeof(bfloat16)}, int64_t{17} << 20);
+    Values<bfloat16> expected(static_cast<size_t>(rows * width));
+    for (const int64_t part : {0, 1, 2}) {
+      const int64_t first = rows * part / 3, end = rows * (part + 1) / 3;
+      kernel(first, end - first, expected.data() + first * width);
+    }
+    expect_the_same(rows * width, expected, [&](bfloat16* out) { kernel(0, rows, out); });
+  }
+  // Multiples of `unit` from −6 to 6: cheap to make.
+  static Values<bfloat16> values(int64_t count, uint32_t seed, float unit = 1.0f) {
+    Values<bfloat16> values(static_cast<size_t>(count));
+    for (size_t i = 0; i < values.size(); ++i) {
+      values[i] = to_bfloat16(unit * (static_cast<float>((i * 37 + seed * i / 1021) % 13) - 6.0f));
+    }
+    return values;
+  }
+};
+
+TEST_F(Bfloat16PastTheCaches, MapsOverValues) {
+  constexpr int64_t n = (int64_t{17} << 19) + 13;
+  const auto a = values(n, 1), b = values(n, 2);
+  expect_the_same_in_parts(n, 1, [&](int64_t first, int64_t count, bfloat16* y) {
+    cpu::activation_backward(Activation::silu, &a[first], &b[first], y, count, context_);
+  });
+  expect_the_same_in_parts(n, 1, [&](int64_t first, int64_t count, bfloat16* y) {
+    cpu::add(&a[first], &b[first], y, count, Activation::relu, context_);
+  });
+  Values<float> floats(n);
+  for (size_t i = 0; i < floats.size(); ++i) floats[i] = 0.1f * static_cast<float>(i % 1000);
+  expect_the_same_in_parts(
+      n, 1, [&](int64_t first, int64_t count, bfloat16* y) { cpu::float_to_bf16(&floats[first], y, count, context_); });
+}
+
+TEST_F(Bfloat16PastTheCaches, Dropout) {
+  constexpr int64_t kRows = 2063, kFeatures = 4325;
+  const auto x = values(kRows * kFeatures, 1);
+  expect_the_same_in_parts(kRows, kFeatures, [&](int64_t first, int64_t rows, bfloat16* y) {
+    const DropoutState state{5, 9, static_cast<uint64_t>(1 + first)};
+    cpu::dropout_forward(&x[first * kFeatures], y, {rows, kFeatures, 0.5f, 2}, &state, context_);
+  });
+}
+
+TEST_F(Bfloat16PastTheCaches, Pools) {
+  const Pool2dShape s{19, 99, 101, 48, 3, 3, 2, 2};
+  const int64_t x_width = s.x_size() / s.N, y_width = s.y_size() / s.N;
+  const auto dy = values(s.y_size(), 2, 0.125f);
+  Values<uint8_t> index(static_cast<size_t>(s.x_size()));
+  for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<uint8_t>(i % 9);
+  const auto of = [&](int64_t images) {
+    Pool2dShape part = s;
+    part.N = images;
+    return part;
+  };
+  expect_the_same_in_parts(s.N, x_width, [&](int64_t first, int64_t images, bfloat16* dx) {
+    cpu::max_pool2d_backward(&dy[first * y_width], &index[first * y_width], dx, of(images), context_);
+  });
+  expect_the_same_in_parts(s.N, x_width, [&](int64_t first, int64_t images, bfloat16* dx) {
+    cpu::avg_pool2d_backward(&dy[first * y_width], dx, of(images), context_);
+  });
+  // Windows of one pixel, so that what is written is as large.
+  const Pool2dShape single{19, 99, 101, 48, 1, 1, 1, 1};
+  const auto x = values(single.x_size(), 1);
+  expect_the_same_in_parts(single.N, x_width, [&](int64_t first, int64_t images, bfloat16* y) {
+    Pool2dShape part = single;
+    part.N = images;
+    cpu::max_pool2d_forward(&x[first * x_width], y, &index[static_cast<size_t>(first * x_width)], part, context_);
+  });
+}
+
+TEST_F(Bfloat16PastTheCaches, Normalizations) {
+  constexpr int64_t kRows = 140003, kChannels = 64;
+  const auto x = values(kRows * kChannels, 1, 0.125f), dy = values(kRows * kChannels, 2, 0.125f);
+  const auto gamma = uniform<float>(kChannels, 3), beta = uniform<float>(kChannels, 4);
+  const auto mean = uniform<float>(kChannels, 5), var = uniform<float>(kChannels, 6, 0.5, 1.0);
+  Values<float> inv_std(kChannels), dgamma(kChannels), dbeta(kChannels);
+  expect_the_same_in_parts(kRows, kChannels, [&](int64_t first, int64_t rows, bfloat16* y) {
+    cpu::batch_norm_forward_eval(&x[first * kChannels], gamma.data(), beta.data(), mean.data(), var.data(), y,
+                                 inv_std.data(), {rows, kChannels}, context_);
+  });
+  expect_the_same_in_parts(kRows, kChannels, [&](int64_t first, int64_t rows, bfloat16* dx) {
+    cpu::batch_norm_backward(&x[first * kChannels], &dy[first * kChannels], gamma.data(), mean.data(), inv_std.data(),
+                             dx, dgamma.data(), dbeta.data(), {rows, kChannels}, false, Accumulate::no, context_);
+  });
+  expect_the_same_in_parts(kRows, kChannels, [&](int64_t first, int64_t rows, bfloat16* y) {
+    cpu::local_response_norm_forward(&x[first * kChannels], y, {rows, kChannels}, context_);
+  });
+  expect_the_same_in_parts(kRows, kChannels, [&](int64_t first, int64_t rows, bfloat16* dx) {
+    cpu::local_response_norm_backward(&x[first * kChannels], &dy[first * kChannels], dx, {rows, kChannels}, context_);
+  });
 }
 
 }  // namespace
