@@ -3,6 +3,9 @@
 #include <cstring>
 #include <vector>
 
+#include "engine/dispatch.h"
+#include "engine/profiler.h"
+
 namespace striate {
 namespace {
 
@@ -86,8 +89,11 @@ void DeviceFeed::send(int index, PinnedBatch& batch, int64_t rows, const ImageMi
   buffer.rows = rows;
   buffer.mix = mix;
   copies_.wait(buffer.transformed);
-  gpu::copy(buffer.bytes.data<uint8_t>(), batch.memory_, static_cast<size_t>(pixels_at_ + rows * shape_.slot_size()),
-            copies_);
+  const auto bytes = static_cast<size_t>(pixels_at_ + rows * shape_.slot_size());
+  {
+    const KernelTimer timer(TimedCopy{Device::cuda, "copy batch ahead", bytes, &copies_});
+    gpu::copy(buffer.bytes.data<uint8_t>(), batch.memory_, bytes, copies_);
+  }
   buffer.copied.record(copies_);
   batch.fetched_.record(copies_);
 }
@@ -105,11 +111,11 @@ Tensor DeviceFeed::receive(int index) {
   const uint8_t* bytes = buffer.bytes.data<uint8_t>();
   const ImageBatch batch{bytes + pixels_at_, reinterpret_cast<const ImagePlacement*>(bytes),
                          reinterpret_cast<const LevelStep*>(bytes + steps_at_), scaling_, buffer.mix};
-  if (dtype_ == DType::bfloat16) {
-    cuda::image_batch(batch, images.data<bfloat16>(), shape, device);
-  } else {
-    cuda::image_batch(batch, images.data<float>(), shape, device);
-  }
+  in_type_of(images, [&]<typename T>(T) {
+    const ProfileScope profiled(Pass::load, "transform images");
+    const KernelTimer timer(Device::cuda, "image_batch", images.data<T>(), shape);
+    cuda::image_batch(batch, images.data<T>(), shape, device);
+  });
   buffer.transformed.record(*device.stream);
   return images;
 }

@@ -28,7 +28,7 @@ void KernelCall::see(const Pool2dShape& shape) {
     size_ = shape.to_string();
     values_ = shape.x_size() + shape.y_size();
   }
-  if (is("max_pool")) index_bytes_ = shape.y_size();
+  if (is("max_pool")) byte_values_ = shape.y_size();
 }
 
 void KernelCall::see(const AdaptivePool2dShape& shape) {
@@ -57,6 +57,11 @@ void KernelCall::see(const SoftmaxCrossEntropyShape& shape) {
   values_ = (is("backward") ? 2 : 1) * shape.N * shape.classes;
 }
 
+void KernelCall::see(const ImageBatchShape& shape) {
+  size_ = shape.to_string();
+  values_ = byte_values_ = shape.N * shape.image_size();
+}
+
 void KernelCall::see(int64_t count) {
   if (values_ > 0) return;
   size_ += fmt::format("{}{}", size_.empty() ? "" : "×", count);
@@ -80,7 +85,7 @@ double KernelCall::bytes() const {
   if (count_ > 0) {  // element by element; what is added to is read too
     return static_cast<double>((operand_bytes_ + (kernel_ == "accumulate" ? value_bytes_ : 0)) * count_);
   }
-  return bytes + static_cast<double>(values_ * value_bytes_ + index_bytes_);
+  return bytes + static_cast<double>(values_ * value_bytes_ + byte_values_);
 }
 
 }  // namespace striate

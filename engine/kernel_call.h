@@ -9,6 +9,7 @@
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/bfloat16.h"
 #include "kernels/dropout/dropout.h"
+#include "kernels/image_batch/image_batch.h"
 #include "kernels/local_response_norm/local_response_norm.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/shapes.h"
@@ -39,6 +40,7 @@ class KernelCall {
   void see(const BatchNormShape& shape);
   void see(const LocalResponseNormShape& shape);
   void see(const SoftmaxCrossEntropyShape& shape);
+  void see(const ImageBatchShape& shape);
   void see(int64_t count);
   void see(const ParameterUpdate<float>& update) { update_bytes_ += bytes_of(update); }
 
@@ -67,7 +69,7 @@ class KernelCall {
   std::string size_;
   double flops_ = 0.0;
   int64_t values_ = 0;       // of the activations' type, each moved once
-  int64_t index_bytes_ = 0;  // of a max-pool
+  int64_t byte_values_ = 0;  // of a max-pool's index, of pictures
   double update_bytes_ = 0.0;
   int64_t operands_ = 0, operand_bytes_ = 0;  // pointers to values, and the bytes of one of each
   int64_t value_bytes_ = 0;                   // of the first operand's type: that of the activations

@@ -108,12 +108,12 @@ void Profiler::add_step(double seconds) {
   if (!anchors_.empty()) anchors_.emplace_back().record(*stream_);
 }
 
-std::shared_ptr<Profiler::GpuSpan> Profiler::begin_on_gpu(gpu::Stream& stream) {
+std::shared_ptr<Profiler::GpuSpan> Profiler::begin_on_gpu(gpu::Stream& stream, gpu::Stream& own) {
   const std::lock_guard lock(mutex());
   if (anchors_.empty()) {
-    stream_ = &stream;
-    stream.synchronize();  // so that the host's clock and the GPU's are read at once
-    anchors_.emplace_back().record(stream);
+    stream_ = &own;
+    own.synchronize();  // so that the host's clock and the GPU's are read at once
+    anchors_.emplace_back().record(own);
     anchors_.back().synchronize();
     first_anchor_ = seconds_between(begin_, Clock::now());
   }
@@ -156,6 +156,7 @@ std::vector<ProfileRow> Profiler::rows() {
     ++row.calls;
     row.seconds += event.kernel_seconds();
     row.flops += event.flops;
+    row.beside = event.beside;
   }
   std::vector<ProfileRow> rows;
   for (auto& [key, row] : found) rows.push_back(std::move(row));
@@ -191,6 +192,7 @@ KernelTimer::KernelTimer(const TimedCopy& copy) : profiler_(Profiler::current())
   start(copy.device, copy.name, fmt::format("{} bytes", copy.bytes), 0.0, 2.0 * static_cast<double>(copy.bytes),
         copy.stream);
   entry_->event.pass = Pass::copy;
+  entry_->event.beside = copy.stream != nullptr;
 }
 
 void KernelTimer::start(Device device, const char* kernel, const std::string& size, double flops, double bytes,
@@ -207,8 +209,9 @@ void KernelTimer::start(Device device, const char* kernel, const std::string& si
   nvtx::begin_range(kernel);
   begin_ = Clock::now();
   if (device != Device::cuda) return;
-  stream_ = stream != nullptr ? stream : context(device).stream;
-  entry_->gpu = profiler_->begin_on_gpu(*stream_);
+  gpu::Stream& own = *context(device).stream;
+  stream_ = stream != nullptr ? stream : &own;
+  entry_->gpu = profiler_->begin_on_gpu(*stream_, own);
 }
 
 void KernelTimer::stop() {

@@ -39,6 +39,7 @@ struct ProfileEvent {
   double begin = 0.0;      ///< in seconds since the profile began
   double seconds = 0.0;    ///< of the host: on cuda, of handing the work over
   bool on_gpu = false;
+  bool beside = false;                        ///< a copy in a stream of its own, which kernels run beside
   double gpu_begin = 0.0, gpu_seconds = 0.0;  ///< by the GPU's clock, where on_gpu
 
   double kernel_seconds() const { return on_gpu ? gpu_seconds : seconds; }
@@ -51,6 +52,7 @@ struct ProfileRow {
   int64_t calls = 0;
   double seconds = 0.0;  ///< of all calls
   double flops = 0.0;    ///< of all calls; 0 where the kernel is no matrix product
+  bool beside = false;   ///< ProfileEvent's: its time is no part of the steps'
 };
 
 /// Times every kernel and copy of the engine in this process while it lives, and the layers and phases round them, each
@@ -94,7 +96,8 @@ class Profiler {
     std::shared_ptr<GpuSpan> gpu;
   };
 
-  std::shared_ptr<GpuSpan> begin_on_gpu(gpu::Stream& stream);
+  /// In `stream`; anchors are set in the device's own, which outlives any other.
+  std::shared_ptr<GpuSpan> begin_on_gpu(gpu::Stream& stream, gpu::Stream& own);
   /// Keeps what began at `begin` and ends now, where `profiler` is still the current one and had begun by then.
   static void add(const Profiler* profiler, Entry entry, Clock::time_point begin);
   void keep(Entry entry, Clock::time_point begin, Clock::time_point end);

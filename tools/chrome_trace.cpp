@@ -14,6 +14,7 @@ using Json = nlohmann::ordered_json;
 // Processes and threads of the format: what a viewer shows as groups of rows.
 constexpr int kHost = 1, kGpu = 2;
 constexpr int kFirstWorker = 100;
+constexpr int kBeside = 50;  // on the GPU: copies in a stream of their own
 
 std::string row_name(Pass pass) {
   switch (pass) {
@@ -79,8 +80,9 @@ std::string chrome_trace(const std::vector<ProfileEvent>& events,
                              : row_name(event.pass);
     complete.push_back(complete_event(event, kHost, row, event.begin, event.seconds));
     if (!event.on_gpu) continue;
-    rows[{kGpu, static_cast<int>(event.pass)}] = row_name(event.pass);
-    complete.push_back(complete_event(event, kGpu, static_cast<int>(event.pass), event.gpu_begin, event.gpu_seconds));
+    const int gpu_row = event.beside ? kBeside : static_cast<int>(event.pass);
+    rows[{kGpu, gpu_row}] = event.beside ? "copies beside the kernels" : row_name(event.pass);
+    complete.push_back(complete_event(event, kGpu, gpu_row, event.gpu_begin, event.gpu_seconds));
   }
   Json all = Json::array();
   bool gpu = false;

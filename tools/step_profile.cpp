@@ -64,9 +64,14 @@ void print(Collector& collector) {
   const auto steps = static_cast<double>(collector.steps);
   std::vector<ProfileRow> rows = collector.profiler().rows();
   double kernels = 0.0;
-  for (const ProfileRow& row : rows) kernels += row.seconds;
-  rows.push_back({"waiting for batches", "", 0, collector.data_seconds, 0.0});
-  rows.push_back({"everything else", "", 0, collector.seconds - kernels - collector.data_seconds, 0.0});
+  for (const ProfileRow& row : rows) kernels += row.beside ? 0.0 : row.seconds;
+  double waiting = collector.data_seconds;
+  for (const ProfileEvent& event : collector.profiler().events()) {
+    // The transforms' kernels have rows of their own.
+    if (event.is_kernel && event.pass == Pass::load && event.thread == 0) waiting -= event.seconds;
+  }
+  rows.push_back({"waiting for batches", "", 0, waiting, 0.0});
+  rows.push_back({"everything else", "", 0, collector.seconds - kernels - waiting, 0.0});
   size_t kernel_width = 6, size_width = 4;
   for (const ProfileRow& row : rows) {
     kernel_width = std::max(kernel_width, row.kernel.size());
@@ -80,7 +85,8 @@ void print(Collector& collector) {
     const std::string calls =
         row.calls > 0 ? fmt::format("{:g}", static_cast<double>(row.calls) / steps) : std::string();
     fmt::print("{:<{}}  {:<{}}  {:>5}  {:>9.3f}  {:>5.1f}%  {:>8}\n", row.kernel, kernel_width, row.size, size_width,
-               calls, row.seconds / steps * 1e3, row.seconds / collector.seconds * 100.0, rate);
+               calls, row.seconds / steps * 1e3, row.seconds / collector.seconds * 100.0,
+               row.beside ? "  (beside the kernels)" : rate);
   }
   fmt::print("\n{:.2f} ms a step over {} steps, {:.1f} images/s\n", collector.seconds / steps * 1e3, collector.steps,
              static_cast<double>(collector.images) / collector.seconds);

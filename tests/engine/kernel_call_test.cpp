@@ -49,6 +49,14 @@ TEST(KernelCall, CountsWeightsAndStateOfAnUpdate) {
   EXPECT_DOUBLE_EQ(KernelCall("global_norm", &updates[0], int64_t{2}, 1.0f).bytes(), 4.0 * 2 * 77);
 }
 
+TEST(KernelCall, CountsAByteReadForEveryValueOfAnImage) {
+  const ImageBatchShape shape{.N = 2, .slot_h = 9, .slot_w = 9, .H = 5, .W = 4, .C = 3};
+  const KernelCall floats("image_batch", a, shape);
+  EXPECT_DOUBLE_EQ(floats.bytes(), 5.0 * 2 * 5 * 4 * 3);
+  EXPECT_DOUBLE_EQ(KernelCall("image_batch", half, shape).bytes(), 3.0 * 2 * 5 * 4 * 3);
+  EXPECT_EQ(floats.size(), shape.to_string());
+}
+
 TEST(KernelCall, CountsWhatMemoryBounds) {
   EXPECT_DOUBLE_EQ(KernelCall("fill", a, 1.0f, int64_t{8}).bytes(), 32.0);
   EXPECT_EQ(KernelCall("fill", a, 1.0f, int64_t{8}).size(), "8");

@@ -154,7 +154,25 @@ TEST(Profile, TracesTheGpusClockAndSaysWhatHostExecutionIsWorth) {
   expect_nested(host);
   expect_nested(gpu);
   EXPECT_EQ(count(gpu, "conv2d_forward", "forward,kernel"), 2 * kSteps);
-  EXPECT_GE(count(gpu, "copy to device", "copy,kernel"), kSteps) << "the images";
+  EXPECT_GE(count(gpu, "copy to device", "copy,kernel"), kSteps) << "the labels";
+  // The images' copies have a row of their own, and end before their images are transformed.
+  std::vector<Json> copies, transforms;
+  for (const Json& event : gpu) {
+    if (event.at("name") == "copy batch ahead") copies.push_back(event);
+    if (event.at("name") == "image_batch") transforms.push_back(event);
+  }
+  EXPECT_GE(copies.size(), 2u) << "some came before the first step";
+  ASSERT_EQ(transforms.size(), static_cast<size_t>(kSteps));
+  for (const Json& event : copies) {
+    EXPECT_EQ(event.at("args").at("bytes"), copies[0].at("args").at("bytes"));
+    EXPECT_GE(event.at("args").at("bytes").get<double>(), 2.0 * 2 * 32 * 32 * 3) << "read and written";
+    for (const Json& other : gpu) {
+      EXPECT_TRUE(other.at("name") == event.at("name") || other.at("tid") != event.at("tid")) << other;
+    }
+  }
+  EXPECT_LE(end_of(copies[0]), begin_of(transforms.back()));
+  EXPECT_DOUBLE_EQ(transforms[0].at("args").at("bytes"), 2.0 * 32 * 32 * 3 * (1 + 4));
+  EXPECT_TRUE(has(p.outcome.out, "(beside the kernels)")) << p.outcome.out;
   EXPECT_EQ(count(gpu, "step", "step"), 0);
   // Both clocks tell the same order and, on the host, the same times.
   for (const Json& event : gpu) EXPECT_GT(event.at("ts").get<double>(), -1.0) << event;
