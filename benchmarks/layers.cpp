@@ -37,7 +37,7 @@ struct Flags {
 /// The profile of some steps after those for warming up.
 std::vector<ProfileEvent> profile(const Flags& flags, const RunConfig& config, const TimedNetwork& network,
                                   const models::ModelSummary& summary) {
-  Repeated repeated(random_batch(flags.batch, network.input, summary.layers.back().output.back()));
+  Repeated repeated(random_batch(flags.batch, network.input, summary.layers.back().output.back(), config));
   Profiler profiler;
   for (const nn::NamedModule& named : network.model->named_modules()) {
     profiler.name_layer(named.module, named.name, named.module->type());

@@ -98,6 +98,7 @@ int loader_benchmark(int argc, char** argv) {
   OpenOptions options = config.open_options();
   if (!has_model) options.model_height = options.model_width = 0;
   options.device = config.device;
+  options.dtype = config.image_type();
   Data data = open_data(config.data, options);
   const auto part =
       flags.split == "train" ? std::move(data.train) : data.evaluation_loader(flags.split, config.train.batch_size);
@@ -108,8 +109,9 @@ int loader_benchmark(int argc, char** argv) {
   Endless source(*part);
   source.next();
   if (!flags.first_batch.empty()) {
-    write_safetensors(flags.first_batch,
-                      {{"images", source.batch().images.to(Device::cpu)}, {"labels", source.batch().labels}}, {});
+    write_safetensors(
+        flags.first_batch,
+        {{"images", source.batch().images.to(DType::float32).to(Device::cpu)}, {"labels", source.batch().labels}}, {});
   }
   for (int64_t i = 1; i < kWarmUp; ++i) source.next();
   synchronize(config.device);

@@ -92,7 +92,7 @@ ThroughputRow measure(const Flags& flags, const NetworkSource& source, int64_t b
   std::optional<Repeated> repeated;
   if (!from_config) {
     const int64_t classes = models::summarize(model, network.input).layers.back().output.back();
-    repeated.emplace(random_batch(batch, network.input, classes));
+    repeated.emplace(random_batch(batch, network.input, classes, config));
   }
   BatchSource& batches = from_config ? *experiment->train_data().train : static_cast<BatchSource&>(*repeated);
 

@@ -67,7 +67,7 @@ TimedNetwork build_network(const NetworkSource& source) {
   return {input, std::move(model)};
 }
 
-Batch random_batch(int64_t images, const Shape& input, int64_t classes) {
+Batch random_batch(int64_t images, const Shape& input, int64_t classes, const RunConfig& config) {
   Batch batch;
   batch.images = Tensor::empty({images, input[0], input[1], input[2]}, DType::float32, Device::cpu);
   batch.labels = Tensor::empty({images}, DType::int32, Device::cpu);
@@ -78,6 +78,8 @@ Batch random_batch(int64_t images, const Shape& input, int64_t classes) {
   for (int64_t i = 0; i < drawn; ++i) pixels[i] = static_cast<float>(random.normal());
   for (int64_t i = drawn; i < batch.images.size(); ++i) pixels[i] = pixels[i - drawn];
   for (int64_t i = 0; i < images; ++i) batch.labels.data<int32_t>()[i] = static_cast<int32_t>(i % classes);
+  batch.images = batch.images.to(config.image_type());
+  if (!on_host(config.device)) batch.images = batch.images.to(config.device);
   return batch;
 }
 

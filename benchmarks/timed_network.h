@@ -20,8 +20,9 @@ struct TimedNetwork {
 };
 TimedNetwork build_network(const NetworkSource& source);
 
-/// Normally distributed images [N,H,W,C] and labels 0, 1, …, by a fixed seed.
-Batch random_batch(int64_t images, const Shape& input, int64_t classes);
+/// Normally distributed images [N,H,W,C] and labels 0, 1, …, by a fixed seed; the images where a loader leaves them for
+/// this configuration, and of the type that it gives them.
+Batch random_batch(int64_t images, const Shape& input, int64_t classes, const RunConfig& config);
 
 /// A source as it is, until `more` says no: it is asked before every batch.
 class Until : public BatchSource {

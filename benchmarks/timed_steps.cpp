@@ -137,6 +137,7 @@ int timed_steps(int argc, char** argv) {
     return kDone;
   }
 
+  batch.images = batch.images.to(config.device);  // as PyTorch's lie there
   Repeated repeated(std::move(batch));
   Commands commands(config.device);
   Until until(repeated, [&] { return commands.more(); });

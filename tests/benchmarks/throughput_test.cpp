@@ -7,6 +7,7 @@
 
 #include "engine/train/safetensors.h"
 #include "kernels/gpu/device.h"
+#include "tests/support/backend.h"
 #include "tests/support/temp_dir.h"
 #include "tests/tools/tool.h"
 
@@ -64,6 +65,20 @@ TEST(Throughput, InfersAndReadsADataset) {
   outcome = throughput(quick({"--batches", "8", "--data", "config", "--set", "data.dataset=synthetic"}));
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_TRUE(has(outcome.out, "\n      8  ")) << outcome.out;
+}
+
+// Whether the pictures are there from the beginning or come from a loader, which transforms them there.
+TEST(Throughput, FeedsCudaFromItsMemory) {
+  skip_unless_runnable(Backend::cuda);
+  for (const std::string mode : {"train", "infer"}) {
+    for (const std::string data : {"synthetic", "config"}) {
+      const Outcome outcome =
+          throughput({"--model", "lenet", "--seconds", "0.02", "--threads", "1", "--batches", "2", "--mode", mode,
+                      "--data", data, "--set", "data.dataset=synthetic", "--device", "cuda", "--precision", "bf16"});
+      ASSERT_EQ(outcome.code, 0) << outcome.err;
+      EXPECT_TRUE(has(outcome.out, "\n      2  ")) << outcome.out;
+    }
+  }
 }
 
 TEST(Throughput, DoesNotTryWhatCannotFit) {
