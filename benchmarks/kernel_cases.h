@@ -34,6 +34,7 @@ template <typename T>
 KernelCase convolution(const std::string& name, const Conv2dShape& shape, Pass pass);
 template <typename T>
 KernelCase linear(const std::string& name, const LinearShape& shape, Pass pass);
+template <typename T = float>
 KernelCase max_pool(const std::string& name, const Pool2dShape& shape, Pass pass);
 
 /// Every kernel that is bound by memory, on AlexNet's channels with few pixels and on shapes that no tile divides.
