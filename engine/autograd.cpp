@@ -93,9 +93,17 @@ void record(const char* name, Tensor& output, const std::vector<Tensor>& inputs,
   output.impl()->grad_fn = std::move(node);
 }
 
-bool comes_out_of_relu(const Tensor& x) { return x.impl()->grad_fn != nullptr && x.impl()->grad_fn->ends_in_relu; }
+bool comes_out_of_relu(const Tensor& x) { return dropped_behind_relu(x) == 0.0f; }
 
-void ends_in_relu(Tensor& output) { output.impl()->grad_fn->ends_in_relu = true; }
+std::optional<float> dropped_behind_relu(const Tensor& x) {
+  const Node* const node = x.impl()->grad_fn.get();
+  return node != nullptr && node->ends_in_relu ? std::optional(node->dropped) : std::nullopt;
+}
+
+void ends_in_relu(Tensor& output, float dropped) {
+  output.impl()->grad_fn->ends_in_relu = true;
+  output.impl()->grad_fn->dropped = dropped;
+}
 
 void keep_output(Tensor& output) { output.impl()->grad_fn->output = Saved(output); }
 
@@ -104,6 +112,11 @@ void takes_through_relu(Tensor& output) { ++output.impl()->grad_fn->inputs.front
 TensorImpl::~TensorImpl() {
   // The last handle: no op will be recorded on this tensor any more.
   if (grad_fn && grad_fn->uses > 0 && grad_fn->uses == grad_fn->uses_through_relu) grad_fn->output = Saved();
+}
+
+bool Gradients::may_take_through_relu(size_t input) const {
+  const Node* const node = node_.inputs.at(input).node.get();
+  return node != nullptr && (node->dropped == 0.0f || node->uses == node->uses_through_relu);
 }
 
 Tensor Gradients::output() const {

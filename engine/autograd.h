@@ -4,6 +4,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,14 +43,15 @@ class Node {
   Tensor pending;      ///< gradient of the output collected so far, while backward() walks
   Saved output;        ///< the output's values, where `backward` makes the derivative of a fused activation of them
   /// The op ends in a ReLU, whose backward the ops that use the output may take over: it is idempotent, so it does not
-  /// matter which of them do.
+  /// matter which of them do. Behind it there may be dropout of probability `dropped`, whose scale is not: all or none.
   bool ends_in_relu = false;
+  float dropped = 0.0f;
   bool pending_through_relu = false;  ///< all that is pending has been through that ReLU's backward
   int64_t uses = 0;                   ///< recorded ops that took the output
   int64_t uses_through_relu = 0;      ///< those of them that take its gradient through that ReLU
 };
 
-/// Whether a gradient has been through the backward of the ReLU that its tensor came out of.
+/// Whether a gradient has been through the backward of the ReLU (and the dropout) that its tensor came out of.
 enum class ThroughRelu { no, yes };
 
 /// Where a node's backward delivers the gradients of its inputs.
@@ -62,6 +64,8 @@ class Gradients {
   void add(size_t input, Tensor gradient, ThroughRelu through_relu = ThroughRelu::no);
   /// Whether the users of this op's output have already taken its gradient through the ReLU it ends in.
   bool through_relu() const { return node_.pending_through_relu; }
+  /// Whether a backward that can deliver an input's gradient through the ReLU it came out of may do so.
+  bool may_take_through_relu(size_t input) const;
   /// The op's output, where keep_output() kept it. Throws Error where it was let go, as all uses take the gradient
   /// through the ReLU.
   Tensor output() const;
@@ -98,8 +102,12 @@ bool any_requires_grad(std::initializer_list<Tensor> inputs);
 
 /// Whether an op recorded x and ends in a ReLU: a backward that writes x's gradient anyway may take it through.
 bool comes_out_of_relu(const Tensor& x);
-/// Says so of the op recorded for `output`; its own backward must leave the ReLU out where Gradients::through_relu().
-void ends_in_relu(Tensor& output);
+/// The same where dropout may follow the ReLU: its probability, 0 without dropout; empty where x comes out of neither.
+/// The backward asks Gradients::may_take_through_relu(), too.
+std::optional<float> dropped_behind_relu(const Tensor& x);
+/// Says of the op recorded for `output` that it ends in a ReLU, and dropout of probability `dropped` behind it; its own
+/// backward must leave both out where Gradients::through_relu().
+void ends_in_relu(Tensor& output, float dropped = 0.0f);
 /// Keeps the values of `output` for the backward recorded for it. They are let go early where nobody can use the output
 /// any more and all who did take its gradient through the ReLU that it ends in.
 void keep_output(Tensor& output);

@@ -38,7 +38,7 @@ void KernelCall::see(const AdaptivePool2dShape& shape) {
 
 void KernelCall::see(const DropoutShape& shape) {
   size_ = fmt::format("{}×{}", shape.N, shape.features);
-  values_ = 2 * shape.size();
+  values_ = (is("relu") ? 3 : 2) * shape.size();
 }
 
 void KernelCall::see(const BatchNormShape& shape) {

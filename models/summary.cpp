@@ -118,8 +118,11 @@ class Recorder : public nn::ForwardObserver {
     } else if (kept.input) {
       keep_values(input);
     }
-    // Dropout hands its input on in evaluation, but makes new values in training.
-    if (type == "Dropout") kept_.erase(address(output));
+    // Dropout hands its input on in evaluation, but makes new values in training; those of a linear layer and its ReLU
+    // are then never stored.
+    if (type == "Dropout" && address(input) != after_linear_relu_) kept_.erase(address(output));
+    if (type == "ReLU" && address(input) == after_linear_) after_linear_relu_ = address(output);
+    if (type == "Linear") after_linear_ = address(output);
     if (kept.output) keep_values(output);
     kept_bytes_ += kept.bytes_per_output * output.size();
   }
@@ -146,7 +149,9 @@ class Recorder : public nn::ForwardObserver {
   std::map<const nn::Module*, std::string> names_;
   std::set<const void*> kept_;
   std::vector<Tensor> alive_;
-  const void* after_relu_ = nullptr;  // the last ReLU's output, until something uses it
+  const void* after_relu_ = nullptr;         // the last ReLU's output, until something uses it
+  const void* after_linear_ = nullptr;       // the last linear layer's output
+  const void* after_linear_relu_ = nullptr;  // that of a ReLU behind one
   int64_t kept_bytes_ = 0, peak_bytes_ = 0, peak_after_relu_ = 0, rounded_bytes_ = 0;
 };
 

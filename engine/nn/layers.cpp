@@ -67,8 +67,8 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
   if (with_bias) bias = register_parameter("bias", {out_features});
 }
 
-Tensor Linear::forward(const Tensor& x, Activation activation) {
-  return ops::linear(x, weight, bias, activation, kernels_);
+Tensor Linear::forward(const Tensor& x, Activation activation, const ops::DropoutOptions& then) {
+  return ops::linear(x, weight, bias, activation, kernels_, then);
 }
 
 std::string Linear::description() const {

@@ -51,7 +51,8 @@ class Linear : public Module, public FusesActivation {
  public:
   Linear(int64_t in_features, int64_t out_features, bool bias = true);
   Tensor forward(const Tensor& x) override { return forward(x, Activation::none); }
-  Tensor forward(const Tensor& x, Activation activation) override;
+  Tensor forward(const Tensor& x, Activation activation) override { return forward(x, activation, {}); }
+  Tensor forward(const Tensor& x, Activation activation, const ops::DropoutOptions& then);
   std::string type() const override { return "Linear"; }
   std::string description() const override;
   int64_t macs(const Shape& input, const Shape& output) const override;
@@ -123,6 +124,8 @@ class Dropout : public Module {
   std::string type() const override { return "Dropout"; }
   std::string description() const override;
   void set_layer(uint32_t layer) { layer_ = layer; }
+  /// What it does in the mode it is in.
+  ops::DropoutOptions options() const { return {training() ? p_ : 0.0f, layer_}; }
 
  private:
   float p_;

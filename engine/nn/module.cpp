@@ -154,8 +154,15 @@ Tensor Sequential::forward(const Tensor& x) {
           i += 2;
           continue;
         }
-        y = fuses->forward(y, next->activation());
         ++i;
+        auto* linear = dynamic_cast<Linear*>(&layer);
+        const auto* dropout = i + 1 < layers.size() ? dynamic_cast<Dropout*>(layers[i + 1].second.get()) : nullptr;
+        if (linear && dropout && next->activation() == Activation::relu) {
+          y = linear->forward(y, Activation::relu, dropout->options());
+          ++i;
+        } else {
+          y = fuses->forward(y, next->activation());
+        }
         continue;
       }
     }

@@ -96,7 +96,8 @@ class Module {
 };
 
 /// Modules one after another, named "0", "1", … or as given. A Conv2d, Linear or residual sum followed by a ReLU or
-/// LeakyReLU runs as one kernel; so does a Conv2d with a ReLU and a MaxPool2d behind it, where that pays.
+/// LeakyReLU runs as one kernel; so do a Linear, a ReLU and dropout, and a Conv2d with a ReLU and a MaxPool2d behind
+/// it, where that pays.
 class Sequential : public Module {
  public:
   Sequential() = default;

@@ -4,6 +4,7 @@
 
 #include "engine/dispatch.h"
 #include "engine/rounded_copy.h"
+#include "kernels/dropout/dropout.h"
 #include "kernels/error.h"
 
 namespace striate::ops {
@@ -51,15 +52,32 @@ Tensor product_operand(const Tensor& x) {
 
 Tensor product_weights(const Tensor& w, const Tensor& x) { return x.dtype() == DType::bfloat16 ? rounded_copy(w) : w; }
 
-void record_activation(Activation activation, Tensor& y) {
+void record_activation(Activation activation, Tensor& y, float dropped) {
   if (activation == Activation::none) return;
   keep_output(y);
-  if (activation == Activation::relu) ends_in_relu(y);
+  if (activation == Activation::relu) ends_in_relu(y, dropped);
 }
 
-Tensor through_activation(Activation activation, const Tensor& dy, const Gradients& gradients) {
+void through_relu(const Tensor& y, const Tensor& dy, Tensor& dx, float dropped) {
+  const Device device = dy.device();
+  in_type_of(dy, [&]<typename T>(T) {
+    if (dropped == 0.0f) {
+      STRIATE_DISPATCH(device, activation_backward, Activation::relu, y.data<T>(), dy.data<T>(), dx.data<T>(),
+                       dx.size(), context(device));
+    } else {
+      const DropoutShape shape{dx.dim(0), dx.dim(1), dropped};  // [N,K], behind a linear layer
+      STRIATE_DISPATCH(device, relu_dropout_backward, y.data<T>(), dy.data<T>(), dx.data<T>(), shape, context(device));
+    }
+  });
+}
+
+Tensor through_activation(Activation activation, const Tensor& dy, const Gradients& gradients, float dropped) {
   if (activation == Activation::none || gradients.through_relu()) return dy;
   Tensor d = dy.is_only_handle() ? dy : Tensor::empty(dy.shape(), dy.dtype(), dy.device());
+  if (activation == Activation::relu) {
+    through_relu(gradients.output(), dy, d, dropped);
+    return d;
+  }
   in_type_of(dy, [&]<typename T>(T) {
     STRIATE_DISPATCH(dy.device(), activation_backward, activation, gradients.output().data<T>(), dy.data<T>(),
                      d.data<T>(), d.size(), context(dy.device()));

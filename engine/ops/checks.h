@@ -35,11 +35,13 @@ Tensor product_operand(const Tensor& x);
 /// A product's weights beside operands of x's type: the parameter itself, or its rounded copy.
 Tensor product_weights(const Tensor& w, const Tensor& x);
 
-/// Gradient before a fused activation, from the output that the op kept; dy itself where there is none, or where the
-/// ops that use the output have taken it through.
-Tensor through_activation(Activation activation, const Tensor& dy, const Gradients& gradients);
-/// Keeps y for that, and lets the ops that use it take a ReLU over. Call it after record().
-void record_activation(Activation activation, Tensor& y);
+/// Gradient before a fused activation, and dropout of probability `dropped` behind a ReLU, from the output that the op
+/// kept; dy itself where there is none, or where the ops that use the output have taken it through.
+Tensor through_activation(Activation activation, const Tensor& dy, const Gradients& gradients, float dropped = 0.0f);
+/// Keeps y for that, and lets the ops that use it take a ReLU (and the dropout) over. Call it after record().
+void record_activation(Activation activation, Tensor& y, float dropped = 0.0f);
+/// dx = the gradient before a ReLU, and dropout of probability `dropped` behind it, that gave y. dx may be dy.
+void through_relu(const Tensor& y, const Tensor& dy, Tensor& dx, float dropped);
 
 /// Where a kernel that computes the gradients of inputs 1 (weight) and 2 (bias) in one call writes them. One of the two
 /// that nobody wants, or that would need the other mode, is made good here, so that the kernel needs one mode only.

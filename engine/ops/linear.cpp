@@ -1,5 +1,6 @@
 #include "kernels/linear/linear.h"
 
+#include <optional>
 #include <tuple>
 
 #include "engine/arriving_update.h"
@@ -9,6 +10,7 @@
 #include "engine/ops/ops.h"
 #include "engine/rounded_copy.h"
 #include "engine/saved.h"
+#include "engine/step_state.h"
 #include "engine/storage.h"
 #include "kernels/error.h"
 
@@ -16,9 +18,10 @@ namespace striate::ops {
 
 namespace {
 
-/// The whole backward in one pass over the weights, which are the next step's afterwards.
-void update_on_arrival(const Tensor& x, Tensor w, const Tensor& dy, const LinearShape& shape, ThroughRelu through_relu,
-                       ArrivingUpdate& update, Gradients& gradients) {
+/// The whole backward in one pass over the weights, which are the next step's afterwards. `dropped`: as
+/// dropped_behind_relu(x) says, where dx is to go through that.
+void update_on_arrival(const Tensor& x, Tensor w, const Tensor& dy, const LinearShape& shape,
+                       std::optional<float> dropped, ArrivingUpdate& update, Gradients& gradients) {
   Tensor dx = gradients.wants(0) ? Tensor::empty(x.shape(), x.dtype(), x.device()) : Tensor();
   Tensor db;
   Accumulate accumulate = Accumulate::no;
@@ -34,18 +37,18 @@ void update_on_arrival(const Tensor& x, Tensor w, const Tensor& dy, const Linear
   });
   update.done = true;
   if (!dx.defined()) return;
-  if (through_relu == ThroughRelu::yes) {
-    in_type_of(x, [&]<typename T>(T) {
-      STRIATE_DISPATCH(x.device(), activation_backward, Activation::relu, x.data<T>(), dx.data<T>(), dx.data<T>(),
-                       dx.size(), ctx);
-    });
-  }
-  gradients.add(0, std::move(dx), through_relu);
+  if (dropped) through_relu(x, dx, dx, *dropped);
+  gradients.add(0, std::move(dx), dropped ? ThroughRelu::yes : ThroughRelu::no);
 }
 
 }  // namespace
 
-Tensor linear(const Tensor& given_x, const Tensor& w, const Tensor& b, Activation activation, Kernels kernels) {
+Tensor linear(const Tensor& given_x, const Tensor& w, const Tensor& b, Activation activation, Kernels kernels,
+              const DropoutOptions& then) {
+  // Without a ReLU what is dropped cannot be told from the output.
+  if (then.p != 0.0f && (activation != Activation::relu || kernels != Kernels::own)) {
+    return dropout(linear(given_x, w, b, activation, kernels), then.p, then.layer);
+  }
   check_rank("linear", "x [N,C]", given_x, 2);
   check_rank("linear", "w [K,C]", w, 2);
   check_parameter("linear", "w", w);
@@ -62,35 +65,42 @@ Tensor linear(const Tensor& given_x, const Tensor& w, const Tensor& b, Activatio
   Tensor y = Tensor::empty({shape.N, shape.K}, x.dtype(), device);
   in_type_of(x, [&]<typename T>(T) {
     const Tensor weights = product_weights(w, x);
-    STRIATE_DISPATCH_OR(cublas, kernels, device, linear_forward, x.data<T>(), weights.data<T>(), data_or_null(b),
-                        y.data<T>(), shape, activation, context(device));
+    if (then.p != 0.0f) {
+      const DropoutBehind behind{then.p, then.layer, dropout_state_for_kernels(device)};
+      STRIATE_DISPATCH(device, linear_forward_dropout, x.data<T>(), weights.data<T>(), data_or_null(b), y.data<T>(),
+                       shape, activation, behind, context(device));
+    } else {
+      STRIATE_DISPATCH_OR(cublas, kernels, device, linear_forward, x.data<T>(), weights.data<T>(), data_or_null(b),
+                          y.data<T>(), shape, activation, context(device));
+    }
   });
   if (!any_requires_grad({x, w, b})) return y;
 
-  const auto through_relu = kernels == Kernels::own && comes_out_of_relu(x) ? ThroughRelu::yes : ThroughRelu::no;
+  const std::optional<float> dropped_before = kernels == Kernels::own ? dropped_behind_relu(x) : std::nullopt;
   record("linear", y, {x, w, b},
-         [saved = Saved(x), w = w.detach(), shape, activation, device, kernels, through_relu,
+         [saved = Saved(x), w = w.detach(), shape, activation, device, kernels, dropped_before, p = then.p,
           update = w.impl()->storage->arriving_update](const Tensor& dy, Gradients& gradients) {
            const Tensor input = saved.get();
-           const Tensor d = through_activation(activation, dy, gradients);
+           const Tensor d = through_activation(activation, dy, gradients, p);
+           const auto dropped = gradients.may_take_through_relu(0) ? dropped_before : std::nullopt;
            if (ArrivingUpdate* arriving = gradients.arriving_update(1, update)) {
              if (device == Device::cpu && cpu::linear_can_update(shape, context(device))) {
-               return update_on_arrival(input, w, d, shape, through_relu, *arriving, gradients);
+               return update_on_arrival(input, w, d, shape, dropped, *arriving, gradients);
              }
            }
            if (gradients.wants(0)) {
              Tensor dx = Tensor::empty(input.shape(), input.dtype(), device);
              in_type_of(input, [&]<typename T>(T) {
                const Tensor weights = product_weights(w, input);
-               if (through_relu == ThroughRelu::yes) {
+               if (dropped) {
                  STRIATE_DISPATCH(device, linear_backward_data_through_relu, d.data<T>(), weights.data<T>(),
-                                  input.data<T>(), dx.data<T>(), shape, context(device));
+                                  input.data<T>(), dx.data<T>(), shape, *dropped, context(device));
                } else {
                  STRIATE_DISPATCH_OR(cublas, kernels, device, linear_backward_data, d.data<T>(), weights.data<T>(),
                                      dx.data<T>(), shape, context(device));
                }
              });
-             gradients.add(0, std::move(dx), through_relu);
+             gradients.add(0, std::move(dx), dropped ? ThroughRelu::yes : ThroughRelu::no);
            }
            WeightGradients dw(gradients, w.shape(), shape.K, device);
            if (dw.wanted()) {
@@ -100,8 +110,8 @@ Tensor linear(const Tensor& given_x, const Tensor& w, const Tensor& b, Activatio
              });
            }
          });
-  record_activation(activation, y);
-  if (through_relu == ThroughRelu::yes) takes_through_relu(y);
+  record_activation(activation, y, then.p);
+  if (dropped_before) takes_through_relu(y);
   return y;
 }
 

@@ -48,9 +48,15 @@ Tensor conv2d_max_pool2d(const Tensor& x, const Tensor& w, const Tensor& b, cons
                          const Pool2dOptions& pooling, Activation activation);
 /// Whether that is there for such inputs and as fast as the two ops.
 bool conv2d_max_pool2d_pays(const Tensor& x, const Tensor& w, const Conv2dOptions& options, Kernels kernels);
-/// x [N,C], w [K,C], b [K] or undefined → act(x·wᵀ + b) [N,K]; activation: none, relu or leaky_relu.
+/// As dropout() takes it; p = 0: none.
+struct DropoutOptions {
+  float p = 0.0f;
+  uint32_t layer = 0;
+};
+/// x [N,C], w [K,C], b [K] or undefined → act(x·wᵀ + b) [N,K]; activation: none, relu or leaky_relu. Then dropout(),
+/// by own kernels behind a ReLU in the pass that stores y: of bfloat16 the value is then rounded once on cuda.
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation = Activation::none,
-              Kernels kernels = Kernels::own);
+              Kernels kernels = Kernels::own, const DropoutOptions& then = {});
 Tensor activation(const Tensor& x, Activation activation);
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options);
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options);

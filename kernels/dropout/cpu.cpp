@@ -129,8 +129,7 @@ int64_t apply_blocks(const Mask&, const T*, T*, uint64_t, int64_t begin, int64_t
 
 template <typename T>
 void Apply(const T* x, T* y, const DropoutShape& shape, const DropoutState& state, Context& context) {
-  const Mask mask{state, shape.layer, static_cast<int32_t>(std::ceil(double{shape.p} * 0x1p24)),
-                  static_cast<float>(1.0 / (1.0 - double{shape.p}))};
+  const Mask mask{state, shape.layer, static_cast<int32_t>(std::ceil(double{shape.p} * 0x1p24)), shape.scale()};
   const uint64_t base = state.first_sample * static_cast<uint64_t>(shape.features);
   const bool streamed = y != x && past_the_caches(bytes_of<T>(shape.size()));
   // About 10 µs of draws.
@@ -144,7 +143,23 @@ void Apply(const T* x, T* y, const DropoutShape& shape, const DropoutState& stat
   });
 }
 
+template <typename T>
+void ReluDropoutBackward(const T* y, const T* dy, T* dx, const DropoutShape& shape, Context& context) {
+  const float factor = shape.scale();
+  const bool streamed = dx != y && dx != dy && past_the_caches(bytes_of<T>(shape.size()));
+  // As an activation's: below it, waking a thread costs more than it saves.
+  constexpr int64_t kGrain = 16384;
+  context.threads->parallel_for(shape.size(), kGrain, [=](int64_t begin, int64_t end) HWY_ATTR {
+    for_each_output_vector(begin, end, dx, streamed, [=](int64_t i, auto part) HWY_ATTR {
+      const Floats d;
+      const auto blocked = hn::Le(part.load(y + i), hn::Zero(d));
+      part.store(hn::IfThenZeroElse(blocked, hn::Mul(hn::Set(d, factor), part.load(dy + i))), dx + i);
+    });
+  });
+}
+
 STRIATE_STORAGE_TYPES(Apply);
+STRIATE_STORAGE_TYPES(ReluDropoutBackward);
 
 }  // namespace
 }  // namespace striate::cpu::HWY_NAMESPACE
@@ -154,6 +169,7 @@ HWY_AFTER_NAMESPACE();
 namespace striate::cpu {
 
 STRIATE_EXPORT(Apply);
+STRIATE_EXPORT(ReluDropoutBackward);
 
 template <typename T>
 void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context& context) {
@@ -167,9 +183,16 @@ void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const Dropo
   STRIATE_FOR_TYPE(T, Apply)(dy, dx, shape, *state, context);
 }
 
-#define STRIATE_INSTANTIATE(T)                                                                        \
-  template void dropout_forward<T>(const T*, T*, const DropoutShape&, const DropoutState*, Context&); \
-  template void dropout_backward<T>(const T*, T*, const DropoutShape&, const DropoutState*, Context&);
+template <typename T>
+void relu_dropout_backward(const T* y, const T* dy, T* dx, const DropoutShape& shape, Context& context) {
+  shape.check();
+  STRIATE_FOR_TYPE(T, ReluDropoutBackward)(y, dy, dx, shape, context);
+}
+
+#define STRIATE_INSTANTIATE(T)                                                                         \
+  template void dropout_forward<T>(const T*, T*, const DropoutShape&, const DropoutState*, Context&);  \
+  template void dropout_backward<T>(const T*, T*, const DropoutShape&, const DropoutState*, Context&); \
+  template void relu_dropout_backward<T>(const T*, const T*, T*, const DropoutShape&, Context&);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(bfloat16)
 #undef STRIATE_INSTANTIATE

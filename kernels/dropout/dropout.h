@@ -23,8 +23,19 @@ struct DropoutShape {
   uint32_t layer = 0;
 
   int64_t size() const { return N * features; }
+  /// What is kept is multiplied by 1 / (1 − p), rounded once. 1 where p is 0.
+  float scale() const { return static_cast<float>(1.0 / (1.0 - double{p})); }
   /// Throws ShapeError unless N ≥ 0, features > 0 and 0 ≤ p < 1.
   void check() const;
+};
+
+/// Dropout of an op's results [N, features] before it stores them: by DropoutShape{N, features, p, layer}.
+struct DropoutBehind {
+  float p = 0.0f;
+  uint32_t layer = 0;
+  const DropoutState* state = nullptr;  ///< in the device's memory
+
+  DropoutShape shape(int64_t N, int64_t features) const { return {N, features, p, layer}; }
 };
 
 /// The draw for element e = (first_sample + row)·features + column of a layer in [0, 1): word e mod 4 of
@@ -42,6 +53,8 @@ constexpr float dropout_uniform(const DropoutState& state, uint32_t layer, uint6
 // forward:  y = kept ? x / (1 − p) : 0 (inverted dropout; Srivastava et al. 2014). y may be x.
 // backward: dx = kept ? dy / (1 − p) : 0, the mask drawn again from `state`, never stored. dx may be dy; overwritten.
 // The same mask on every device, bit for bit, for any number of threads.
+// relu_dropout_backward: dx = y ≤ 0 ? 0 : dy / (1 − p), the backward of a ReLU and the dropout behind it from what came
+//           out of both, which is positive (or NaN) exactly where both let a value through. dx may be dy; overwritten.
 // T is double (reference only), float or bfloat16. bfloat16 is storage: sums and functions are float's (the reference's
 // double's), and a value is rounded where it is stored.
 namespace reference {
@@ -49,6 +62,8 @@ template <typename T>
 void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context& context);
 template <typename T>
 void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const DropoutState* state, Context& context);
+template <typename T>
+void relu_dropout_backward(const T* y, const T* dy, T* dx, const DropoutShape& shape, Context& context);
 }  // namespace reference
 
 namespace cpu {
@@ -56,6 +71,8 @@ template <typename T>
 void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context& context);
 template <typename T>
 void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const DropoutState* state, Context& context);
+template <typename T>
+void relu_dropout_backward(const T* y, const T* dy, T* dx, const DropoutShape& shape, Context& context);
 }  // namespace cpu
 
 namespace cuda {
@@ -63,6 +80,8 @@ template <typename T>
 void dropout_forward(const T* x, T* y, const DropoutShape& shape, const DropoutState* state, Context& context);
 template <typename T>
 void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const DropoutState* state, Context& context);
+template <typename T>
+void relu_dropout_backward(const T* y, const T* dy, T* dx, const DropoutShape& shape, Context& context);
 }  // namespace cuda
 
 }  // namespace striate

@@ -31,9 +31,18 @@ void dropout_backward(const T* dy, T* dx, const DropoutShape& shape, const Dropo
   apply_mask(dy, dx, shape, *state);
 }
 
-#define STRIATE_INSTANTIATE(T)                                                                     \
-  template void dropout_forward(const T*, T*, const DropoutShape&, const DropoutState*, Context&); \
-  template void dropout_backward(const T*, T*, const DropoutShape&, const DropoutState*, Context&);
+template <typename T>
+void relu_dropout_backward(const T* y, const T* dy, T* dx, const DropoutShape& shape, Context&) {
+  shape.check();
+  for (int64_t i = 0; i < shape.size(); ++i) {
+    dx[i] = value_of(y[i]) <= 0.0 ? T{} : rounded_to<T>(value_of(dy[i]) / (1.0 - double{shape.p}));
+  }
+}
+
+#define STRIATE_INSTANTIATE(T)                                                                      \
+  template void dropout_forward(const T*, T*, const DropoutShape&, const DropoutState*, Context&);  \
+  template void dropout_backward(const T*, T*, const DropoutShape&, const DropoutState*, Context&); \
+  template void relu_dropout_backward(const T*, const T*, T*, const DropoutShape&, Context&);
 STRIATE_INSTANTIATE(float)
 STRIATE_INSTANTIATE(double)
 STRIATE_INSTANTIATE(bfloat16)

@@ -12,6 +12,8 @@ namespace striate::tile {
 namespace {
 
 constexpr int kThreads = 256;
+/// Blocks a multiprocessor that sum shares: unless told, ptxas aims at more and spills for it.
+constexpr int kBlocks = 5;
 
 __device__ __forceinline__ float4 quad_of(const float* p) { return gpu::load_16_constant(p); }
 __device__ __forceinline__ float4 quad_of(const bfloat16* p) {
@@ -34,8 +36,9 @@ __device__ __forceinline__ void sum_row_sums(const float* of_share, int shares, 
 
 /// The first `blocks` blocks of a row of the grid sum results; those behind them sums of rows.
 template <int kWidth, typename From, typename Out>
-__global__ void __launch_bounds__(kThreads) sum_shares_kernel(const From* partial, int shares, int64_t share_pitch,
-                                                              Out out, FastDivision runs_in_row, int blocks) {
+__global__ void __launch_bounds__(kThreads, kBlocks)
+    sum_shares_kernel(const From* partial, int shares, int64_t share_pitch, Out out, FastDivision runs_in_row,
+                      int blocks) {
   const int runs = out.rows * runs_in_row.divisor;
   if constexpr (kSumsRows<Out>) {
     if (static_cast<int>(blockIdx.x) >= blocks) {
@@ -46,9 +49,15 @@ __global__ void __launch_bounds__(kThreads) sum_shares_kernel(const From* partia
   }
   partial += static_cast<int64_t>(blockIdx.z) * out.rows * out.columns;
   out.enter(static_cast<int>(blockIdx.z), 0);
+  // Which of a row's columns from n on dropout keeps.
+  const auto kept_of = [&out](int m, int n) {
+    if constexpr (Out::kDropout) return out.mask.quad(m, n, out.columns);
+    return 0xFu;
+  };
   for (int run = static_cast<int>(blockIdx.x * kThreads + threadIdx.x); run < runs; run += blocks * kThreads) {
     int column;
-    const auto row = out.row(runs_in_row.divide(run, column));
+    const int m = runs_in_row.divide(run, column);
+    const auto row = out.row(m);
     const int n = column * kWidth;
     const From* from = partial + static_cast<int64_t>(run) * kWidth;
     if constexpr (kWidth == 4) {
@@ -58,13 +67,14 @@ __global__ void __launch_bounds__(kThreads) sum_shares_kernel(const From* partia
         sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
       }
       const float4 bias = out.bias_of_quad(n);
+      const uint32_t kept = kept_of(m, n);
       out.store_quad(row, n,
-                     make_float4(out.finish(sum.x, bias.x), out.finish(sum.y, bias.y), out.finish(sum.z, bias.z),
-                                 out.finish(sum.w, bias.w)));
+                     make_float4(out.finish(sum.x, bias.x, kept & 1u), out.finish(sum.y, bias.y, kept & 2u),
+                                 out.finish(sum.z, bias.z, kept & 4u), out.finish(sum.w, bias.w, kept & 8u)));
     } else {
       float sum = value_of(from);
       for (int share = 1; share < shares; ++share) sum += value_of(from + share * share_pitch);
-      out.store(row, n, out.finish(sum, out.bias_of(n)));
+      out.store(row, n, out.finish(sum, out.bias_of(n), kept_of(m, n) & 1u));
     }
   }
 }
@@ -139,7 +149,7 @@ void sum_shares(const From* partial, int shares, int groups, const Out& out, gpu
   const int64_t elements = int64_t{out.rows} * out.columns;
   const bool quads = out.quads;
   const int64_t runs = quads ? elements / 4 : elements;
-  const int64_t enough = 8 * gpu::properties().multiprocessors;
+  const int64_t enough = kBlocks * gpu::properties().multiprocessors;
   const auto blocks = static_cast<int>(std::min((runs + kThreads - 1) / kThreads, enough));
   int of_rows = 0;
   if constexpr (kSumsRows<Out>) of_rows = out.row_sums ? (out.rows + kThreads - 1) / kThreads : 0;
@@ -172,6 +182,8 @@ void sum_columns(const T* x, float* sums, int64_t rows, int64_t columns, bool ac
 template void sum_shares(const float*, int, int, const Output<float>&, gpu::Stream&);
 template void sum_shares(const float*, int, int, const Output<bfloat16>&, gpu::Stream&);
 template void sum_shares(const bfloat16*, int, int, const Output<bfloat16>&, gpu::Stream&);
+template void sum_shares(const float*, int, int, const Output<float, Fused::dropout>&, gpu::Stream&);
+template void sum_shares(const float*, int, int, const Output<bfloat16, Fused::dropout>&, gpu::Stream&);
 template void sum_shares(const float*, int, int, const Output<float, Fused::relu_backward>&, gpu::Stream&);
 template void sum_shares(const float*, int, int, const Output<bfloat16, Fused::relu_backward>&, gpu::Stream&);
 template void sum_shares(const float*, int, int, const OutputWithRowSums&, gpu::Stream&);

@@ -61,6 +61,13 @@ class FusedMultiplyAdd {
     float bias[kColumns];
     STRIATE_UNROLL
     for (int j = 0; j < kColumns; ++j) bias[j] = out.bias_of(first_column + column(j));
+    // Four lanes share a quad of columns, or each has its own.
+    constexpr int kRun = TileB::kDepthContiguous ? 1 : 4;
+    const auto kept = out.template kept_results<kRows * kColumns, kRun>([&](int group, int quad) {
+      const int j = group % (kColumns / 4) * 4 + quad;
+      return make_int2(first_row + row(group / (kColumns / 4)),
+                       first_column + column(j) - (kRun == 1 ? lane() % 4 : 0));
+    });
     STRIATE_UNROLL
     for (int i = 0; i < kRows; ++i) {
       const int m = first_row + row(i);
@@ -68,7 +75,7 @@ class FusedMultiplyAdd {
       const auto to = out.row(m);
       STRIATE_UNROLL
       for (int j = 0; j < kColumns; j += kStepB) {
-        const auto value = [&](int l) { return out.finish(sums_[i][j + l], bias[j + l]); };
+        const auto value = [&](int l) { return out.finish(sums_[i][j + l], bias[j + l], kept[i * kColumns + j + l]); };
         if constexpr (TileB::kDepthContiguous) {
           out.store(to, first_column + column(j), value(0));
         } else {

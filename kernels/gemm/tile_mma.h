@@ -30,6 +30,11 @@ struct WarpResults {
     float2 bias[kFragmentsN];
     STRIATE_UNROLL
     for (int j = 0; j < kFragmentsN; ++j) bias[j] = make_float2(out.bias_of(n0 + 8 * j), out.bias_of(n0 + 8 * j + 1));
+    // Two lanes share a quad of columns.
+    const auto kept = out.template kept_results<4 * kFragmentsM * kFragmentsN, 2>([&](int group, int quad) {
+      const int rows = group / (kFragmentsN / 2), j = group % (kFragmentsN / 2) * 2 + quad;
+      return make_int2(m0 + 8 * rows, first_column + column() + 8 * j + lane() % 4 / 2 * 4);
+    });
     STRIATE_UNROLL
     for (int i = 0; i < kFragmentsM; ++i) {
       STRIATE_UNROLL
@@ -37,7 +42,8 @@ struct WarpResults {
         const int m = m0 + 16 * i + 8 * half;
         const auto value = [&](int j) {
           const float* const v = sums[i][j] + 2 * half;
-          return make_float2(out.finish(v[0], bias[j].x), out.finish(v[1], bias[j].y));
+          const int result = ((2 * i + half) * kFragmentsN + j) * 2;
+          return make_float2(out.finish(v[0], bias[j].x, kept[result]), out.finish(v[1], bias[j].y, kept[result + 1]));
         };
         const auto to = out.row(m);
         if constexpr (!Out::kBfloat16) {

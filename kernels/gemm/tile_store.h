@@ -3,27 +3,34 @@
 #include "kernels/activation/activation.h"
 #include "kernels/bfloat16.h"
 #include "kernels/gemm/fast_division.h"
+#include "kernels/gemm/tile_mask.h"
 #include "kernels/gpu/convert.h"
 #include "kernels/gpu/vector.h"
 
 namespace striate::tile {
 
-/// What else is done to results before they are stored: nothing, or the backward pass of the ReLU before the layer.
-enum class Fused { nothing, relu_backward };
+/// What else is done to results before they are stored: nothing, dropout, or the backward pass of the ReLU (and of the
+/// dropout behind it) before the layer.
+enum class Fused { nothing, dropout, relu_backward };
 
 /// Where results go and what is done to them on the way: (row m, column n) of group g and share s of the depth is
 /// data[g·group + s·share + place(m) + n] = act(value + bias[g·columns + n]), or (float only) is added to it. With
-/// Fused::relu_backward results are 0 where through_relu, which lies as data does, is ≤ 0: what that ReLU gave.
-/// With gaps, columns come in runs of `run`, of which only front … front + kept − 1 are stored, densely, `stored` in
-/// all. Row m is pixel (image, i, j) of images of `image_rows` × `row_pixels`; for a plain matrix both are 1.
+/// Fused::dropout, of one group without gaps, those that the mask keeps are scaled and the others 0. With
+/// Fused::relu_backward there is no bias and no activation; results are scaled, and 0 where through_relu, which lies as
+/// data does, is ≤ 0: what that ReLU gave. With gaps, columns come in runs of `run`, of which only front …
+/// front + kept − 1 are stored, densely, `stored` in all. Row m is pixel (image, i, j) of images of `image_rows` ×
+/// `row_pixels`; for a plain matrix both are 1.
 template <typename T, Fused kFused = Fused::nothing>
 struct Output {
   using Value = T;
   static constexpr bool kBfloat16 = std::is_same_v<T, bfloat16>;
   static constexpr bool kThroughRelu = kFused == Fused::relu_backward;
+  static constexpr bool kDropout = kFused == Fused::dropout;
   T* data = nullptr;
   const float* bias = nullptr;
   const T* through_relu = nullptr;  ///< may be null
+  Mask mask;
+  float scale = 1.0f;  ///< of dropout
   int rows = 0, columns = 0;
   FastDivision row_pixels{1}, image_rows{1};
   int image_pitch = 0, row_pitch = 0, pixel_pitch = 0;
@@ -52,7 +59,7 @@ struct Output {
     const int64_t offset = g * group + s * share;
     data += offset;
     if (kThroughRelu && through_relu) through_relu += offset;
-    if (bias) bias += g * columns;
+    if (!kThroughRelu && bias) bias += g * columns;
   }
   /// Where a row begins, and its part of through_relu, or null.
   struct Row {
@@ -65,16 +72,27 @@ struct Output {
     const int place = image * image_pitch + i * row_pitch + j * pixel_pitch;
     return {data + place, kThroughRelu && through_relu ? through_relu + place : nullptr};
   }
-  __device__ __forceinline__ float bias_of(int n) const { return bias && n < columns ? __ldg(bias + n) : 0.0f; }
+  __device__ __forceinline__ float bias_of(int n) const {
+    return !kThroughRelu && bias && n < columns ? __ldg(bias + n) : 0.0f;
+  }
   /// Of columns n to n + 3, n a multiple of 4.
   __device__ __forceinline__ float4 bias_of_quad(int n) const {
-    if (bias && bias_quads && n < columns) return gpu::load_16_constant(bias + n);
+    if (!kThroughRelu && bias && bias_quads && n < columns) return gpu::load_16_constant(bias + n);
     return make_float4(bias_of(n), bias_of(n + 1), bias_of(n + 2), bias_of(n + 3));
   }
-  __device__ __forceinline__ float finish(float value, float bias_value) const {
-    const float v = value + bias_value;
-    if (activation == Activation::relu) return v < 0.0f ? 0.0f : v;
-    if (activation == Activation::leaky_relu) return v < 0.0f ? v * kLeakySlope : v;
+  /// Which of a thread's results the mask keeps, as draw_kept() numbers them.
+  template <int kResults, int kRun, typename Quad>
+  __device__ __forceinline__ auto kept_results(Quad&& quad) const {
+    if constexpr (kDropout) {
+      return draw_kept<kResults, kRun>(mask, columns, quad);
+    } else {
+      return AllKept{};
+    }
+  }
+  __device__ __forceinline__ float finish(float value, float bias_value, bool passes) const {
+    if constexpr (kThroughRelu) return scale * value;
+    const float v = activated(value + bias_value);
+    if constexpr (kDropout) return passes ? scale * v : 0.0f;
     return v;
   }
 
@@ -146,6 +164,11 @@ struct Output {
   }
 
  private:
+  __device__ __forceinline__ float activated(float v) const {
+    if (activation == Activation::relu) return v < 0.0f ? 0.0f : v;
+    if (activation == Activation::leaky_relu) return v < 0.0f ? v * kLeakySlope : v;
+    return v;
+  }
   __device__ __forceinline__ static float low(uint32_t pair) { return __uint_as_float(pair << 16); }
   __device__ __forceinline__ static float high(uint32_t pair) { return __uint_as_float(pair & 0xFFFF0000u); }
   /// What of a pair stays where `x` of the forward pass is positive (or NaN).

@@ -1,6 +1,8 @@
 // The three products of linear.h on the tile machinery of gemm/tile.h: y = x·wᵀ reads both operands along their rows;
 // dx = dy·w reads w across; dw = dyᵀ·x reads both across. Few rows (a batch of up to 16 or so) are bound by reading w,
 // once: a tile of 16 rows and shares of the depth that keep every multiprocessor reading.
+#include <cmath>
+
 #include "kernels/gemm/tile_launch.h"
 #include "kernels/linear/check.h"
 
@@ -43,12 +45,38 @@ MatrixColumns<T> columns_of(const T* data, int64_t depth, int64_t columns) {
 }
 
 template <typename T>
-void backward_data(const T* dy, const T* w, const T* through_relu, T* dx, const LinearShape& shape, Context& context) {
+void forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape, Activation activation,
+             const DropoutBehind& dropout, Context& context) {
+  check_forward(shape, activation);
+  check_32_bit(shape);
+  const DropoutShape dropped = dropout.shape(shape.N, shape.K);
+  dropped.check();
+  if (shape.N == 0) return;
+  // One kernel with dropout and without.
+  auto out = tile::matrix_output<tile::Fused::dropout>(y, shape.N, shape.K);
+  out.bias = b;
+  out.bias_quads = tile::in_wholes(b, out.columns);
+  out.activation = activation;
+  if (dropout.p > 0.0f) {
+    out.mask = {dropout.state, dropout.layer, static_cast<uint32_t>(std::ceil(double{dropout.p} * 0x1p24))};
+    out.scale = dropped.scale();
+  }
+  multiply<FewRowTiles>(rows_of(x, shape.N, shape.C), rows_of(w, shape.K, shape.C), out, shape.C,
+                        tile::in_wholes(x, shape.C) && tile::in_wholes(w, shape.C), context);
+}
+
+/// `through_relu` may be null.
+template <typename T>
+void backward_data(const T* dy, const T* w, const T* through_relu, T* dx, const LinearShape& shape, float p,
+                   Context& context) {
   shape.check();
   check_32_bit(shape);
+  const DropoutShape dropped{shape.N, shape.C, p};
+  dropped.check();
   if (shape.N == 0) return;
   auto out = tile::matrix_output<tile::Fused::relu_backward>(dx, shape.N, shape.C);
   out.read_through_relu(through_relu, 0);
+  out.scale = dropped.scale();
   multiply<FewRowTiles>(rows_of(dy, shape.N, shape.K), columns_of(w, shape.K, shape.C), out, shape.K,
                         tile::in_wholes(dy, shape.K) && tile::in_wholes(w, shape.C), context);
 }
@@ -58,26 +86,24 @@ void backward_data(const T* dy, const T* w, const T* through_relu, T* dx, const 
 template <typename T>
 void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                     Activation activation, Context& context) {
-  check_forward(shape, activation);
-  check_32_bit(shape);
-  if (shape.N == 0) return;
-  auto out = tile::matrix_output(y, shape.N, shape.K);
-  out.bias = b;
-  out.bias_quads = tile::in_wholes(b, out.columns);
-  out.activation = activation;
-  multiply<FewRowTiles>(rows_of(x, shape.N, shape.C), rows_of(w, shape.K, shape.C), out, shape.C,
-                        tile::in_wholes(x, shape.C) && tile::in_wholes(w, shape.C), context);
+  forward(x, w, b, y, shape, activation, {}, context);
+}
+
+template <typename T>
+void linear_forward_dropout(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
+                            Activation activation, const DropoutBehind& dropout, Context& context) {
+  forward(x, w, b, y, shape, activation, dropout, context);
 }
 
 template <typename T>
 void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context) {
-  backward_data<T>(dy, w, nullptr, dx, shape, context);
+  backward_data<T>(dy, w, nullptr, dx, shape, 0.0f, context);
 }
 
 template <typename T>
-void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape,
+void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape, float p,
                                        Context& context) {
-  backward_data(dy, w, x, dx, shape, context);
+  backward_data(dy, w, x, dx, shape, p, context);
 }
 
 template <typename T>
@@ -91,20 +117,16 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
                                 tile::in_wholes(dy, shape.K) && tile::in_wholes(x, shape.C), context);
 }
 
-template void linear_forward<float>(const float*, const float*, const float*, float*, const LinearShape&, Activation,
-                                    Context&);
-template void linear_backward_data<float>(const float*, const float*, float*, const LinearShape&, Context&);
-template void linear_backward_data_through_relu<float>(const float*, const float*, const float*, float*,
-                                                       const LinearShape&, Context&);
-template void linear_backward_weight<float>(const float*, const float*, float*, float*, const LinearShape&, Accumulate,
-                                            Context&);
-
-template void linear_forward<bfloat16>(const bfloat16*, const bfloat16*, const float*, bfloat16*, const LinearShape&,
-                                       Activation, Context&);
-template void linear_backward_data<bfloat16>(const bfloat16*, const bfloat16*, bfloat16*, const LinearShape&, Context&);
-template void linear_backward_data_through_relu<bfloat16>(const bfloat16*, const bfloat16*, const bfloat16*, bfloat16*,
-                                                          const LinearShape&, Context&);
-template void linear_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const LinearShape&,
-                                               Accumulate, Context&);
+#define STRIATE_INSTANTIATE(T)                                                                                     \
+  template void linear_forward<T>(const T*, const T*, const float*, T*, const LinearShape&, Activation, Context&); \
+  template void linear_forward_dropout<T>(const T*, const T*, const float*, T*, const LinearShape&, Activation,    \
+                                          const DropoutBehind&, Context&);                                         \
+  template void linear_backward_data<T>(const T*, const T*, T*, const LinearShape&, Context&);                     \
+  template void linear_backward_data_through_relu<T>(const T*, const T*, const T*, T*, const LinearShape&, float,  \
+                                                     Context&);                                                    \
+  template void linear_backward_weight<T>(const T*, const T*, float*, float*, const LinearShape&, Accumulate, Context&);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(bfloat16)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::cuda

@@ -5,6 +5,7 @@
 #include "kernels/activation/activation.h"
 #include "kernels/bfloat16.h"
 #include "kernels/context.h"
+#include "kernels/dropout/dropout.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/shapes.h"
 
@@ -14,9 +15,12 @@ namespace striate {
 //
 // forward:          y = act(x·wᵀ + b). `activation` must satisfy derivative_from_output(). y is overwritten and
 //                   must not alias x, w or b.
+//                   …_dropout: y is what dropout_forward() makes of that. The bits of the two passes in float; in
+//                   bfloat16 rounded once on the reference and on cuda, and twice on cpu.
 // backward_data:    dx = dy·w, dy = ∂L/∂(pre-activation output). dx is overwritten and must not alias dy.
-//                   …_through_relu: and then dx = 0 where x ≤ 0, the backward pass of the ReLU that gave x. The same
-//                   bits as activation_backward() after it.
+//                   …_through_relu: and then dx = 0 where x ≤ 0 and divided by 1 − p elsewhere, the backward pass of
+//                   the ReLU and the dropout of probability p behind it (0: none) that gave x. The same bits as
+//                   relu_dropout_backward() after it, but that in bfloat16 the reference and cuda round once.
 // backward_weight:  dw = dyᵀ·x, db = Σ_n dy where db is not null; overwritten or added to, as `accumulate` says.
 //
 // All throw ShapeError from LinearShape::check(). Same bits for every run with the same number of threads.
@@ -25,9 +29,12 @@ template <typename T>
 void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                     Activation activation, Context& context);
 template <typename T>
+void linear_forward_dropout(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
+                            Activation activation, const DropoutBehind& dropout, Context& context);
+template <typename T>
 void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context);
 template <typename T>
-void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape,
+void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape, float p,
                                        Context& context);
 template <typename T>
 void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
@@ -42,9 +49,12 @@ template <typename T>
 void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                     Activation activation, Context& context);
 template <typename T>
+void linear_forward_dropout(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
+                            Activation activation, const DropoutBehind& dropout, Context& context);
+template <typename T>
 void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context);
 template <typename T>
-void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape,
+void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape, float p,
                                        Context& context);
 template <typename T>
 void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,
@@ -66,9 +76,12 @@ template <typename T>
 void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
                     Activation activation, Context& context);
 template <typename T>
+void linear_forward_dropout(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
+                            Activation activation, const DropoutBehind& dropout, Context& context);
+template <typename T>
 void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context);
 template <typename T>
-void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape,
+void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape, float p,
                                        Context& context);
 template <typename T>
 void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter<T>* db, const LinearShape& shape,

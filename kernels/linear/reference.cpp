@@ -13,11 +13,10 @@ double activate(double v, Activation activation) {
   return v;
 }
 
-}  // namespace
-
-template <typename T>
-void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
-                    Activation activation, Context& context) {
+/// y[n, k] = finish(n, k, its value before it is rounded).
+template <typename T, typename Finish>
+void forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape, Activation activation,
+             Context& context, Finish&& finish) {
   shape.check();
   require<ShapeError>(derivative_from_output(activation),
                       "{}: only none, relu and leaky_relu can be fused into a linear layer; apply others after it",
@@ -28,13 +27,14 @@ void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const L
       const int64_t n = i / K, k = i % K;
       double sum = b ? double{b[k]} : 0.0;
       for (int64_t c = 0; c < C; ++c) sum += value_of(x[n * C + c]) * value_of(w[k * C + c]);
-      y[i] = rounded_to<T>(activate(sum, activation));
+      y[i] = rounded_to<T>(finish(n, k, activate(sum, activation)));
     }
   });
 }
 
-template <typename T>
-void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context) {
+/// dx[i] = finish(i, its value before it is rounded).
+template <typename T, typename Finish>
+void backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context, Finish&& finish) {
   shape.check();
   const int64_t N = shape.N, C = shape.C, K = shape.K;
   context.threads->parallel_for(N * C, 1, [&](int64_t begin, int64_t end) {
@@ -42,9 +42,42 @@ void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& sha
       const int64_t n = i / C, c = i % C;
       double sum = 0.0;
       for (int64_t k = 0; k < K; ++k) sum += value_of(dy[n * K + k]) * value_of(w[k * C + c]);
-      dx[i] = rounded_to<T>(sum);
+      dx[i] = rounded_to<T>(finish(i, sum));
     }
   });
+}
+
+}  // namespace
+
+template <typename T>
+void linear_forward(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
+                    Activation activation, Context& context) {
+  forward(x, w, b, y, shape, activation, context, [](int64_t, int64_t, double v) { return v; });
+}
+
+template <typename T>
+void linear_forward_dropout(const T* x, const T* w, const Parameter<T>* b, T* y, const LinearShape& shape,
+                            Activation activation, const DropoutBehind& dropout, Context& context) {
+  dropout.shape(shape.N, shape.K).check();
+  forward(x, w, b, y, shape, activation, context, [&](int64_t n, int64_t k, double v) {
+    const uint64_t row = dropout.state->first_sample + static_cast<uint64_t>(n);
+    const uint64_t element = row * static_cast<uint64_t>(shape.K) + static_cast<uint64_t>(k);
+    const bool kept = dropout_uniform(*dropout.state, dropout.layer, element) >= dropout.p;
+    return kept ? v / (1.0 - double{dropout.p}) : 0.0;
+  });
+}
+
+template <typename T>
+void linear_backward_data(const T* dy, const T* w, T* dx, const LinearShape& shape, Context& context) {
+  backward_data(dy, w, dx, shape, context, [](int64_t, double v) { return v; });
+}
+
+template <typename T>
+void linear_backward_data_through_relu(const T* dy, const T* w, const T* x, T* dx, const LinearShape& shape, float p,
+                                       Context& context) {
+  DropoutShape{shape.N, shape.C, p}.check();
+  backward_data(dy, w, dx, shape, context,
+                [&](int64_t i, double v) { return value_of(x[i]) <= 0.0 ? 0.0 : v / (1.0 - double{p}); });
 }
 
 template <typename T>
@@ -69,20 +102,19 @@ void linear_backward_weight(const T* x, const T* dy, Parameter<T>* dw, Parameter
   }
 }
 
-template void linear_forward<float>(const float*, const float*, const float*, float*, const LinearShape&, Activation,
-                                    Context&);
-template void linear_forward<double>(const double*, const double*, const double*, double*, const LinearShape&,
-                                     Activation, Context&);
-template void linear_forward<bfloat16>(const bfloat16*, const bfloat16*, const float*, bfloat16*, const LinearShape&,
-                                       Activation, Context&);
-template void linear_backward_data<float>(const float*, const float*, float*, const LinearShape&, Context&);
-template void linear_backward_data<double>(const double*, const double*, double*, const LinearShape&, Context&);
-template void linear_backward_data<bfloat16>(const bfloat16*, const bfloat16*, bfloat16*, const LinearShape&, Context&);
-template void linear_backward_weight<float>(const float*, const float*, float*, float*, const LinearShape&, Accumulate,
-                                            Context&);
-template void linear_backward_weight<double>(const double*, const double*, double*, double*, const LinearShape&,
-                                             Accumulate, Context&);
-template void linear_backward_weight<bfloat16>(const bfloat16*, const bfloat16*, float*, float*, const LinearShape&,
-                                               Accumulate, Context&);
+#define STRIATE_INSTANTIATE(T)                                                                                         \
+  template void linear_forward<T>(const T*, const T*, const Parameter<T>*, T*, const LinearShape&, Activation,         \
+                                  Context&);                                                                           \
+  template void linear_forward_dropout<T>(const T*, const T*, const Parameter<T>*, T*, const LinearShape&, Activation, \
+                                          const DropoutBehind&, Context&);                                             \
+  template void linear_backward_data<T>(const T*, const T*, T*, const LinearShape&, Context&);                         \
+  template void linear_backward_data_through_relu<T>(const T*, const T*, const T*, T*, const LinearShape&, float,      \
+                                                     Context&);                                                        \
+  template void linear_backward_weight<T>(const T*, const T*, Parameter<T>*, Parameter<T>*, const LinearShape&,        \
+                                          Accumulate, Context&);
+STRIATE_INSTANTIATE(float)
+STRIATE_INSTANTIATE(double)
+STRIATE_INSTANTIATE(bfloat16)
+#undef STRIATE_INSTANTIATE
 
 }  // namespace striate::reference

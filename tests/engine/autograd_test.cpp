@@ -50,6 +50,17 @@ std::vector<OpCase> op_cases() {
        [](auto& t) { return ops::conv2d(t[0], t[1], Tensor(), Conv2dOptions{}); }},
       {"linear", {{3, 5}, {4, 5}, {4}}, [](auto& t) { return ops::linear(t[0], t[1], t[2]); }},
       {"linear_relu", {{3, 5}, {4, 5}, {4}}, [](auto& t) { return ops::linear(t[0], t[1], t[2], Activation::relu); }},
+      {"linear_relu_dropout",
+       {{3, 5}, {4, 5}, {4}},
+       [](auto& t) {
+         return ops::linear(t[0], t[1], t[2], Activation::relu, ops::Kernels::own, {0.4f, 1});
+       }},
+      {"linear_relu_dropout_linear",
+       {{5, 6}, {9, 6}, {9}, {4, 9}},
+       [](auto& t) {
+         return ops::linear(ops::linear(t[0], t[1], t[2], Activation::relu, ops::Kernels::own, {0.4f, 1}), t[3],
+                            Tensor());
+       }},
       {"relu", {{4, 7}}, [](auto& t) { return ops::activation(t[0], Activation::relu); }},
       {"leaky_relu", {{4, 7}}, [](auto& t) { return ops::activation(t[0], Activation::leaky_relu); }},
       {"gelu", {{4, 7}}, [](auto& t) { return ops::activation(t[0], Activation::gelu); }},

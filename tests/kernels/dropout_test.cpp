@@ -20,10 +20,12 @@ namespace {
 struct DropoutFunctions {
   decltype(&cpu::dropout_forward<float>) forward;
   decltype(&cpu::dropout_backward<float>) backward;
+  decltype(&cpu::relu_dropout_backward<float>) relu_backward;
 };
 
-constexpr BackendTable<DropoutFunctions> kDropout = {.cpu = {&cpu::dropout_forward, &cpu::dropout_backward},
-                                                     .cuda = {&cuda::dropout_forward, &cuda::dropout_backward}};
+constexpr BackendTable<DropoutFunctions> kDropout = {
+    .cpu = {&cpu::dropout_forward, &cpu::dropout_backward, &cpu::relu_dropout_backward},
+    .cuda = {&cuda::dropout_forward, &cuda::dropout_backward, &cuda::relu_dropout_backward}};
 
 struct DropoutCase {
   std::string name;
@@ -88,6 +90,26 @@ TEST_P(Dropout, AgreesWithTheReferenceAndDropsNanToo) {
   functions().backward(x.data(), dx.data(), shape(), state.data(), context);
   EXPECT_TRUE(all_equal(dx, y));  // the backward is the same map
   EXPECT_TRUE(y.intact() && dx.intact());
+}
+
+TEST_P(Dropout, BackwardWithTheReluBeforeItNeedsOnlyTheOutput) {
+  TestContext context(3);
+  const auto state = this->state();
+  auto x = uniform<float>(shape().size(), 1);
+  const auto dy = uniform<float>(shape().size(), 2);
+  if (x.size() > 5) x[2] = 0.0f, x[3] = -0.0f, x[5] = NAN;
+  GuardedBuffer<float> y(shape().size()), expected(shape().size()), dx(shape().size()), in_place(dy);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = x[i] <= 0.0f ? 0.0f : x[i];
+  functions().forward(x.data(), y.data(), shape(), state.data(), context);
+  functions().backward(dy.data(), expected.data(), shape(), state.data(), context);
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (x[i] <= 0.0f) expected[static_cast<int64_t>(i)] = 0.0f;
+  }
+  functions().relu_backward(y.data(), dy.data(), dx.data(), shape(), context);
+  EXPECT_TRUE(all_equal(dx, expected));
+  functions().relu_backward(y.data(), in_place.data(), in_place.data(), shape(), context);
+  EXPECT_TRUE(all_equal(in_place, expected));
+  EXPECT_TRUE(dx.intact() && in_place.intact() && y.intact());
 }
 
 INSTANTIATE_TEST_SUITE_P(, Dropout, on_every_backend(dropout_cases()), case_name);

@@ -1,4 +1,5 @@
-// Gradients through the ReLU before a layer, in the pass of the layer's own: the bits of the two passes.
+// Gradients through the ReLU before a layer, and the dropout behind that, in the pass of the layer's own: the bits of
+// the passes.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -23,17 +24,24 @@ namespace {
 template <typename Shape, typename T>
 struct Backward {
   void (*plain)(const T* dy, const T* w, T* dx, const Shape&, Context&);
-  void (*through_relu)(const T* dy, const T* w, const T* x, T* dx, const Shape&, Context&);
+  void (*through_relu)(const T* dy, const T* w, const T* x, T* dx, const Shape&, float p, Context&);
 };
 
+/// A convolution takes no dropout along.
+template <typename T, void (*kFunction)(const T*, const T*, const T*, T*, const Conv2dShape&, Context&)>
+void without_dropout(const T* dy, const T* w, const T* x, T* dx, const Conv2dShape& s, float p, Context& context) {
+  ASSERT_EQ(p, 0.0f);
+  kFunction(dy, w, x, dx, s, context);
+}
+
 constexpr BackendTable<Backward<Conv2dShape, float>> kConv2d = {
-    .cpu = {&cpu::conv2d_backward_data, &cpu::conv2d_backward_data_through_relu},
-    .cuda = {&cuda::conv2d_backward_data, &cuda::conv2d_backward_data_through_relu}};
+    .cpu = {&cpu::conv2d_backward_data, &without_dropout<float, cpu::conv2d_backward_data_through_relu>},
+    .cuda = {&cuda::conv2d_backward_data, &without_dropout<float, cuda::conv2d_backward_data_through_relu>}};
 constexpr BackendTable<Backward<LinearShape, float>> kLinear = {
     .cpu = {&cpu::linear_backward_data, &cpu::linear_backward_data_through_relu},
     .cuda = {&cuda::linear_backward_data, &cuda::linear_backward_data_through_relu}};
-constexpr Backward<Conv2dShape, bfloat16> kHalfConv2d = {&cuda::conv2d_backward_data,
-                                                         &cuda::conv2d_backward_data_through_relu};
+constexpr Backward<Conv2dShape, bfloat16> kHalfConv2d = {
+    &cuda::conv2d_backward_data, &without_dropout<bfloat16, cuda::conv2d_backward_data_through_relu>};
 constexpr Backward<LinearShape, bfloat16> kHalfLinear = {&cuda::linear_backward_data,
                                                          &cuda::linear_backward_data_through_relu};
 
@@ -56,7 +64,7 @@ Values<T> values(int64_t count, uint32_t seed) {
 }
 
 template <typename T, typename Shape>
-void check(const Backward<Shape, T>& op, const Shape& s) {
+void check(const Backward<Shape, T>& op, const Shape& s, float p = 0.0f) {
   const ProductTensors t = tensors_of(s);
   const Values<T> dy = values<T>(t.y_size(), 1), w = values<T>(t.w_size(), 2);
   GuardedBuffer<T> x(values<T>(t.x_size(), 3));
@@ -69,13 +77,14 @@ void check(const Backward<Shape, T>& op, const Shape& s) {
   GuardedBuffer<T> plain(t.x_size(), poisoned), found(t.x_size(), poisoned);
   TestContext context;
   op.plain(dy.data(), w.data(), plain.data(), s, context);
-  op.through_relu(dy.data(), w.data(), x.data(), found.data(), s, context);
+  op.through_relu(dy.data(), w.data(), x.data(), found.data(), s, p, context);
+  const auto scale = static_cast<float>(1.0 / (1.0 - double{p}));
   Values<float> expected, actual;
   for (int64_t i = 0; i < x.size(); ++i) {
-    expected.push_back(number(x[i]) <= 0.0f ? 0.0f : number(plain[i]));
+    expected.push_back(number(x[i]) <= 0.0f ? 0.0f : scale * number(plain[i]));
     actual.push_back(number(found[i]));
   }
-  EXPECT_TRUE(all_equal(actual, expected, t.x)) << s.to_string();
+  EXPECT_TRUE(all_equal(actual, expected, t.x)) << s.to_string() << " p " << p;
   EXPECT_TRUE(found.intact() && x.intact());
 }
 
@@ -93,15 +102,19 @@ class ThroughRelu : public BackendTest<Backend> {};
 
 TEST_P(ThroughRelu, gives_the_bits_of_two_passes) {
   for (const Conv2dShape& s : kConvolutions) check(kConv2d[backend()], s);
-  for (const LinearShape& s : kLinears) check(kLinear[backend()], s);
+  for (const LinearShape& s : kLinears) {
+    for (const float p : {0.0f, 0.3f, 0.999f}) check(kLinear[backend()], s, p);
+  }
 }
 
 TEST(ThroughReluOnCpu, gives_the_bits_of_two_passes_in_bfloat16) {
   const Backward<Conv2dShape, bfloat16> convolution{&cpu::conv2d_backward_data,
-                                                    &cpu::conv2d_backward_data_through_relu};
+                                                    &without_dropout<bfloat16, cpu::conv2d_backward_data_through_relu>};
   const Backward<LinearShape, bfloat16> linear{&cpu::linear_backward_data, &cpu::linear_backward_data_through_relu};
   for (const Conv2dShape& s : kConvolutions) check(convolution, s);
-  for (const LinearShape& s : kLinears) check(linear, s);
+  for (const LinearShape& s : kLinears) {
+    for (const float p : {0.0f, 0.5f, 0.75f}) check(linear, s, p);  // scaled by powers of two: one rounding or two
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(, ThroughRelu, testing::ValuesIn(backends()), backend_name);
@@ -114,8 +127,10 @@ class ThroughReluTile : public testing::TestWithParam<TileCase> {
 TEST_P(ThroughReluTile, gives_the_bits_of_two_passes) {
   const tile::ForcedChoice choice(GetParam().tile, GetParam().shares);
   for (const Conv2dShape& s : kConvolutions) check(kHalfConv2d, s);
-  for (const LinearShape& s : kLinears) check(kHalfLinear, s);
-  for (const LinearShape& s : kLinears) check(kLinear[Backend::cuda], s);
+  for (const LinearShape& s : kLinears) {
+    for (const float p : {0.0f, 0.75f}) check(kHalfLinear, s, p);
+  }
+  for (const LinearShape& s : kLinears) check(kLinear[Backend::cuda], s, 0.3f);
 }
 
 INSTANTIATE_TEST_SUITE_P(cuda, ThroughReluTile,
