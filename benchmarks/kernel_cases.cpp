@@ -110,7 +110,7 @@ void add_casts(Cases& cases, int64_t n) {
 
 // Three parameters, of which the middle one is no multiple of 4.
 void add_updates(Cases& cases) {
-  enum class Update { sgd, adam, rmsprop, norm };
+  enum class Update { sgd, adam, rmsprop, clipped };
   struct Named {
     const char* name;
     Update update;
@@ -118,7 +118,7 @@ void add_updates(Cases& cases) {
   };
   for (const auto& [name, update, rounds] :
        {Named{"sgd", Update::sgd}, Named{"adam", Update::adam}, Named{"rmsprop", Update::rmsprop},
-        Named{"global norm", Update::norm}, Named{"sgd and bf16 weights", Update::sgd, true},
+        Named{"sgd clipped", Update::clipped}, Named{"sgd and bf16 weights", Update::sgd, true},
         Named{"adam and bf16 weights", Update::adam, true}, Named{"rmsprop and bf16 weights", Update::rmsprop, true}}) {
     cases.push_back(memory_bound(name, [update = update, rounds = rounds](Context& context) {
       constexpr int64_t kSizes[] = {30000, 1001, 12288}, kAll = 30000 + 1008 + 12288;
@@ -137,13 +137,13 @@ void add_updates(Cases& cases) {
       }
       switch (update) {
         case Update::sgd:
-          return cuda::sgd_update(parameters, 3, {0.9f, false, false}, state, context);
+          return cuda::sgd_update(parameters, 3, {0.9f, false, false}, state, {}, context);
         case Update::adam:
-          return cuda::adam_update(parameters, 3, {}, state, context);
+          return cuda::adam_update(parameters, 3, {}, state, {}, context);
         case Update::rmsprop:
-          return cuda::rmsprop_update(parameters, 3, {0.99f, 1e-8f, 0.9f}, state, context);
-        case Update::norm:
-          return cuda::global_norm(parameters, 3, 1.0f, state, norm, context);
+          return cuda::rmsprop_update(parameters, 3, {0.99f, 1e-8f, 0.9f}, state, {}, context);
+        case Update::clipped:
+          return cuda::sgd_update(parameters, 3, {0.9f, false, false}, state, {norm, 1.0f}, context);
       }
     }));
   }
@@ -199,11 +199,12 @@ void add_losses(Cases& cases, int64_t N, int64_t classes) {
       DeviceValues<T> logits(shape.N * shape.classes), dlogits(shape.N * shape.classes);
       Floats loss(1), sample_loss(shape.N), row_max(shape.N), log_sum(shape.N);
       DeviceValues<int32_t> labels(shape.N), rank(shape.N);
+      DeviceValues<StepResult> result(1);
       logits.fill(1), labels.fill(2), loss.fill(3), row_max.fill(4), log_sum.fill(5);
       if (backward) {
         cuda::softmax_cross_entropy_backward<T>(logits, labels, row_max, log_sum, loss, dlogits, shape, context);
       } else {
-        cuda::softmax_cross_entropy_forward<T>(logits, labels, loss, sample_loss, row_max, log_sum, rank, shape,
+        cuda::softmax_cross_entropy_forward<T>(logits, labels, loss, sample_loss, row_max, log_sum, rank, result, shape,
                                                context);
       }
     }));

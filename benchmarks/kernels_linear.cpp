@@ -115,7 +115,7 @@ struct LinearUpdate {
     }
     reference::linear_backward_weight<T>(x, dy, dw, nullptr, shape, Accumulate::no, context);
     update.g = dw;
-    reference::sgd_update(&update, 1, kMomentum, &kState, context);
+    reference::sgd_update(&update, 1, kMomentum, &kState, {}, context);
   }
   Results results() const { return results_of(dx, w, v); }
 };

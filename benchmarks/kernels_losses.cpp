@@ -35,8 +35,8 @@ struct LossForward {
         log_sum(on, s.N) {}
   void run() {
     choose(side, reference::softmax_cross_entropy_forward<T>, cpu::softmax_cross_entropy_forward<T>,
-           cuda::softmax_cross_entropy_forward<T>)(logits, labels, loss, sample_loss, row_max, log_sum, rank, shape,
-                                                   context);
+           cuda::softmax_cross_entropy_forward<T>)(logits, labels, loss, sample_loss, row_max, log_sum, rank, nullptr,
+                                                   shape, context);
   }
   Results results() const { return results_of(loss, sample_loss, rank); }
 };

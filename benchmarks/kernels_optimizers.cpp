@@ -1,4 +1,4 @@
-// The optimizers' pass over all parameters, and the norm of their gradients.
+// The optimizers' pass over all parameters, and with the norm of their gradients before it.
 #include "benchmarks/kernels_measure.h"
 #include "kernels/optimizer/optimizer.h"
 
@@ -40,7 +40,7 @@ struct Sgd : Parameters<T> {
   void run() {
     const auto u = this->update();
     choose(this->side, reference::sgd_update<float>, cpu::sgd_update, cuda::sgd_update)(&u, 1, {0.9f, false, false},
-                                                                                        this->state, this->context);
+                                                                                        this->state, {}, this->context);
   }
 };
 
@@ -52,7 +52,7 @@ struct AdamW : Parameters<T> {
   void run() {
     const auto u = this->update();
     choose(this->side, reference::adam_update<float>, cpu::adam_update, cuda::adam_update)(
-        &u, 1, {0.9f, 0.999f, 1e-8f, true}, this->state, this->context);
+        &u, 1, {0.9f, 0.999f, 1e-8f, true}, this->state, {}, this->context);
   }
 };
 
@@ -64,26 +64,23 @@ struct Rmsprop : Parameters<T> {
   void run() {
     const auto u = this->update();
     choose(this->side, reference::rmsprop_update<float>, cpu::rmsprop_update, cuda::rmsprop_update)(
-        &u, 1, {0.99f, 1e-8f, 0.9f}, this->state, this->context);
+        &u, 1, {0.99f, 1e-8f, 0.9f}, this->state, {}, this->context);
   }
 };
 
-/// Gradients are float32 in every precision.
-struct GlobalNorm {
-  using Shape = Values;
-  static constexpr const char *kOp = "global_norm", *kPass = "forward", *kMoved = "g";
-  static double bytes(const Shape& s) { return bytes_of<float>(s.size); }
-  Side side;
-  Context& context;
-  Operand<float> g, norm;
-  Operand<UpdateState> state;
-  GlobalNorm(Side on, const Shape& s, Context& c)
-      : side(on), context(c), g(on, s.size, 1), norm(on, 1), state(on, Lines<UpdateState>{{1e-3f, 1.0f, 3}}) {}
+/// The norm of the gradients before it, to which they are clipped.
+template <typename T>
+struct ClippedSgd : Parameters<T> {
+  static constexpr const char *kOp = "sgd_momentum_clipped", *kPass = "update", *kMoved = "g, w, g, v read + w, v";
+  static double bytes(const Values& s) { return Parameters<T>::bytes_with(6, s); }
+  Operand<float> norm;
+  ClippedSgd(Side on, const Values& s, Context& c) : Parameters<T>(on, s, c), norm(on, 1) {}
   void run() {
-    const ParameterUpdate<float> u{nullptr, g, nullptr, nullptr, g.size(), 0.0f, nullptr};
-    choose(side, reference::global_norm<float>, cpu::global_norm, cuda::global_norm)(&u, 1, 0.0f, state, norm, context);
+    const auto u = this->update();
+    choose(this->side, reference::sgd_update<float>, cpu::sgd_update, cuda::sgd_update)(
+        &u, 1, {0.9f, false, false}, this->state, {norm, 1.0f}, this->context);
   }
-  Results results() const { return results_of(norm); }
+  Results results() const { return results_of(this->w, this->s1, this->rounded, norm); }
 };
 
 }  // namespace
@@ -93,7 +90,7 @@ void add_optimizers(KernelList& list) {
     add<Sgd>(list, name, size);
     add<AdamW>(list, name, size);
     add<Rmsprop>(list, name, size);
-    add_row<GlobalNorm>(list, name, size, Precision::fp32);
+    add<ClippedSgd>(list, name, size);
   }
 }
 

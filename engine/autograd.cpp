@@ -195,7 +195,7 @@ void Tensor::backward() const {
   const auto later = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) { return a->id < b->id; };
   std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, decltype(later)> ready(later);
   const ProfileScope profiled(Pass::backward, "backward");
-  impl_->grad_fn->pending = Tensor::full(shape(), 1.0f, device());
+  impl_->grad_fn->pending = one(device()).reshape(shape());
   ready.push(impl_->grad_fn);
   int64_t last = -1;
   while (!ready.empty()) {

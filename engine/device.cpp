@@ -3,6 +3,7 @@
 #include <array>
 #include <memory>
 
+#include "engine/tensor.h"
 #include "kernels/error.h"
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/memory.h"
@@ -23,6 +24,12 @@ struct Runtime {
   Context cpu{threads.get(), &workspace, Precision::fp32};
 };
 
+Tensor host_one(Device device) {
+  Tensor one = Tensor::empty({1}, DType::float32, device);
+  *one.data<float>() = 1.0f;
+  return one;
+}
+
 Runtime& runtime() {
   static Runtime instance;
   return instance;
@@ -40,11 +47,18 @@ void require_gpu() {
 
 /// One stream for all work, so that memory can be reused in the order in which it was freed.
 struct CudaRuntime {
-  CudaRuntime() { require_gpu(); }
+  CudaRuntime() {
+    require_gpu();
+    const float value = 1.0f;
+    one = Tensor::empty({1}, DType::float32, Device::cuda);
+    gpu::copy(one.data<float>(), &value, sizeof(value), stream);
+    stream.synchronize();
+  }
 
   gpu::Stream stream;
   gpu::GpuWorkspace workspace{gpu::MemoryKind::device};
   Context context{nullptr, &workspace, Precision::fp32, &stream};
+  Tensor one;
 };
 
 CudaRuntime& cuda_runtime() {
@@ -122,6 +136,12 @@ Context& context(Device device) {
       return cuda_runtime().context;
   }
   return runtime().cpu;
+}
+
+const Tensor& one(Device device) {
+  if (device == Device::cuda) return cuda_runtime().one;
+  static const Tensor of_reference = host_one(Device::reference), of_cpu = host_one(Device::cpu);
+  return device == Device::reference ? of_reference : of_cpu;
 }
 
 void synchronize(Device device) {

@@ -6,6 +6,8 @@
 
 namespace striate {
 
+class Tensor;
+
 /// Where a tensor lives and which kernels work on it.
 ///   reference  naive loops with double accumulators: the oracle, slow
 ///   cpu        SIMD and threads
@@ -38,6 +40,9 @@ int num_threads();
 /// What kernels of a device run with: threads or a stream, scratch memory, precision. One kernel at a time. Throws
 /// CudaError for cuda where there is no GPU that it can use.
 Context& context(Device device);
+/// [1] float32 of 1, which every backward starts from: made with the device's context, so that no step that is captured
+/// has to. Not to be written to.
+const Tensor& one(Device device);
 /// Waits for all that a device was given to do: before looking at a clock. Throws CudaError for a failure of any of it.
 void synchronize(Device device);
 

@@ -8,12 +8,14 @@ void KernelCall::see(const Conv2dShape& shape) {
   size_ = shape.to_string();
   flops_ = 2.0 * static_cast<double>(shape.macs());
   values_ = shape.x_size() + shape.w_size() + shape.y_size();
+  if (is("through_relu")) values_ += shape.x_size();  // the ReLU's output
 }
 
 void KernelCall::see(const LinearShape& shape) {
   size_ = shape.to_string();
   flops_ = 2.0 * static_cast<double>(shape.macs());
   values_ = shape.N * shape.C + shape.K * shape.C + shape.N * shape.K;
+  if (is("through_relu")) values_ += shape.N * shape.C;  // the ReLU's output
   if (is("backward_update")) {  // x, dy and, where it is wanted, dx; the weights count as the parameter does
     const bool has_dx = operands_ == 3;
     if (has_dx) flops_ *= 2.0;
@@ -69,16 +71,19 @@ void KernelCall::see(int64_t count) {
 }
 
 double KernelCall::bytes_of(const ParameterUpdate<float>& update) {
-  // Weights and state are read and written; a gradient is read, where it was ever written down.
+  // Weights and state are read and written; a gradient is read, where it was ever written down; rounded weights are
+  // written.
   const int64_t times = 2 + (update.g != nullptr ? 1 : 0) + 2 * (update.s1 != nullptr) + 2 * (update.s2 != nullptr);
-  return static_cast<double>(times * update.n) * sizeof(float);
+  const double rounded = update.rounded != nullptr ? sizeof(bfloat16) : 0;
+  return static_cast<double>(update.n) * (static_cast<double>(times) * sizeof(float) + rounded);
 }
 
 double KernelCall::bytes() const {
   double bytes = update_bytes_;
   if (updates_ != nullptr) {
     for (int64_t i = 0; i < count_; ++i) {
-      bytes += is("global_norm") ? static_cast<double>(updates_[i].n) * sizeof(float) : bytes_of(updates_[i]);
+      bytes += bytes_of(updates_[i]);
+      if (measures_norm_) bytes += static_cast<double>(updates_[i].n) * sizeof(float);
     }
     return bytes;
   }

@@ -42,6 +42,7 @@ class KernelCall {
   void see(const SoftmaxCrossEntropyShape& shape);
   void see(const ImageBatchShape& shape);
   void see(int64_t count);
+  void see(const Clipping& clipping) { measures_norm_ = clipping.norm != nullptr; }
   void see(const ParameterUpdate<float>& update) { update_bytes_ += bytes_of(update); }
 
   template <typename T>
@@ -75,6 +76,7 @@ class KernelCall {
   int64_t value_bytes_ = 0;                   // of the first operand's type: that of the activations
   int64_t count_ = 0;                         // where numbers say the size: their product
   const ParameterUpdate<float>* updates_ = nullptr;
+  bool measures_norm_ = false;  // which reads every gradient once more
 };
 
 }  // namespace striate

@@ -55,7 +55,7 @@ const DropoutState* dropout_state_for_kernels(Device device) {
   return &step_state(device).send_changed_masks(device)->dropout;
 }
 
-UpdateState* update_state_for_kernels(Device device, const UpdateState& state) {
+const UpdateState* update_state_for_kernels(Device device, const UpdateState& state) {
   step_state(device).values.update = state;
   return &step_state(device).send(device)->update;
 }

@@ -16,7 +16,7 @@ DropoutState& dropout_state(Device device);
 /// has changed since the last call.
 const DropoutState* dropout_state_for_kernels(Device device);
 /// Writes an optimizer's state where the device's kernels read it, and dropout_state(device) in the same copy. It is
-/// good until the next call; kernels may change it (clipping).
-UpdateState* update_state_for_kernels(Device device, const UpdateState& state);
+/// good until the next call.
+const UpdateState* update_state_for_kernels(Device device, const UpdateState& state);
 
 }  // namespace striate

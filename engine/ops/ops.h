@@ -5,6 +5,7 @@
 #include "engine/tensor.h"
 #include "kernels/activation/activation.h"
 #include "kernels/shapes.h"
+#include "kernels/step_result/step_result.h"
 
 /// The differentiable operations. Each checks shapes (ShapeError), runs the kernel of its inputs' device and records
 /// its backward. All inputs of an op live on one device. Maths and sources stand in kernels/<op>/<op>.h.
@@ -82,7 +83,9 @@ struct CrossEntropy {
   Tensor rank;         ///< [N] int32: place of the true class among the sorted logits, 0 = top-1
 };
 /// logits [N, classes]; labels [N] int32, on the logits' device or the host. Throws ShapeError for a label that does
-/// not lie in [0, classes); where both are on cuda nobody looks, and the loss is NaN.
-CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& labels, float label_smoothing = 0.0f);
+/// not lie in [0, classes); where both are on cuda nobody looks, and the loss is NaN. `result`, where it is not null,
+/// lies in the device's memory and is told the loss and how many samples have rank 0.
+CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& labels, float label_smoothing = 0.0f,
+                                   StepResult* result = nullptr);
 
 }  // namespace striate::ops

@@ -19,7 +19,8 @@ Tensor softmax(const Tensor& given_logits) {
   return probabilities;
 }
 
-CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& given_labels, float label_smoothing) {
+CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& given_labels, float label_smoothing,
+                                   StepResult* told) {
   check_rank("softmax_cross_entropy", "logits [N,classes]", logits, 2);
   const int64_t N = logits.dim(0);
   require<ShapeError>(given_labels.shape() == Shape{N} && given_labels.dtype() == DType::int32,
@@ -39,7 +40,7 @@ CrossEntropy softmax_cross_entropy(const Tensor& logits, const Tensor& given_lab
   in_type_of(logits, [&]<typename T>(T) {
     STRIATE_DISPATCH(device, softmax_cross_entropy_forward, logits.data<T>(), labels.data<int32_t>(),
                      result.loss.data<float>(), result.sample_loss.data<float>(), row_max.data<float>(),
-                     log_sum.data<float>(), result.rank.data<int32_t>(), shape, context(device));
+                     log_sum.data<float>(), result.rank.data<int32_t>(), told, shape, context(device));
   });
   if (!any_requires_grad({logits})) return result;
   record(

@@ -119,13 +119,9 @@ void Optimizer::update_parameters() {
   require<Error>(any_done || !updates_.empty(), "{}: no parameter has a gradient; call backward() before step()",
                  name());
 
-  Context& ctx = context(device_);
   norm_measured_ = max_norm_ > 0.0f;
-  if (norm_measured_) {
-    STRIATE_DISPATCH(device_, global_norm, updates_.data(), static_cast<int64_t>(updates_.size()), max_norm_,
-                     state_for_kernels_, norm_.data<float>(), ctx);
-  }
-  update(updates_, state_for_kernels_, ctx);
+  const Clipping clipping = norm_measured_ ? Clipping{norm_.data<float>(), max_norm_} : Clipping{};
+  update(updates_, state_for_kernels_, clipping, context(device_));
 }
 
 void Optimizer::finish_step() {
@@ -179,9 +175,10 @@ Sgd::Sgd(std::vector<NamedTensor> parameters, double learning_rate, const SgdOpt
   if (options_.momentum > 0.0f) add_state("momentum");
 }
 
-void Sgd::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) {
+void Sgd::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, const Clipping& clipping,
+                 Context& context) {
   STRIATE_DISPATCH(device(), sgd_update, updates.data(), static_cast<int64_t>(updates.size()), options_, state,
-                   context);
+                   clipping, context);
 }
 
 Adam::Adam(std::vector<NamedTensor> parameters, double learning_rate, const AdamOptions& options, double weight_decay)
@@ -190,9 +187,10 @@ Adam::Adam(std::vector<NamedTensor> parameters, double learning_rate, const Adam
   add_state("second_moment");
 }
 
-void Adam::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) {
+void Adam::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state,
+                  const Clipping& clipping, Context& context) {
   STRIATE_DISPATCH(device(), adam_update, updates.data(), static_cast<int64_t>(updates.size()), options_, state,
-                   context);
+                   clipping, context);
 }
 
 Rmsprop::Rmsprop(std::vector<NamedTensor> parameters, double learning_rate, const RmspropOptions& options,
@@ -202,9 +200,10 @@ Rmsprop::Rmsprop(std::vector<NamedTensor> parameters, double learning_rate, cons
   if (options_.momentum > 0.0f) add_state("momentum");
 }
 
-void Rmsprop::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) {
+void Rmsprop::update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state,
+                     const Clipping& clipping, Context& context) {
   STRIATE_DISPATCH(device(), rmsprop_update, updates.data(), static_cast<int64_t>(updates.size()), options_, state,
-                   context);
+                   clipping, context);
 }
 
 }  // namespace striate

@@ -69,7 +69,7 @@ class Optimizer {
   virtual UpdateRule rule(const UpdateState& state) const = 0;
   /// `state` lies in the device's memory.
   virtual void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state,
-                      Context& context) = 0;
+                      const Clipping& clipping, Context& context) = 0;
 
  private:
   struct Slot {
@@ -84,7 +84,7 @@ class Optimizer {
   std::vector<Slot> slots_;
   std::vector<ParameterUpdate<float>> updates_;
   std::vector<std::shared_ptr<ArrivingUpdate>> arriving_;  // of every parameter, from update_on_arrival() to step()
-  UpdateState* state_for_kernels_ = nullptr;               // of prepare_step()
+  const UpdateState* state_for_kernels_ = nullptr;         // of prepare_step()
   Tensor norm_;                                            // [1], of the last step's gradients
   bool norm_measured_ = false;
   float learning_rate_, weight_decay_;
@@ -101,7 +101,8 @@ class Sgd : public Optimizer {
 
  private:
   UpdateRule rule(const UpdateState& state) const override { return {options_, state}; }
-  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) override;
+  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, const Clipping& clipping,
+              Context& context) override;
   SgdOptions options_;
 };
 
@@ -114,7 +115,8 @@ class Adam : public Optimizer {
 
  private:
   UpdateRule rule(const UpdateState& state) const override { return {options_, state}; }
-  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) override;
+  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, const Clipping& clipping,
+              Context& context) override;
   AdamOptions options_;
 };
 
@@ -126,7 +128,8 @@ class Rmsprop : public Optimizer {
 
  private:
   UpdateRule rule(const UpdateState& state) const override { return {options_, state}; }
-  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, Context& context) override;
+  void update(const std::vector<ParameterUpdate<float>>& updates, const UpdateState* state, const Clipping& clipping,
+              Context& context) override;
   RmspropOptions options_;
 };
 

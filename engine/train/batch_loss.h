@@ -2,6 +2,7 @@
 
 #include "engine/tensor.h"
 #include "engine/train/batch_source.h"
+#include "kernels/step_result/step_result.h"
 
 namespace striate {
 
@@ -12,6 +13,7 @@ struct BatchLoss {
 
 /// The cross-entropy that a batch is trained on. Where its images are mixed from two, the label is as soft as they are:
 /// −Σ (λ·y + (1 − λ)·y')·log p = λ·CE(y) + (1 − λ)·CE(y'), two losses on the same logits [N, classes].
-BatchLoss batch_loss(const Tensor& logits, const Batch& batch, float label_smoothing);
+/// `result`, where it is not null, lies in the device's memory and is told the loss and how many ranks are 0.
+BatchLoss batch_loss(const Tensor& logits, const Batch& batch, float label_smoothing, StepResult* result = nullptr);
 
 }  // namespace striate

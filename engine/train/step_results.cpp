@@ -1,6 +1,5 @@
 #include "engine/train/step_results.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "engine/copy.h"
@@ -30,16 +29,9 @@ StepResults::~StepResults() {
   for (Slot& slot : slots_) gpu::release(slot.batches, gpu::MemoryKind::pinned);
 }
 
-void StepResults::add(int64_t batch, const BatchLoss& loss) {
-  if (!on_host(device_)) {
-    auto* results = reinterpret_cast<StepResult*>(at_hand_.data<uint8_t>());
-    cuda::step_result(loss.loss.data<float>(), loss.rank.data<int32_t>(), loss.rank.size(), results + batch,
-                      context(device_));
-    return;
-  }
-  const int32_t* places = loss.rank.data<int32_t>();
-  slots_[static_cast<size_t>(sent_ % kSteps)].batches[batch] = {
-      loss.loss.item(), static_cast<int32_t>(std::count(places, places + loss.rank.size(), 0))};
+StepResult* StepResults::place(int64_t batch) {
+  if (!on_host(device_)) return reinterpret_cast<StepResult*>(at_hand_.data<uint8_t>()) + batch;
+  return slots_[static_cast<size_t>(sent_ % kSteps)].batches + batch;
 }
 
 void StepResults::send(const Tensor& norm) {

@@ -24,8 +24,9 @@ class StepResults {
 
   static constexpr int kSteps = 2;  ///< that can be under way
 
-  /// The result of a batch of the step at hand. Launches the same every time, to the same place.
-  void add(int64_t batch, const BatchLoss& loss);
+  /// Where the result of a batch of the step at hand is to be written, in the device's memory; on cuda the same place
+  /// every step.
+  StepResult* place(int64_t batch);
   /// Ends the step at hand, whose norm [1] may be undefined.
   void send(const Tensor& norm);
 

@@ -60,8 +60,8 @@ void TrainStep::train_on(const Batch& batch, const Batch& given) {
     classes_ = logits.dim(-1);
     check_labels_of(given);
   }
-  const BatchLoss result = batch_loss(logits, batch, label_smoothing_);
-  results_.add(static_cast<int64_t>(parts_.size()), result);
+  const BatchLoss result =
+      batch_loss(logits, batch, label_smoothing_, results_.place(static_cast<int64_t>(parts_.size())));
   if (on_host(device_)) on_loss_(static_cast<double>(result.loss.item()));
   // Batches of an accumulated step weigh as their images do; the full size is divided out with the sum in finish().
   const int64_t images = batch.labels.size();

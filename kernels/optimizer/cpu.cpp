@@ -105,29 +105,42 @@ namespace striate::cpu {
 HWY_EXPORT(UpdateAll);
 HWY_EXPORT(SumOfSquares);
 
+namespace {
+// What the update finds: the state, with the gradients' scale as clipping makes it.
+UpdateState clipped(const ParameterUpdate<float>* updates, int64_t count, const UpdateState& state,
+                    const Clipping& clipping, Context& context) {
+  if (clipping.norm == nullptr) return state;
+  const double sum = HWY_DYNAMIC_DISPATCH(SumOfSquares)(updates, count, context);
+  const double norm = std::abs(double{state.gradient_scale}) * std::sqrt(sum);
+  *clipping.norm = static_cast<float>(norm);
+  UpdateState found = state;
+  if (clipping.max_norm > 0.0f && std::isfinite(*clipping.norm) && norm > clipping.max_norm) {
+    found.gradient_scale = static_cast<float>(state.gradient_scale * (clipping.max_norm / norm));
+  }
+  return found;
+}
+
+template <typename Options>
+void update(const ParameterUpdate<float>* updates, int64_t count, const Options& options, const UpdateState& state,
+            const Clipping& clipping, Context& context) {
+  const UpdateRule rule(options, clipped(updates, count, state, clipping, context));
+  HWY_DYNAMIC_DISPATCH(UpdateAll)(updates, count, rule, context);
+}
+}  // namespace
+
 void sgd_update(const ParameterUpdate<float>* updates, int64_t count, const SgdOptions& options,
-                const UpdateState* state, Context& context) {
-  HWY_DYNAMIC_DISPATCH(UpdateAll)(updates, count, {options, *state}, context);
+                const UpdateState* state, const Clipping& clipping, Context& context) {
+  update(updates, count, options, *state, clipping, context);
 }
 
 void adam_update(const ParameterUpdate<float>* updates, int64_t count, const AdamOptions& options,
-                 const UpdateState* state, Context& context) {
-  HWY_DYNAMIC_DISPATCH(UpdateAll)(updates, count, {options, *state}, context);
+                 const UpdateState* state, const Clipping& clipping, Context& context) {
+  update(updates, count, options, *state, clipping, context);
 }
 
 void rmsprop_update(const ParameterUpdate<float>* updates, int64_t count, const RmspropOptions& options,
-                    const UpdateState* state, Context& context) {
-  HWY_DYNAMIC_DISPATCH(UpdateAll)(updates, count, {options, *state}, context);
-}
-
-void global_norm(const ParameterUpdate<float>* updates, int64_t count, float max_norm, UpdateState* state, float* norm,
-                 Context& context) {
-  const double sum = HWY_DYNAMIC_DISPATCH(SumOfSquares)(updates, count, context);
-  const double found = std::abs(double{state->gradient_scale}) * std::sqrt(sum);
-  *norm = static_cast<float>(found);
-  if (max_norm > 0.0f && std::isfinite(*norm) && found > max_norm) {
-    state->gradient_scale = static_cast<float>(state->gradient_scale * (max_norm / found));
-  }
+                    const UpdateState* state, const Clipping& clipping, Context& context) {
+  update(updates, count, options, *state, clipping, context);
 }
 
 }  // namespace striate::cpu

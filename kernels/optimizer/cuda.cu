@@ -2,6 +2,7 @@
 // chunk of it by the blocks that come before. Each element is read and written once, 16 bytes at a time: bound by
 // memory. What changes from step to step is read from the device's memory. An element's new value depends on that
 // element only, and the norm is summed by a tree of fixed shape: the same bits every run.
+// Clipping is one launch more, of partial sums, which every block of the update adds up for itself.
 #include "kernels/optimizer/optimizer.h"
 
 #include <algorithm>
@@ -10,6 +11,8 @@
 #include "kernels/gpu/block.h"
 #include "kernels/gpu/launch.h"
 #include "kernels/gpu/map.h"
+#include "kernels/gpu/memory.h"
+#include "kernels/gpu/shared.h"
 
 namespace striate::cuda {
 
@@ -17,7 +20,8 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kChunk = 4096;       // elements a block updates: four vectors a thread
-constexpr int kNormChunk = 16384;  // elements a block sums up
+constexpr int kNormChunk = 16384;  // elements a block sums up at least …
+constexpr int kNormSums = 1024;    // … and about as many sums at most: 8 KiB that each block of the update reads
 
 // A kernel's arguments may take 4 KiB before CUDA 12.1; ResNet-18 has 62 parameters, ResNet-50 161.
 constexpr int kUpdatesPerLaunch = 64;
@@ -34,6 +38,15 @@ struct GradientTable {
   int64_t n[kGradientsPerLaunch];
   unsigned first_block[kGradientsPerLaunch + 1];
   int count;
+  int chunk;  // elements a block sums up
+};
+
+/// Partial sums of squares of all gradients, and what is to be made of them; null: gradients are not measured.
+struct NormSums {
+  const double* sums;
+  int count;
+  float max_norm;
+  float* norm;
 };
 static_assert(sizeof(UpdateTable) + 64 <= 4096 && sizeof(GradientTable) + 64 <= 4096);
 
@@ -86,10 +99,30 @@ __device__ __forceinline__ Chunk chunk_of_block(const UpdateTable& table) {
           u.weight_decay};
 }
 
-__global__ void __launch_bounds__(kThreads)
-    sgd_kernel(const __grid_constant__ UpdateTable table, SgdOptions options, const UpdateState* state) {
+/// What the gradients are multiplied by: the state's scale, less where their norm is above the greatest allowed. By all
+/// threads of every block, from the same sums in the same order; the first block says what the norm was.
+__device__ __forceinline__ float scale_of_gradients(const UpdateState* state, const NormSums& squares) {
+  const float scale = state->gradient_scale;
+  if (squares.sums == nullptr) return scale;
+  STRIATE_SHARED(float, found_scale, [1]);
+  double sum = 0.0;
+  for (int i = static_cast<int>(threadIdx.x); i < squares.count; i += kThreads) sum += squares.sums[i];
+  sum = gpu::block_sum(sum);
+  if (threadIdx.x == 0) {
+    const double found = fabs(static_cast<double>(scale)) * sqrt(sum);
+    const auto norm = static_cast<float>(found);
+    const bool clips = squares.max_norm > 0.0f && norm < INFINITY && found > squares.max_norm;
+    found_scale[0] = clips ? static_cast<float>(scale * (squares.max_norm / found)) : scale;
+    if (blockIdx.x == 0) *squares.norm = norm;
+  }
+  __syncthreads();
+  return found_scale[0];
+}
+
+__global__ void __launch_bounds__(kThreads) sgd_kernel(const __grid_constant__ UpdateTable table, SgdOptions options,
+                                                       const UpdateState* state, NormSums squares) {
+  const float rate = state->learning_rate, gradient_scale = scale_of_gradients(state, squares);
   const Chunk chunk = chunk_of_block(table);
-  const float rate = state->learning_rate, gradient_scale = state->gradient_scale;
   chunk.for_each([=](int i, auto part) {
     auto w = part.load(chunk.w + i), v = part;
     const auto gradient = part.load(chunk.g + i);
@@ -116,10 +149,11 @@ __device__ __forceinline__ float bias_correction(float log_beta, int64_t t) {
   return -expm1f(static_cast<float>(t) * log_beta);
 }
 
-__global__ void __launch_bounds__(kThreads) adam_kernel(const __grid_constant__ UpdateTable table, AdamOptions options,
-                                                        float log_beta1, float log_beta2, const UpdateState* state) {
+__global__ void __launch_bounds__(kThreads)
+    adam_kernel(const __grid_constant__ UpdateTable table, AdamOptions options, float log_beta1, float log_beta2,
+                const UpdateState* state, NormSums squares) {
+  const float gradient_scale = scale_of_gradients(state, squares);
   const Chunk chunk = chunk_of_block(table);
-  const float gradient_scale = state->gradient_scale;
   // ε·m̂/(√v̂ + eps) with both corrections as factors.
   const float rate = state->learning_rate / bias_correction(log_beta1, state->step + 1);
   const float root_factor = 1.0f / sqrtf(bias_correction(log_beta2, state->step + 1));
@@ -142,9 +176,10 @@ __global__ void __launch_bounds__(kThreads) adam_kernel(const __grid_constant__ 
 }
 
 __global__ void __launch_bounds__(kThreads)
-    rmsprop_kernel(const __grid_constant__ UpdateTable table, RmspropOptions options, const UpdateState* state) {
+    rmsprop_kernel(const __grid_constant__ UpdateTable table, RmspropOptions options, const UpdateState* state,
+                   NormSums squares) {
+  const float rate = state->learning_rate, gradient_scale = scale_of_gradients(state, squares);
   const Chunk chunk = chunk_of_block(table);
-  const float rate = state->learning_rate, gradient_scale = state->gradient_scale;
   const bool heavy = options.momentum > 0.0f;
   chunk.for_each([=](int i, auto part) {
     auto w = part.load(chunk.w + i), s = part.load(chunk.s1 + i), b = part;
@@ -168,9 +203,9 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     sum_of_squares_kernel(const __grid_constant__ GradientTable table, double* sums) {
   const int p = parameter_of_block(table);
-  const int64_t begin = int64_t{blockIdx.x - table.first_block[p]} * kNormChunk;
+  const int64_t begin = int64_t{blockIdx.x - table.first_block[p]} * table.chunk;
   const float* g = table.g[p] + begin;
-  const int n = static_cast<int>(table.n[p] - begin < kNormChunk ? table.n[p] - begin : kNormChunk);
+  const int n = static_cast<int>(table.n[p] - begin < table.chunk ? table.n[p] - begin : table.chunk);
   double sum = 0.0;
   gpu::for_each_part<4>(static_cast<int>(threadIdx.x), kThreads, n, gpu::aligned_16(g), [&](int i, auto part) {
     part = part.load(g + i);
@@ -178,19 +213,6 @@ __global__ void __launch_bounds__(kThreads)
   });
   sum = gpu::block_sum(sum);
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
-}
-
-__global__ void __launch_bounds__(kThreads)
-    norm_kernel(const double* sums, int64_t count, float max_norm, UpdateState* state, float* norm) {
-  double sum = 0.0;
-  for (int64_t i = threadIdx.x; i < count; i += kThreads) sum += sums[i];
-  sum = gpu::block_sum(sum);
-  if (threadIdx.x != 0) return;
-  const double found = fabs(static_cast<double>(state->gradient_scale)) * sqrt(sum);
-  *norm = static_cast<float>(found);
-  if (max_norm > 0.0f && *norm < INFINITY && found > max_norm) {
-    state->gradient_scale = static_cast<float>(state->gradient_scale * (max_norm / found));
-  }
 }
 
 unsigned blocks_of(int64_t n, int64_t chunk) { return static_cast<unsigned>((n + chunk - 1) / chunk); }
@@ -212,52 +234,71 @@ void for_each_table(const ParameterUpdate<float>* updates, int64_t count, Fn&& f
   }
 }
 
-}  // namespace
-
-void sgd_update(const ParameterUpdate<float>* updates, int64_t count, const SgdOptions& options,
-                const UpdateState* state, Context& context) {
-  for_each_table(updates, count, [&](const UpdateTable& table, unsigned blocks) {
-    gpu::launch(sgd_kernel, blocks, kThreads, 0, *context.stream, table, options, state);
-  });
+// Elements a block sums up, a multiple of what its threads read at once.
+int chunk_of_norm(const ParameterUpdate<float>* updates, int64_t count) {
+  int64_t all = 0;
+  for (int64_t u = 0; u < count; ++u) all += updates[u].n;
+  constexpr int64_t kStep = 4 * kThreads;
+  return static_cast<int>(std::max<int64_t>(kNormChunk, (all / kNormSums + kStep) / kStep * kStep));
 }
 
-void adam_update(const ParameterUpdate<float>* updates, int64_t count, const AdamOptions& options,
-                 const UpdateState* state, Context& context) {
-  const auto log_beta1 = static_cast<float>(std::log(double{options.beta1}));
-  const auto log_beta2 = static_cast<float>(std::log(double{options.beta2}));
-  for_each_table(updates, count, [&](const UpdateTable& table, unsigned blocks) {
-    gpu::launch(adam_kernel, blocks, kThreads, 0, *context.stream, table, options, log_beta1, log_beta2, state);
-  });
-}
-
-void rmsprop_update(const ParameterUpdate<float>* updates, int64_t count, const RmspropOptions& options,
-                    const UpdateState* state, Context& context) {
-  for_each_table(updates, count, [&](const UpdateTable& table, unsigned blocks) {
-    gpu::launch(rmsprop_kernel, blocks, kThreads, 0, *context.stream, table, options, state);
-  });
-}
-
-void global_norm(const ParameterUpdate<float>* updates, int64_t count, float max_norm, UpdateState* state, float* norm,
-                 Context& context) {
-  int64_t chunks = 0;
-  for (int64_t u = 0; u < count; ++u) chunks += blocks_of(updates[u].n, kNormChunk);
-  double* sums = context.workspace->get<double>(std::max<int64_t>(chunks, 1));
+// Launches the sums that `clipping` asks for.
+NormSums sum_squares(const ParameterUpdate<float>* updates, int64_t count, const Clipping& clipping, Context& context) {
+  if (clipping.norm == nullptr) return {};
+  GradientTable table{};
+  table.chunk = chunk_of_norm(updates, count);
+  int64_t all = 0;
+  for (int64_t u = 0; u < count; ++u) all += blocks_of(updates[u].n, table.chunk);
+  if (all == 0) {  // no block of an update will tell
+    gpu::set(clipping.norm, 0, sizeof(float), *context.stream);
+    return {};
+  }
+  double* sums = context.workspace->get<double>(all);
   int64_t done = 0;
   for (int64_t u = 0; u < count;) {
-    GradientTable table{};
     unsigned blocks = 0;
+    table.count = 0;
     for (; u < count && table.count < kGradientsPerLaunch; ++u) {
       if (updates[u].n == 0) continue;
       table.g[table.count] = updates[u].g;
       table.n[table.count] = updates[u].n;
       table.first_block[table.count++] = blocks;
-      blocks += blocks_of(updates[u].n, kNormChunk);
+      blocks += blocks_of(updates[u].n, table.chunk);
     }
     table.first_block[table.count] = blocks;
     if (blocks > 0) gpu::launch(sum_of_squares_kernel, blocks, kThreads, 0, *context.stream, table, sums + done);
     done += blocks;
   }
-  gpu::launch(norm_kernel, 1, kThreads, 0, *context.stream, sums, chunks, max_norm, state, norm);
+  return {sums, static_cast<int>(all), clipping.max_norm, clipping.norm};
+}
+
+}  // namespace
+
+void sgd_update(const ParameterUpdate<float>* updates, int64_t count, const SgdOptions& options,
+                const UpdateState* state, const Clipping& clipping, Context& context) {
+  const NormSums squares = sum_squares(updates, count, clipping, context);
+  for_each_table(updates, count, [&](const UpdateTable& table, unsigned blocks) {
+    gpu::launch(sgd_kernel, blocks, kThreads, 0, *context.stream, table, options, state, squares);
+  });
+}
+
+void adam_update(const ParameterUpdate<float>* updates, int64_t count, const AdamOptions& options,
+                 const UpdateState* state, const Clipping& clipping, Context& context) {
+  const auto log_beta1 = static_cast<float>(std::log(double{options.beta1}));
+  const auto log_beta2 = static_cast<float>(std::log(double{options.beta2}));
+  const NormSums squares = sum_squares(updates, count, clipping, context);
+  for_each_table(updates, count, [&](const UpdateTable& table, unsigned blocks) {
+    gpu::launch(adam_kernel, blocks, kThreads, 0, *context.stream, table, options, log_beta1, log_beta2, state,
+                squares);
+  });
+}
+
+void rmsprop_update(const ParameterUpdate<float>* updates, int64_t count, const RmspropOptions& options,
+                    const UpdateState* state, const Clipping& clipping, Context& context) {
+  const NormSums squares = sum_squares(updates, count, clipping, context);
+  for_each_table(updates, count, [&](const UpdateTable& table, unsigned blocks) {
+    gpu::launch(rmsprop_kernel, blocks, kThreads, 0, *context.stream, table, options, state, squares);
+  });
 }
 
 }  // namespace striate::cuda

@@ -23,8 +23,14 @@ struct ParameterUpdate {
 /// replayed.
 struct UpdateState {
   float learning_rate = 0.0f;
-  float gradient_scale = 1.0f;  ///< every gradient is multiplied by it as it is read (accumulation, clipping)
+  float gradient_scale = 1.0f;  ///< every gradient is multiplied by it as it is read (accumulation)
   int64_t step = 0;             ///< updates done before this one
+};
+
+/// Whether an update first measures the norm of all gradients, and shrinks them to max_norm where it is above that.
+struct Clipping {
+  float* norm = nullptr;  ///< where √(Σ over all gradients of (gradient_scale·g)²) is written; null: neither is done
+  float max_norm = 0.0f;  ///< 0: nothing is shrunk
 };
 
 /// Stochastic gradient descent.
@@ -71,44 +77,37 @@ struct UpdateRule {
 // Every update is one pass over all parameters: `updates` [count], each element read and written once. `state` is read,
 // not changed. State buffers (s1, s2) must be zero before the first step.
 //
-// global_norm: *norm = √(Σ over all gradients of (state->gradient_scale·g)²), then clips: where max_norm > 0 and
-// *norm > max_norm, state->gradient_scale is multiplied by max_norm / *norm. A norm that is not finite is left for the
-// caller to see. The sum's order depends on sizes only.
+// Clipping is one more pass before, over the gradients. Where max_norm > 0 and the norm is above it, the gradients
+// count times max_norm / norm in this update. A norm that is not finite shrinks nothing, and is left for the caller to
+// see. The sum's order depends on sizes only.
 namespace reference {
 template <typename T>
 void sgd_update(const ParameterUpdate<T>* updates, int64_t count, const SgdOptions& options, const UpdateState* state,
-                Context& context);
+                const Clipping& clipping, Context& context);
 template <typename T>
 void adam_update(const ParameterUpdate<T>* updates, int64_t count, const AdamOptions& options, const UpdateState* state,
-                 Context& context);
+                 const Clipping& clipping, Context& context);
 template <typename T>
 void rmsprop_update(const ParameterUpdate<T>* updates, int64_t count, const RmspropOptions& options,
-                    const UpdateState* state, Context& context);
-template <typename T>
-void global_norm(const ParameterUpdate<T>* updates, int64_t count, float max_norm, UpdateState* state, float* norm,
-                 Context& context);
+                    const UpdateState* state, const Clipping& clipping, Context& context);
 }  // namespace reference
 
 namespace cpu {
 void sgd_update(const ParameterUpdate<float>* updates, int64_t count, const SgdOptions& options,
-                const UpdateState* state, Context& context);
+                const UpdateState* state, const Clipping& clipping, Context& context);
 void adam_update(const ParameterUpdate<float>* updates, int64_t count, const AdamOptions& options,
-                 const UpdateState* state, Context& context);
+                 const UpdateState* state, const Clipping& clipping, Context& context);
 void rmsprop_update(const ParameterUpdate<float>* updates, int64_t count, const RmspropOptions& options,
-                    const UpdateState* state, Context& context);
-void global_norm(const ParameterUpdate<float>* updates, int64_t count, float max_norm, UpdateState* state, float* norm,
-                 Context& context);
+                    const UpdateState* state, const Clipping& clipping, Context& context);
 }  // namespace cpu
 
 namespace cuda {
 void sgd_update(const ParameterUpdate<float>* updates, int64_t count, const SgdOptions& options,
-                const UpdateState* state, Context& context);
+                const UpdateState* state, const Clipping& clipping, Context& context);
 void adam_update(const ParameterUpdate<float>* updates, int64_t count, const AdamOptions& options,
-                 const UpdateState* state, Context& context);
+                 const UpdateState* state, const Clipping& clipping, Context& context);
 void rmsprop_update(const ParameterUpdate<float>* updates, int64_t count, const RmspropOptions& options,
-                    const UpdateState* state, Context& context);
-void global_norm(const ParameterUpdate<float>* updates, int64_t count, float max_norm, UpdateState* state, float* norm,
-                 Context& context);
+                    const UpdateState* state, const Clipping& clipping, Context& context);
 }  // namespace cuda
 
 }  // namespace striate

@@ -186,14 +186,16 @@ void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t class
 template <typename T>
 void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
                                    Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
-                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context) {
+                                   int32_t* rank, StepResult* result, const SoftmaxCrossEntropyShape& shape,
+                                   Context& context) {
   shape.check();
   check_labels(labels, shape);
   STRIATE_FOR_TYPE(T, LossForward)(logits, labels, sample_loss, row_max, log_sum, rank, shape, context);
-  if (loss == nullptr) return;
   double total = 0.0;
   for (int64_t n = 0; n < shape.N; ++n) total += sample_loss[n];
-  *loss = shape.N > 0 ? static_cast<float>(total / static_cast<double>(shape.N)) : 0.0f;
+  const float mean = shape.N > 0 ? static_cast<float>(total / static_cast<double>(shape.N)) : 0.0f;
+  if (loss != nullptr) *loss = mean;
+  if (result != nullptr) *result = {mean, static_cast<int32_t>(std::count(rank, rank + shape.N, 0))};
 }
 
 template <typename T>
@@ -209,7 +211,7 @@ void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, cons
 #define STRIATE_INSTANTIATE(T)                                                                                        \
   template void softmax_forward<T>(const T*, T*, int64_t, int64_t, Context&);                                         \
   template void softmax_cross_entropy_forward<T>(const T*, const int32_t*, Parameter<T>*, Parameter<T>*,              \
-                                                 Parameter<T>*, Parameter<T>*, int32_t*,                              \
+                                                 Parameter<T>*, Parameter<T>*, int32_t*, StepResult*,                 \
                                                  const SoftmaxCrossEntropyShape&, Context&);                          \
   template void softmax_cross_entropy_backward<T>(const T*, const int32_t*, const Parameter<T>*, const Parameter<T>*, \
                                                   const Parameter<T>*, T*, const SoftmaxCrossEntropyShape&, Context&);

@@ -222,11 +222,21 @@ __global__ void __launch_bounds__(kBlock)
   write_loss(out, n, {whole.max, whole.sum, own, mean_shifted, before}, label, classes, smoothing);
 }
 
-__global__ void __launch_bounds__(kBlock) mean_kernel(const float* values, int64_t N, float* mean) {
+// One block: a batch has hundreds of samples, and the launch is what it costs.
+__global__ void __launch_bounds__(kBlock)
+    mean_kernel(const float* sample_loss, const int32_t* rank, int64_t N, float* loss, StepResult* result) {
   float sum = 0.0f;
-  for (int64_t n = threadIdx.x; n < N; n += kBlock) sum += values[n];
+  int correct = 0;
+  for (int64_t n = threadIdx.x; n < N; n += kBlock) {
+    sum += sample_loss[n];
+    correct += rank[n] == 0 ? 1 : 0;
+  }
   sum = gpu::block_sum(sum);
-  if (threadIdx.x == 0) *mean = N > 0 ? sum / static_cast<float>(N) : 0.0f;
+  correct = gpu::block_sum(correct);
+  if (threadIdx.x != 0) return;
+  const float mean = N > 0 ? sum / static_cast<float>(N) : 0.0f;
+  if (loss != nullptr) *loss = mean;
+  if (result != nullptr) *result = {mean, correct};
 }
 
 template <int kGroup, int kVectors, bool kAligned, typename T>
@@ -335,7 +345,8 @@ void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t class
 template <typename T>
 void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
                                    Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
-                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context) {
+                                   int32_t* rank, StepResult* result, const SoftmaxCrossEntropyShape& shape,
+                                   Context& context) {
   shape.check();
   const LossOutputs out{sample_loss, row_max, log_sum, rank};
   const bool aligned = gpu::in_quads(shape.classes, {logits});
@@ -348,7 +359,8 @@ void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Param
     gpu::launch(long_row_loss_forward_kernel<T>, blocks_for<kBlock>(shape.N), kBlock, 0, *context.stream, logits,
                 labels, out, classes, shape.smoothing, aligned);
   }
-  if (loss != nullptr) gpu::launch(mean_kernel, 1, kBlock, 0, *context.stream, sample_loss, shape.N, loss);
+  if (loss == nullptr && result == nullptr) return;
+  gpu::launch(mean_kernel, 1, kBlock, 0, *context.stream, sample_loss, rank, shape.N, loss, result);
 }
 
 template <typename T>
@@ -371,7 +383,7 @@ void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, cons
 #define STRIATE_INSTANTIATE(T)                                                                                        \
   template void softmax_forward<T>(const T*, T*, int64_t, int64_t, Context&);                                         \
   template void softmax_cross_entropy_forward<T>(const T*, const int32_t*, Parameter<T>*, Parameter<T>*,              \
-                                                 Parameter<T>*, Parameter<T>*, int32_t*,                              \
+                                                 Parameter<T>*, Parameter<T>*, int32_t*, StepResult*,                 \
                                                  const SoftmaxCrossEntropyShape&, Context&);                          \
   template void softmax_cross_entropy_backward<T>(const T*, const int32_t*, const Parameter<T>*, const Parameter<T>*, \
                                                   const Parameter<T>*, T*, const SoftmaxCrossEntropyShape&, Context&);

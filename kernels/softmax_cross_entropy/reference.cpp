@@ -1,4 +1,5 @@
 // One row at a time, in double, shifted by the row's maximum.
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/reference_values.h"
@@ -52,7 +53,7 @@ void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t class
 template <typename T>
 void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
                                    Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
-                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context&) {
+                                   int32_t* rank, StepResult* result, const SoftmaxCrossEntropyShape& shape, Context&) {
   shape.check();
   check_labels(labels, shape);
   const double smoothing = shape.smoothing;
@@ -73,8 +74,11 @@ void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Param
     rank[n] = rank_of(row, labels[n], shape.classes);
     total += cross_entropy;
   }
-  if (loss != nullptr)
-    *loss = shape.N > 0 ? static_cast<Parameter<T>>(total / static_cast<double>(shape.N)) : Parameter<T>{0};
+  const double mean = shape.N > 0 ? total / static_cast<double>(shape.N) : 0.0;
+  if (loss != nullptr) *loss = static_cast<Parameter<T>>(mean);
+  if (result != nullptr) {
+    *result = {static_cast<float>(mean), static_cast<int32_t>(std::count(rank, rank + shape.N, 0))};
+  }
 }
 
 template <typename T>
@@ -97,7 +101,7 @@ void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, cons
 #define STRIATE_INSTANTIATE(T)                                                                                        \
   template void softmax_forward(const T*, T*, int64_t, int64_t, Context&);                                            \
   template void softmax_cross_entropy_forward<T>(const T*, const int32_t*, Parameter<T>*, Parameter<T>*,              \
-                                                 Parameter<T>*, Parameter<T>*, int32_t*,                              \
+                                                 Parameter<T>*, Parameter<T>*, int32_t*, StepResult*,                 \
                                                  const SoftmaxCrossEntropyShape&, Context&);                          \
   template void softmax_cross_entropy_backward<T>(const T*, const int32_t*, const Parameter<T>*, const Parameter<T>*, \
                                                   const Parameter<T>*, T*, const SoftmaxCrossEntropyShape&, Context&);

@@ -4,6 +4,7 @@
 
 #include "kernels/bfloat16.h"
 #include "kernels/context.h"
+#include "kernels/step_result/step_result.h"
 
 namespace striate {
 
@@ -26,7 +27,8 @@ struct SoftmaxCrossEntropyShape {
 //            rank[n] = the number of classes that come before the true one when sorted by logit (equal logits: the
 //            lower class first; a NaN among the row's logits gives `classes`): a sample counts for top-k accuracy when
 //            rank < min(k, classes).
-//            *loss = the mean of sample_loss, 0 for an empty batch; `loss` may be null. Every output is overwritten.
+//            *loss = the mean of sample_loss, 0 for an empty batch; `loss` may be null.
+//            *result = {the mean, the number of zeros in rank}; `result` may be null. Every output is overwritten.
 // backward:  dlogits = (p − t)·(*dloss) / N, with p from row_max and log_sum. Overwritten; may not alias logits.
 // Labels must lie in [0, classes). For one that does not, reference and cpu throw ShapeError naming the sample and the
 // label; cuda, which cannot, reads nothing by it and gives that sample the loss NaN (so that the mean shows it), the
@@ -39,7 +41,8 @@ void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t class
 template <typename T>
 void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
                                    Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
-                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context);
+                                   int32_t* rank, StepResult* result, const SoftmaxCrossEntropyShape& shape,
+                                   Context& context);
 template <typename T>
 void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const Parameter<T>* row_max,
                                     const Parameter<T>* log_sum, const Parameter<T>* dloss, T* dlogits,
@@ -52,7 +55,8 @@ void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t class
 template <typename T>
 void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
                                    Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
-                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context);
+                                   int32_t* rank, StepResult* result, const SoftmaxCrossEntropyShape& shape,
+                                   Context& context);
 template <typename T>
 void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const Parameter<T>* row_max,
                                     const Parameter<T>* log_sum, const Parameter<T>* dloss, T* dlogits,
@@ -65,7 +69,8 @@ void softmax_forward(const T* logits, T* probabilities, int64_t N, int64_t class
 template <typename T>
 void softmax_cross_entropy_forward(const T* logits, const int32_t* labels, Parameter<T>* loss,
                                    Parameter<T>* sample_loss, Parameter<T>* row_max, Parameter<T>* log_sum,
-                                   int32_t* rank, const SoftmaxCrossEntropyShape& shape, Context& context);
+                                   int32_t* rank, StepResult* result, const SoftmaxCrossEntropyShape& shape,
+                                   Context& context);
 template <typename T>
 void softmax_cross_entropy_backward(const T* logits, const int32_t* labels, const Parameter<T>* row_max,
                                     const Parameter<T>* log_sum, const Parameter<T>* dloss, T* dlogits,

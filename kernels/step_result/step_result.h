@@ -14,6 +14,14 @@ struct StepResult {
 
 // step_result: result->loss = *loss, result->correct = the number of zeros in rank [N], so that one copy of 8 bytes
 // brings both to the host. Exact.
+namespace reference {
+void step_result(const float* loss, const int32_t* rank, int64_t N, StepResult* result, Context& context);
+}  // namespace reference
+
+namespace cpu {
+using reference::step_result;
+}  // namespace cpu
+
 namespace cuda {
 void step_result(const float* loss, const int32_t* rank, int64_t N, StepResult* result, Context& context);
 }  // namespace cuda

@@ -32,6 +32,17 @@ TEST(KernelCall, CountsProductsAndEveryOperandOnce) {
   EXPECT_DOUBLE_EQ(KernelCall("linear_backward_weight", a, b, c, c, linear).bytes(), 4.0 * (5 * 7 + 7 * 11 + 5 * 11));
 }
 
+TEST(KernelCall, CountsTheOutputOfTheReluThatAGradientIsTakenThrough) {
+  const Conv2dShape conv{2, 8, 8, 3, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1};
+  const KernelCall plain("conv2d_backward_data", a, b, c, conv),
+      through("conv2d_backward_data_through_relu", a, b, a, c, conv);
+  EXPECT_DOUBLE_EQ(through.bytes() - plain.bytes(), 4.0 * 2 * 8 * 8 * 3);
+  EXPECT_DOUBLE_EQ(through.flops(), plain.flops());
+  const LinearShape linear{5, 7, 11};
+  EXPECT_DOUBLE_EQ(KernelCall("linear_backward_data_through_relu", half, half, half, half, linear).bytes(),
+                   2.0 * (2 * 5 * 7 + 7 * 11 + 5 * 11));
+}
+
 TEST(KernelCall, CountsWeightsAndStateOfAnUpdate) {
   ParameterUpdate<float> update;
   update.n = 77;
@@ -46,7 +57,16 @@ TEST(KernelCall, CountsWeightsAndStateOfAnUpdate) {
   update.g = b;
   const ParameterUpdate<float> updates[] = {update, update};
   EXPECT_DOUBLE_EQ(KernelCall("sgd_update", &updates[0], int64_t{2}, SgdOptions{}).bytes(), 4.0 * 2 * 5 * 77);
-  EXPECT_DOUBLE_EQ(KernelCall("global_norm", &updates[0], int64_t{2}, 1.0f).bytes(), 4.0 * 2 * 77);
+  EXPECT_DOUBLE_EQ(KernelCall("sgd_update", &updates[0], int64_t{2}, SgdOptions{}, Clipping{&value, 1.0f}).bytes(),
+                   4.0 * 2 * 6 * 77)
+      << "gradients are read for their norm, too";
+  EXPECT_DOUBLE_EQ(KernelCall("sgd_update", &updates[0], int64_t{2}, SgdOptions{}, Clipping{}).bytes(),
+                   4.0 * 2 * 5 * 77);
+  update.rounded = half;
+  EXPECT_DOUBLE_EQ(KernelCall("sgd_update", &update, int64_t{1}, SgdOptions{}).bytes(), (4.0 * 5 + 2) * 77)
+      << "the rounded weights are written";
+  EXPECT_DOUBLE_EQ(KernelCall("linear_backward_update", half, half, half, linear, update).bytes(),
+                   2.0 * (2 * 5 * 7 + 5 * 11) + (4.0 * 5 + 2) * 77);
 }
 
 TEST(KernelCall, CountsAByteReadForEveryValueOfAnImage) {

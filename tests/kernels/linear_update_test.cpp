@@ -78,9 +78,9 @@ UpdateRule rule_of(int method) {
 }
 
 void update(int method, const ParameterUpdate<float>& parameter, Context& context) {
-  if (method == 0) return cpu::sgd_update(&parameter, 1, SgdOptions{0.9f, true, false}, &kState, context);
-  if (method == 1) return cpu::adam_update(&parameter, 1, AdamOptions{}, &kState, context);
-  cpu::rmsprop_update(&parameter, 1, RmspropOptions{0.9f, 1e-8f, 0.5f}, &kState, context);
+  if (method == 0) return cpu::sgd_update(&parameter, 1, SgdOptions{0.9f, true, false}, &kState, {}, context);
+  if (method == 1) return cpu::adam_update(&parameter, 1, AdamOptions{}, &kState, {}, context);
+  cpu::rmsprop_update(&parameter, 1, RmspropOptions{0.9f, 1e-8f, 0.5f}, &kState, {}, context);
 }
 
 template <typename T>

@@ -20,12 +20,11 @@ struct OptimizerFunctions {
   decltype(&cpu::sgd_update) sgd;
   decltype(&cpu::adam_update) adam;
   decltype(&cpu::rmsprop_update) rmsprop;
-  decltype(&cpu::global_norm) global_norm;
 };
 
 constexpr BackendTable<OptimizerFunctions> kOptimizer = {
-    .cpu = {&cpu::sgd_update, &cpu::adam_update, &cpu::rmsprop_update, &cpu::global_norm},
-    .cuda = {&cuda::sgd_update, &cuda::adam_update, &cuda::rmsprop_update, &cuda::global_norm}};
+    .cpu = {&cpu::sgd_update, &cpu::adam_update, &cpu::rmsprop_update},
+    .cuda = {&cuda::sgd_update, &cuda::adam_update, &cuda::rmsprop_update}};
 
 // One element's history, written out from the documented formulas of each method, in double.
 struct Element {
@@ -86,7 +85,7 @@ struct OptimizerCase {
 OptimizerCase sgd_case(const std::string& name, const SgdOptions& o) {
   return {name,
           [o](const OptimizerFunctions* f, const auto* updates, int64_t count, const auto* state, Context& context) {
-            (f != nullptr ? f->sgd : &reference::sgd_update<float>)(updates, count, o, state, context);
+            (f != nullptr ? f->sgd : &reference::sgd_update<float>)(updates, count, o, state, {}, context);
           },
           [o](Element& e, double g, double rate, double decay, int64_t step) {
             if (o.paper_update) {
@@ -101,7 +100,7 @@ OptimizerCase sgd_case(const std::string& name, const SgdOptions& o) {
 OptimizerCase adam_case(const std::string& name, const AdamOptions& o) {
   return {name,
           [o](const OptimizerFunctions* f, const auto* updates, int64_t count, const auto* state, Context& context) {
-            (f != nullptr ? f->adam : &reference::adam_update<float>)(updates, count, o, state, context);
+            (f != nullptr ? f->adam : &reference::adam_update<float>)(updates, count, o, state, {}, context);
           },
           [o](Element& e, double g, double rate, double decay, int64_t step) { adam(e, g, rate, decay, o, step); },
           true, true};
@@ -110,7 +109,7 @@ OptimizerCase adam_case(const std::string& name, const AdamOptions& o) {
 OptimizerCase rmsprop_case(const std::string& name, const RmspropOptions& o) {
   return {name,
           [o](const OptimizerFunctions* f, const auto* updates, int64_t count, const auto* state, Context& context) {
-            (f != nullptr ? f->rmsprop : &reference::rmsprop_update<float>)(updates, count, o, state, context);
+            (f != nullptr ? f->rmsprop : &reference::rmsprop_update<float>)(updates, count, o, state, {}, context);
           },
           [o](Element& e, double g, double rate, double decay, int64_t) { rmsprop(e, g, rate, decay, o); }, true,
           o.momentum > 0.0f};
@@ -248,7 +247,7 @@ class OptimizerByHand : public BackendTest<Backend> {
 TEST_P(OptimizerByHand, SgdMomentum) {
   // g = .6, v = .6, w = .94; g = −.25 + .094 = −.156, v = .54 − .156 = .384, w = .9016
   const auto w =
-      two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) { functions().sgd(u, 1, {0.9f}, s, c); });
+      two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) { functions().sgd(u, 1, {0.9f}, s, {}, c); });
   EXPECT_TRUE(all_close(w, Values<double>{0.94, 0.9016}, {2e-7, 0}));
 }
 
@@ -256,7 +255,7 @@ TEST_P(OptimizerByHand, SgdNesterov) {
   // g = .6, v = .6, w = 1 − .1·(.6 + .54) = .886; g = −.25 + .0886 = −.1614, v = .54 − .1614 = .3786,
   // w = .886 − .1·(−.1614 + .34074) = .868066
   const auto w = two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) {
-    functions().sgd(u, 1, {0.9f, true}, s, c);
+    functions().sgd(u, 1, {0.9f, true}, s, {}, c);
   });
   EXPECT_TRUE(all_close(w, Values<double>{0.886, 0.868066}, {2e-7, 0}));
 }
@@ -264,7 +263,7 @@ TEST_P(OptimizerByHand, SgdNesterov) {
 TEST_P(OptimizerByHand, SgdOfThePaper) {
   // v = −.1·.1·1 − .1·.5 = −.06, w = .94; v = −.054 − .0094 + .025 = −.0384, w = .9016
   const auto w = two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) {
-    functions().sgd(u, 1, {0.9f, false, true}, s, c);
+    functions().sgd(u, 1, {0.9f, false, true}, s, {}, c);
   });
   EXPECT_TRUE(all_close(w, Values<double>{0.94, 0.9016}, {2e-7, 0}));
 }
@@ -274,24 +273,24 @@ TEST_P(OptimizerByHand, AdamAndAdamW) {
   // first: .89. Second step, AdamW: w = .89·.99 = .8811, m̂ = (.09·.5 − .1·.25)/.19 = .105263,
   // v̂ = (.000999·.25·… ) = (.999·.25 + .0625)/1.999 = .156203, √v̂ = .395225, w = .8811 − .1·.266337 = .854466
   const auto adamw = two_steps(0.1f, [&](const auto* u, const auto* s, Context& c) {
-    functions().adam(u, 1, {0.9f, 0.999f, 1e-8f, true}, s, c);
+    functions().adam(u, 1, {0.9f, 0.999f, 1e-8f, true}, s, {}, c);
   });
   EXPECT_TRUE(all_close(adamw, Values<double>{0.89, 0.854466}, {1e-6, 0}));
   // Adam, decay 0: m̂, v̂ are the same, w = .9 − .0266337
   const auto adam =
-      two_steps(0.0f, [&](const auto* u, const auto* s, Context& c) { functions().adam(u, 1, {}, s, c); });
+      two_steps(0.0f, [&](const auto* u, const auto* s, Context& c) { functions().adam(u, 1, {}, s, {}, c); });
   EXPECT_TRUE(all_close(adam, Values<double>{0.9, 0.873366}, {1e-6, 0}));
 }
 
 TEST_P(OptimizerByHand, Rmsprop) {
   // α = .75: s = .0625, u = .5/.25 = 2, w = .8; s = .046875 + .015625 = .0625, u = −1, w = .9
   const auto w = two_steps(0.0f, [&](const auto* u, const auto* s, Context& c) {
-    functions().rmsprop(u, 1, {0.75f, 1e-10f, 0.0f}, s, c);
+    functions().rmsprop(u, 1, {0.75f, 1e-10f, 0.0f}, s, {}, c);
   });
   EXPECT_TRUE(all_close(w, Values<double>{0.8, 0.9}, {2e-7, 0}));
   // with momentum .5: b = 2, w = .8; b = 1 − 1 = 0, w = .8
   const auto heavy = two_steps(0.0f, [&](const auto* u, const auto* s, Context& c) {
-    functions().rmsprop(u, 1, {0.75f, 1e-10f, 0.5f}, s, c);
+    functions().rmsprop(u, 1, {0.75f, 1e-10f, 0.5f}, s, {}, c);
   });
   EXPECT_TRUE(all_close(heavy, Values<double>{0.8, 0.8}, {2e-7, 0}));
 }
@@ -320,17 +319,16 @@ TEST_P(OptimizerByHand, ManyParametersAtOddAddresses) {
     }
     Values<float> norm(1);
     Values<UpdateState> step = {{0.1f, 1.0f, 7}};
-    f.global_norm(updates.data(), count, 1.0f, step.data(), norm.data(), context);
-    f.adam(updates.data(), count, {}, step.data(), context);
-    f.rmsprop(updates.data(), count, {0.9f, 1e-8f, 0.5f}, step.data(), context);
-    f.sgd(updates.data(), count, {0.9f}, step.data(), context);
+    f.adam(updates.data(), count, {}, step.data(), {norm.data(), 1.0f}, context);
+    f.rmsprop(updates.data(), count, {0.9f, 1e-8f, 0.5f}, step.data(), {}, context);
+    f.sgd(updates.data(), count, {0.9f}, step.data(), {}, context);
     for (const auto& buffer : state) EXPECT_TRUE(buffer.intact());
-    Values<float> result = {norm[0], step[0].gradient_scale};
+    Values<float> result = {norm[0]};
     for (const auto& buffer : state) result.insert(result.end(), buffer.data(), buffer.data() + total);
     return result;
   };
   const OptimizerFunctions oracle = {&reference::sgd_update<float>, &reference::adam_update<float>,
-                                     &reference::rmsprop_update<float>, &reference::global_norm<float>};
+                                     &reference::rmsprop_update<float>};
   // Three updates in turn: a few roundings each, of values that no root or quotient makes much less exact.
   EXPECT_TRUE(all_close(run(functions()), run(oracle), {2e-6, 2e-6}));
 }
@@ -344,7 +342,7 @@ TEST_P(OptimizerByHand, AdamsCorrectionsKeepTheirDigitsFromTheFirstStepToTheLast
     const auto updated = [&](const auto& adam) {
       Values<float> w = {0.0f}, g = {0.5f}, m = {0.25f}, v = {0.125f};
       const ParameterUpdate<float> update{w.data(), g.data(), m.data(), v.data(), 1, 0.0f};
-      adam(&update, 1, options, state.data(), static_cast<Context&>(context));
+      adam(&update, 1, options, state.data(), Clipping{}, static_cast<Context&>(context));
       return w;
     };
     EXPECT_TRUE(all_close(updated(functions().adam), updated(reference::adam_update<float>), {0, 5e-7})) << step;

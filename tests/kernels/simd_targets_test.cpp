@@ -146,22 +146,25 @@ TEST_P(SimdTarget, reduces_the_loss) {
     const auto label = small_integers<int32_t>(3, 2, 0, classes - 1);
     const float dloss = 0.7f;
     float loss = 0, expected_loss = 0;
+    StepResult result, expected_result;
     GuardedBuffer<float> sample(3), max(3), log_sum(3), dx(3 * classes), p(3 * classes);
     GuardedBuffer<float> expected_sample(3), expected_max(3), expected_log_sum(3), expected_dx(3 * classes);
     GuardedBuffer<float> expected_p(3 * classes);
     GuardedBuffer<int32_t> rank(3), expected_rank(3);
     reference::softmax_cross_entropy_forward(x.data(), label.data(), &expected_loss, expected_sample.data(),
-                                             expected_max.data(), expected_log_sum.data(), expected_rank.data(), shape,
-                                             context);
+                                             expected_max.data(), expected_log_sum.data(), expected_rank.data(),
+                                             &expected_result, shape, context);
     reference::softmax_cross_entropy_backward(x.data(), label.data(), expected_max.data(), expected_log_sum.data(),
                                               &dloss, expected_dx.data(), shape, context);
     reference::softmax_forward(x.data(), expected_p.data(), 3, classes, context);
     cpu::softmax_cross_entropy_forward(x.data(), label.data(), &loss, sample.data(), max.data(), log_sum.data(),
-                                       rank.data(), shape, context);
+                                       rank.data(), &result, shape, context);
     cpu::softmax_cross_entropy_backward(x.data(), label.data(), max.data(), log_sum.data(), &dloss, dx.data(), shape,
                                         context);
     cpu::softmax_forward(x.data(), p.data(), 3, classes, context);
     EXPECT_NEAR(loss, expected_loss, 3e-6) << classes;
+    EXPECT_EQ(result.loss, loss) << classes;
+    EXPECT_EQ(result.correct, expected_result.correct) << classes;
     EXPECT_TRUE(all_close(sample, expected_sample, {2e-6, 1e-6})) << classes;
     EXPECT_TRUE(all_equal(max, expected_max)) << classes;
     EXPECT_TRUE(all_equal(rank, expected_rank)) << classes;
@@ -178,29 +181,28 @@ TEST_P(SimdTarget, updates_parameters) {
     const auto w = uniform<float>(n, 1), g = uniform<float>(n, 2), s1 = uniform<float>(n, 3, 0.1, 1.0);
     const auto s2 = uniform<float>(n, 4, 0.1, 1.0);
     // Every method in turn on the same three arrays.
-    const auto run = [&](auto&& sgd, auto&& adam, auto&& rmsprop, auto&& global_norm) {
+    const auto run = [&](auto&& sgd, auto&& adam, auto&& rmsprop) {
       std::array<GuardedBuffer<float>, 3> buffers = {GuardedBuffer<float>(w), GuardedBuffer<float>(s1),
                                                      GuardedBuffer<float>(s2)};
       const ParameterUpdate<float> update{buffers[0].data(), g.data(), buffers[1].data(), buffers[2].data(), n, 0.1f};
-      UpdateState state{0.1f, 1.0f, 3};
+      const UpdateState state{0.1f, 1.0f, 3};
       float norm = 0;
       Context& c = context;
-      global_norm(&update, 1, 0.5f, &state, &norm, c);
-      adam(&update, 1, AdamOptions{}, &state, c);
-      rmsprop(&update, 1, RmspropOptions{0.9f, 1e-8f, 0.5f}, &state, c);
-      sgd(&update, 1, SgdOptions{0.9f, true, false}, &state, c);
-      sgd(&update, 1, SgdOptions{0.9f, false, true}, &state, c);
-      Values<float> result = {norm, state.gradient_scale};
+      adam(&update, 1, AdamOptions{}, &state, Clipping{&norm, 0.5f}, c);
+      rmsprop(&update, 1, RmspropOptions{0.9f, 1e-8f, 0.5f}, &state, Clipping{}, c);
+      sgd(&update, 1, SgdOptions{0.9f, true, false}, &state, Clipping{}, c);
+      sgd(&update, 1, SgdOptions{0.9f, false, true}, &state, Clipping{}, c);
+      Values<float> result = {norm};
       for (const auto& buffer : buffers) {
         EXPECT_TRUE(buffer.intact());
         result.insert(result.end(), buffer.data(), buffer.data() + n);
       }
       return result;
     };
-    EXPECT_TRUE(all_close(run(cpu::sgd_update, cpu::adam_update, cpu::rmsprop_update, cpu::global_norm),
-                          run(reference::sgd_update<float>, reference::adam_update<float>,
-                              reference::rmsprop_update<float>, reference::global_norm<float>),
-                          {1e-6, 2e-6}))
+    EXPECT_TRUE(
+        all_close(run(cpu::sgd_update, cpu::adam_update, cpu::rmsprop_update),
+                  run(reference::sgd_update<float>, reference::adam_update<float>, reference::rmsprop_update<float>),
+                  {1e-6, 2e-6}))
         << n;
   }
 }

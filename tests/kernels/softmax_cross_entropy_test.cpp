@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -58,6 +59,7 @@ std::vector<LossCase> loss_cases() {
 struct LossOutputs {
   GuardedBuffer<float> loss{1}, sample_loss, row_max, log_sum;
   GuardedBuffer<int32_t> rank;
+  Values<StepResult> result{{-1.0f, -1}};
 
   explicit LossOutputs(int64_t N) : sample_loss(N), row_max(N), log_sum(N), rank(N) {}
   bool intact() const {
@@ -69,7 +71,7 @@ void run_forward(decltype(&cpu::softmax_cross_entropy_forward<float>) forward, c
                  const Values<int32_t>& labels, LossOutputs& out, const SoftmaxCrossEntropyShape& shape,
                  Context& context) {
   forward(logits.data(), labels.data(), out.loss.data(), out.sample_loss.data(), out.row_max.data(), out.log_sum.data(),
-          out.rank.data(), shape, context);
+          out.rank.data(), out.result.data(), shape, context);
 }
 
 class SoftmaxCrossEntropy : public BackendTest<OnBackend<LossCase>> {
@@ -125,8 +127,15 @@ TEST_P(SoftmaxCrossEntropy, ForwardAndBackward) {
 
   const float mean = found.loss[0];
   functions().forward(x.data(), label.data(), nullptr, found.sample_loss.data(), found.row_max.data(),
-                      found.log_sum.data(), found.rank.data(), shape(), context_);
+                      found.log_sum.data(), found.rank.data(), nullptr, shape(), context_);
   EXPECT_EQ(found.loss[0], mean);
+  EXPECT_EQ(found.result[0].loss, mean);
+  const auto places = found.rank.values();
+  EXPECT_EQ(found.result[0].correct, std::count(places.begin(), places.end(), 0));
+  EXPECT_EQ(found.result[0].correct, expected.result[0].correct);
+  functions().forward(x.data(), label.data(), nullptr, found.sample_loss.data(), found.row_max.data(),
+                      found.log_sum.data(), found.rank.data(), found.result.data(), shape(), context_);
+  EXPECT_EQ(found.result[0].loss, mean);
 }
 
 // The backend's own saved state against double all the way: where the logits are near 10⁴, a float of their
@@ -147,7 +156,7 @@ TEST_P(SoftmaxCrossEntropy, GradientKeepsItsDigitsHoweverLargeTheLogits) {
   Values<double> sample_loss(label.size()), row_max(label.size()), log_sum(label.size()), expected(x.size());
   Values<int32_t> rank(label.size());
   reference::softmax_cross_entropy_forward(wide.data(), label.data(), &loss, sample_loss.data(), row_max.data(),
-                                           log_sum.data(), rank.data(), shape(), context_);
+                                           log_sum.data(), rank.data(), nullptr, shape(), context_);
   reference::softmax_cross_entropy_backward(wide.data(), label.data(), row_max.data(), log_sum.data(), &wide_dloss,
                                             expected.data(), shape(), context_);
   const double scale = N > 0 ? 1.0 / static_cast<double>(N) : 1.0;
@@ -271,13 +280,13 @@ TEST(SoftmaxCrossEntropyReference, GivesKnownValues) {
   double loss = 0, sample_loss = 0, row_max = 0, log_sum = 0;
   int32_t rank = -1;
   reference::softmax_cross_entropy_forward(x.data(), label.data(), &loss, &sample_loss, &row_max, &log_sum, &rank,
-                                           {1, 3}, context);
+                                           nullptr, {1, 3}, context);
   EXPECT_NEAR(loss, -std::log(0.25), 1e-15);
   EXPECT_EQ(row_max, std::log(5.0));
   EXPECT_NEAR(log_sum, std::log(8.0 / 5.0), 1e-15);
   EXPECT_EQ(rank, 1);
   reference::softmax_cross_entropy_forward(x.data(), label.data(), &loss, &sample_loss, &row_max, &log_sum, &rank,
-                                           {1, 3, 0.25f}, context);
+                                           nullptr, {1, 3, 0.25f}, context);
   EXPECT_NEAR(loss, -(0.75 * std::log(0.25) + 0.25 / 3 * std::log(0.125 * 0.25 * 0.625)), 1e-15);
 }
 
@@ -293,7 +302,7 @@ TEST(SoftmaxCrossEntropyReference, GradientAgreesWithFiniteDifferences) {
     Values<int32_t> rank(4);
     const auto f = [&](const Values<double>& at) {
       reference::softmax_cross_entropy_forward(at.data(), label.data(), &loss, sample_loss.data(), row_max.data(),
-                                               log_sum.data(), rank.data(), shape, context);
+                                               log_sum.data(), rank.data(), nullptr, shape, context);
       return dloss * loss;
     };
     f(x);

@@ -213,7 +213,7 @@ TEST_P(StoredAsBfloat16, ReducesTheLoss) {
           GuardedBuffer<T> dx(rows * classes), p(x);
           GuardedBuffer<int32_t> rank(rows);
           ops.loss_forward(x.data(), label.data(), loss.data(), sample.data(), max.data(), log_sum.data(), rank.data(),
-                           shape, context_);
+                           nullptr, shape, context_);
           ops.loss_backward(x.data(), label.data(), max.data(), log_sum.data(), dloss.data(), dx.data(), shape,
                             context_);
           ops.softmax(p.data(), p.data(), rows, classes, context_);
@@ -288,10 +288,10 @@ TEST_P(StoredAsBfloat16, UpdatesRoundTheWeightsInTheSamePass) {
         const ParameterUpdate<float> update{weights.data(), g.data(), s1.data(), s2.data(), n, 0.01f, rounded};
         const Updates& updates = kUpdates[backend()];
         for (int step = 0; step < 3; ++step) {
-          if (method == 0) updates.sgd(&update, 1, {0.9f, false, false}, state.data(), context_);
-          if (method == 1) updates.sgd(&update, 1, {0.9f, false, true}, state.data(), context_);
-          if (method == 2) updates.adam(&update, 1, {}, state.data(), context_);
-          if (method == 3) updates.rmsprop(&update, 1, {0.9f, 1e-8f, 0.5f}, state.data(), context_);
+          if (method == 0) updates.sgd(&update, 1, {0.9f, false, false}, state.data(), {}, context_);
+          if (method == 1) updates.sgd(&update, 1, {0.9f, false, true}, state.data(), {}, context_);
+          if (method == 2) updates.adam(&update, 1, {}, state.data(), {}, context_);
+          if (method == 3) updates.rmsprop(&update, 1, {0.9f, 1e-8f, 0.5f}, state.data(), {}, context_);
         }
         EXPECT_TRUE(weights.intact());
         return weights.values();

@@ -2,6 +2,7 @@
 // that a GPU gets, whatever the values are.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,7 +23,7 @@ using gpu::Work;
 constexpr int64_t kBatch = 128, kClasses = 1000;
 // The loader's, outside of the step: a batch's pictures copied, and transformed.
 constexpr size_t kLoaderLaunches = 2;
-constexpr size_t kLaunches = 54;
+constexpr size_t kLaunches = 52;
 
 class StepLaunches : public testing::TestWithParam<Precision> {
  protected:
@@ -87,6 +88,18 @@ TEST_P(StepLaunches, AreTheSameEveryStepAndNotMoreThanTheyWere) {
   const std::vector<Work> second = step(2);
   EXPECT_EQ(names(second), names(first));
   EXPECT_EQ(allocator(Device::cuda).stats().system_allocations, before) << "a later step asked the system for memory";
+}
+
+// The norm of all gradients, clipping and the update are two launches; one copy brings the norm to the host.
+TEST_P(StepLaunches, ClipWithOneLaunchMore) {
+  step(0);
+  const size_t unclipped = step(1).size();
+  optimizer_->set_max_norm(1.0f);
+  const std::vector<Work> all = step(2);
+  const std::vector<std::string> kernels = names(all);
+  EXPECT_EQ(std::count(kernels.begin(), kernels.end(), "sum_of_squares_kernel"), 1);
+  EXPECT_EQ(std::count(kernels.begin(), kernels.end(), "sgd_kernel"), 1);
+  EXPECT_EQ(all.size(), unclipped + 2) << listed(all);
 }
 
 // Of the work that is no matrix product: no pass more than there are ops. What each kernel moves of the buffers that it
