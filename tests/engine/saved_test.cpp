@@ -17,6 +17,7 @@
 #include "engine/nn/layers.h"
 #include "engine/ops/ops.h"
 #include "tests/engine/devices.h"
+#include "tests/engine/precision.h"
 #include "tests/engine/train_toy.h"
 
 namespace striate {
@@ -155,18 +156,22 @@ TEST_P(RecomputeOn, ComputesWhatSeveralKeptOnceAndLetsItGo) {
   EXPECT_EQ(memory.stats().in_use, before);
 }
 
-TEST_P(RecomputeOn, TrainsToTheSameCheckpoint) {
-  std::vector<float> weights[2];
-  for (const bool recompute : {false, true}) {
+TEST_P(RecomputeOn, TrainsToTheSameCheckpointInEveryPrecision) {
+  const auto trained = [&](Precision precision, bool recompute) {
+    const test::PrecisionGuard guard(device(), precision);
     const auto network = test::toy_network();
     network->to(device());
     test::ToySource train(54, 8, 1), val(20, 8, 2);
     TrainOptions options = test::quick_options();
+    options.precision = precision;
     options.recompute = recompute;
     Trainer(*network, {&train, &val, nullptr}, options).run();
-    weights[recompute ? 1 : 0] = test::all_weights(*network);
-  }
-  EXPECT_EQ(weights[1], weights[0]);
+    return test::all_weights(*network);
+  };
+  const auto exact = trained(Precision::fp32, false), rounded = trained(Precision::bf16, false);
+  EXPECT_NE(rounded, exact);
+  EXPECT_EQ(trained(Precision::fp32, true), exact);
+  EXPECT_EQ(trained(Precision::bf16, true), rounded);
 }
 
 TEST(Saved, HoldsTheValuesWhereNothingIsToBeComputedAgain) {
