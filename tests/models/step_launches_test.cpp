@@ -23,7 +23,7 @@ using gpu::Work;
 constexpr int64_t kBatch = 128, kClasses = 1000;
 // The loader's, outside of the step: a batch's pictures copied, and transformed.
 constexpr size_t kLoaderLaunches = 2;
-constexpr size_t kLaunches = 52;
+constexpr size_t kLaunches = 54;
 
 class StepLaunches : public testing::TestWithParam<Precision> {
  protected:
