@@ -132,7 +132,7 @@ class LinearDropoutTile : public testing::TestWithParam<TileCase> {
 
 TEST_P(LinearDropoutTile, GivesTheBitsOfTwoPasses) {
   const tile::ForcedChoice choice(GetParam().tile, GetParam().shares);
-  for (const LinearShape& s : {LinearShape{37, 72, 136}, LinearShape{21, 65, 70}}) {
+  for (const LinearShape& s : {LinearShape{37, 584, 136}, LinearShape{21, 581, 70}}) {  // deep enough for three shares
     for (const DropoutState& at : {kStates[0], kStates[2]}) {
       if (GetParam().precision == Precision::bf16) {
         check_bfloat16(kBfloat16[Backend::cuda], s, 0.4f, at, true);
