@@ -34,6 +34,17 @@ Tensor sum(Tensor a, Tensor b) {
   return y;
 }
 
+/// What a backward starts from: of every one on cuda the same, with nothing launched.
+Tensor seed(const Shape& shape, Device device) {
+  if (on_host(device)) return Tensor::full(shape, 1.0f, device);
+  // Held here, too, so that no op takes it for its own and writes there.
+  static const auto storage = std::make_shared<Storage>(one_on_cuda(), sizeof(float), device);
+  auto impl = std::make_shared<TensorImpl>();
+  impl->shape = shape;
+  impl->storage = storage;
+  return Tensor(std::move(impl));
+}
+
 }  // namespace
 
 Node::~Node() {
@@ -195,7 +206,7 @@ void Tensor::backward() const {
   const auto later = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) { return a->id < b->id; };
   std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, decltype(later)> ready(later);
   const ProfileScope profiled(Pass::backward, "backward");
-  impl_->grad_fn->pending = one(device()).reshape(shape());
+  impl_->grad_fn->pending = seed(shape(), device());
   ready.push(impl_->grad_fn);
   int64_t last = -1;
   while (!ready.empty()) {

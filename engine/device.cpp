@@ -3,7 +3,6 @@
 #include <array>
 #include <memory>
 
-#include "engine/tensor.h"
 #include "kernels/error.h"
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/memory.h"
@@ -23,12 +22,6 @@ struct Runtime {
   Context reference{threads.get(), &workspace, Precision::fp32};
   Context cpu{threads.get(), &workspace, Precision::fp32};
 };
-
-Tensor host_one(Device device) {
-  Tensor one = Tensor::empty({1}, DType::float32, device);
-  *one.data<float>() = 1.0f;
-  return one;
-}
 
 Runtime& runtime() {
   static Runtime instance;
@@ -50,15 +43,18 @@ struct CudaRuntime {
   CudaRuntime() {
     require_gpu();
     const float value = 1.0f;
-    one = Tensor::empty({1}, DType::float32, Device::cuda);
-    gpu::copy(one.data<float>(), &value, sizeof(value), stream);
+    one = static_cast<float*>(gpu::allocate(sizeof(value), gpu::MemoryKind::device));
+    gpu::copy(one, &value, sizeof(value), stream);
     stream.synchronize();
   }
+  ~CudaRuntime() { gpu::release(one, gpu::MemoryKind::device); }
+  CudaRuntime(const CudaRuntime&) = delete;
+  CudaRuntime& operator=(const CudaRuntime&) = delete;
 
   gpu::Stream stream;
   gpu::GpuWorkspace workspace{gpu::MemoryKind::device};
   Context context{nullptr, &workspace, Precision::fp32, &stream};
-  Tensor one;
+  float* one = nullptr;
 };
 
 CudaRuntime& cuda_runtime() {
@@ -138,11 +134,7 @@ Context& context(Device device) {
   return runtime().cpu;
 }
 
-const Tensor& one(Device device) {
-  if (device == Device::cuda) return cuda_runtime().one;
-  static const Tensor of_reference = host_one(Device::reference), of_cpu = host_one(Device::cpu);
-  return device == Device::reference ? of_reference : of_cpu;
-}
+float* one_on_cuda() { return cuda_runtime().one; }
 
 void synchronize(Device device) {
   if (device == Device::cuda) context(device).stream->synchronize();

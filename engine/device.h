@@ -6,8 +6,6 @@
 
 namespace striate {
 
-class Tensor;
-
 /// Where a tensor lives and which kernels work on it.
 ///   reference  naive loops with double accumulators: the oracle, slow
 ///   cpu        SIMD and threads
@@ -40,9 +38,9 @@ int num_threads();
 /// What kernels of a device run with: threads or a stream, scratch memory, precision. One kernel at a time. Throws
 /// CudaError for cuda where there is no GPU that it can use.
 Context& context(Device device);
-/// [1] float32 of 1, which every backward starts from: made with the device's context, so that no step that is captured
-/// has to. Not to be written to.
-const Tensor& one(Device device);
+/// 1 in cuda's memory, where every backward on it starts: made with the device's context, so that no step that is
+/// captured has to write it. Nor may anybody else.
+float* one_on_cuda();
 /// Waits for all that a device was given to do: before looking at a clock. Throws CudaError for a failure of any of it.
 void synchronize(Device device);
 

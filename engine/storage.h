@@ -15,6 +15,8 @@ struct Recipe;
 class Storage {
  public:
   Storage(size_t bytes, Device device);
+  /// Somebody else's, who keeps them.
+  Storage(void* data, size_t bytes, Device device) : data_(data), bytes_(bytes), device_(device), is_own_(false) {}
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -39,6 +41,7 @@ class Storage {
   void* data_;
   size_t bytes_;
   Device device_;
+  bool is_own_ = true;
 };
 
 /// What a Tensor is a handle to.

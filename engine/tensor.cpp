@@ -18,7 +18,9 @@ namespace striate {
 Storage::Storage(size_t bytes, Device device)
     : data_(allocator(device).allocate(bytes)), bytes_(bytes), device_(device) {}
 
-Storage::~Storage() { allocator(device_).deallocate(data_, bytes_); }
+Storage::~Storage() {
+  if (is_own_) allocator(device_).deallocate(data_, bytes_);
+}
 
 std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ",")); }
 

@@ -176,6 +176,16 @@ TEST_P(AutogradOn, AddsUpOverBackwardsUntilCleared) {
   EXPECT_EQ(w.grad().to_vector<float>(), once);
 }
 
+TEST_P(AutogradOn, EveryBackwardStartsFromOneWhateverTheLastOpDoesToIt) {
+  Tensor x = Tensor::full({1}, -1.0f, GetParam());
+  x.set_requires_grad(true);
+  for (int i = 0; i < 2; ++i) {
+    x.clear_grad();
+    ops::activation(x, Activation::leaky_relu).backward();
+    EXPECT_FLOAT_EQ(x.grad().item(), 0.01f) << "backward " << i;
+  }
+}
+
 TEST_P(AutogradOn, SharedGradientIsNotChangedByOneOfItsHolders) {
   // add hands one gradient tensor to both sides; a then collects a second one from scale.
   Tensor a = Tensor::full({1}, 1, GetParam()), b = Tensor::full({1}, 1, GetParam());
