@@ -23,7 +23,7 @@ using gpu::Work;
 constexpr int64_t kBatch = 128, kClasses = 1000;
 // The loader's, outside of the step: a batch's pictures copied, and transformed.
 constexpr size_t kLoaderLaunches = 2;
-constexpr size_t kLaunches = 54;
+constexpr size_t kLaunches = 52;
 
 class StepLaunches : public testing::TestWithParam<Precision> {
  protected:
@@ -102,8 +102,8 @@ TEST_P(StepLaunches, ClipWithOneLaunchMore) {
   EXPECT_EQ(all.size(), unclipped + 2) << listed(all);
 }
 
-// Of the work that is no matrix product: no pass more than there are ops. What each kernel moves of the buffers that it
-// is given, the checking build counts.
+// Of the work that is no matrix product: no pass more than there are ops. How many sectors each of these kernels moves
+// for the bytes of the buffers that it is given, benchmarks/kernel_counters counts and limits, in the checking build.
 TEST_P(StepLaunches, OutsideTheProductsTouchWhatTheOpsNeed) {
   if (gpu::built_for_gpu()) GTEST_SKIP() << "bytes behind a launch's arguments are known in host builds";
   double touched = 0.0;
@@ -131,7 +131,8 @@ TEST_P(StepLaunches, OutsideTheProductsTouchWhatTheOpsNeed) {
     const bool rounded = rounds && p.tensor.rank() > 1;
     needed += static_cast<double>(p.tensor.size()) * (3 * kFloat + (rounded ? value : 0.0));
   }
-  EXPECT_LE(touched, 1.2 * needed) << listed(all);
+  constexpr double kSectorsForBytes = 1.05;
+  EXPECT_LE(kSectorsForBytes * touched, 1.2 * needed) << listed(all);
   EXPECT_GE(touched, 0.9 * needed) << listed(all);  // it was counted
 }
 
