@@ -119,6 +119,9 @@ TEST_P(TrainGraphCases, GivesTheBitsOfStepsThatAreLaunched) {
     EXPECT_EQ(seen_.steps[i].step, static_cast<int64_t>(i) + 1);
     EXPECT_EQ(seen_.steps[i].top1, seen_.steps[i + 3 * kBatches].top1);
     EXPECT_EQ(std::isnan(seen_.steps[i].gradient_norm), options_.clip_grad_norm == 0.0);
+    if (options_.clip_grad_norm > 0.0) {
+      EXPECT_EQ(seen_.steps[i].gradient_norm, seen_.steps[i + 3 * kBatches].gradient_norm);
+    }
   }
 }
 
@@ -150,6 +153,16 @@ TEST_F(TrainGraph, AsksTheSystemForNothingOnceItIsCaptured) {
   for (size_t i = kBatches; i < requests.size(); ++i) EXPECT_EQ(requests[i], requests[kBatches]) << "step " << i + 1;
   // The third is captured. A step is told of once the next was launched, and the seventh is the smaller batch.
   EXPECT_EQ(requests[2], requests[4]);
+}
+
+TEST_F(TrainGraph, TellsOfAStepWhileTheNextIsUnderWay) {
+  options_.epochs = 1;
+  const int64_t before = replays();
+  std::vector<int64_t> done;
+  seen_.on_step = [&](const StepRecord&) { done.push_back(replays() - before); };
+  train(GraphMode::on);
+  // The third step is the first that is replayed, the seventh the smaller batch.
+  EXPECT_EQ(done, (std::vector<int64_t>{0, 1, 2, 3, 4, 4, 4}));
 }
 
 TEST_F(TrainGraph, IsCapturedAnewWhenTheWorkspaceHasMoved) {
