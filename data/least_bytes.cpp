@@ -24,14 +24,16 @@ T read(std::span<const uint8_t> bytes, uint64_t at, std::endian order) {
 uint64_t least_of_png(std::span<const uint8_t> png, uint64_t height, uint64_t width) {
   const auto depth = read<uint8_t>(png, 24, std::endian::big), color = read<uint8_t>(png, 25, std::endian::big);
   const uint64_t samples = color == 2 ? 3 : color == 4 ? 2 : color == 6 ? 4 : 1;
-  return height * (width * samples * depth / 8) / kLargestDeflateRatio;
+  return height * (1 + (width * samples * depth + 7) / 8) / kLargestDeflateRatio;  // a row begins with its filter
 }
 
 uint64_t least_of_bmp(std::span<const uint8_t> bmp, uint64_t height, uint64_t width) {
   const auto header = read<uint32_t>(bmp, 14, std::endian::little);
   // Memory is taken before a pixel of no bits is refused.
   const auto bits = std::max<uint16_t>(read<uint16_t>(bmp, header == 12 ? 24 : 28, std::endian::little), 1);
-  return std::max<uint64_t>(read<uint32_t>(bmp, 2, std::endian::little), height * (width * bits / 8));
+  // Rows are padded to 4 bytes; of the last one the padding is not missed.
+  const uint64_t row = (width * bits + 7) / 8, pitch = (row + 3) / 4 * 4;
+  return std::max<uint64_t>(read<uint32_t>(bmp, 2, std::endian::little), height == 0 ? 0 : (height - 1) * pitch + row);
 }
 
 }  // namespace
