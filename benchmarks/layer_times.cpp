@@ -19,15 +19,20 @@ struct Cell {
   std::string kernel;  // the first
 };
 
-bool is_fusable(const models::LayerSummary& layer) { return layer.type == "ReLU" || layer.type == "LeakyReLU"; }
+bool is_fusable(const models::LayerSummary& layer) {
+  return layer.type == "ReLU" || layer.type == "LeakyReLU" || layer.type == "MaxPool2d" || layer.type == "Dropout";
+}
 
-/// What a layer is called, with those behind it that it computes along.
-std::string described(const models::ModelSummary& summary, size_t at, const std::map<std::string, bool>& works) {
+/// What a layer is called, with those behind it that it computes along; in inference dropout computes nothing.
+std::string described(const models::ModelSummary& summary, size_t at, const std::map<std::string, bool>& works,
+                      bool training) {
   const models::LayerSummary& layer = summary.layers[at];
   std::string text = layer.short_form.empty() ? layer.type : layer.short_form;
-  if (at + 1 < summary.layers.size()) {
-    const models::LayerSummary& next = summary.layers[at + 1];
-    if (is_fusable(next) && works.count(next.name) == 0) text += " + " + next.type;
+  for (size_t next = at + 1; next < summary.layers.size(); ++next) {
+    const models::LayerSummary& behind = summary.layers[next];
+    if (!is_fusable(behind) || works.count(behind.name) > 0) break;
+    if (behind.type == "Dropout" && !training) break;
+    text += " + " + behind.type;
   }
   return text;
 }
@@ -79,6 +84,8 @@ LayerTimes layer_times(const std::vector<ProfileEvent>& events, const models::Mo
   LayerTimes times;
   times.steps = static_cast<int>(steps.size());
   times.step_seconds = median(step_seconds);
+  const bool training =
+      std::any_of(order.begin(), order.end(), [](const Key& key) { return key.second == Pass::backward; });
   const auto each = 1.0 / static_cast<double>(steps.size());
   for (const Key& key : order) {
     const Cell& cell = cells[key];
@@ -87,7 +94,7 @@ LayerTimes layer_times(const std::vector<ProfileEvent>& events, const models::Mo
     row.pass = key.second;
     const auto known = place.find(row.layer);
     if (known != place.end()) {
-      row.what = described(summary, known->second, works);
+      row.what = described(summary, known->second, works, training);
       row.kind = summary.layers[known->second].type;
     } else {
       row.what = cell.kernel;  // the residual sum of a module with layers inside, the loss, the update

@@ -38,6 +38,19 @@ models::LayerSummary layer(const std::string& name, const std::string& type, con
   return l;
 }
 
+TEST(LayerTimes, NameTheLayersThatAreComputedAlong) {
+  models::ModelSummary summary;
+  summary.layers = {layer("0", "Conv2d", "conv 4@3×3"), layer("1", "ReLU", ""), layer("2", "MaxPool2d", "pool 2/2"),
+                    layer("3", "Linear", "fc 8→2"),     layer("4", "ReLU", ""), layer("5", "Dropout", "")};
+  std::vector<ProfileEvent> events = {step(0.0, 8.0), kernel("0", Pass::forward, 0.5, 1.0, 1, 1),
+                                      kernel("3", Pass::forward, 2.0, 1.0, 1, 1)};
+  const LayerTimes inference = layer_times(events, summary, std::nullopt);
+  EXPECT_EQ(inference.rows[0].what, "conv 4@3×3 + ReLU + MaxPool2d");
+  EXPECT_EQ(inference.rows[1].what, "fc 8→2 + ReLU") << "which drops nothing";
+  events.push_back(kernel("3", Pass::backward, 4.0, 1.0, 1, 1));
+  EXPECT_EQ(layer_times(events, summary, std::nullopt).rows[1].what, "fc 8→2 + ReLU + Dropout");
+}
+
 TEST(LayerTimes, AreTheMediansOfAStepsKernels) {
   models::ModelSummary summary;
   summary.layers = {layer("0", "Conv2d", "conv 4@3×3"), layer("1", "ReLU", ""), layer("2", "Linear", "fc 8→2"),
