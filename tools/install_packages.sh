@@ -10,7 +10,7 @@ packages="
   libfmt-dev libhwy-dev libboost-context-dev libspdlog-dev nlohmann-json3-dev libyaml-cpp-dev libcli11-dev
   libprotobuf-dev protobuf-compiler zlib1g-dev libarchive-dev libhdf5-dev libjpeg-dev libstb-dev libeigen3-dev
   gnuplot-nox fonts-dejavu-core dataset-fashion-mnist"
-test_packages="libgtest-dev libbenchmark-dev"
+test_packages="libgtest-dev libbenchmark-dev libopenmpi-dev openmpi-bin"
 ci_packages="clang clang-format libclang-rt-dev ccache chromium"
 
 for argument in "$@"; do

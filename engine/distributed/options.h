@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+
+#include "engine/distributed/communicator.h"
+
+namespace striate {
+
+/// How the work is divided among ranks.
+enum class Scheme {
+  none,            ///< one process
+  data,            ///< each rank has the whole network and a part of every batch
+  one_weird_trick  ///< so have the convolutions; each linear layer's outputs are divided (Krizhevsky 2014)
+};
+/// How the learning rate grows with the number of ranks K.
+enum class RateScaling { none, linear, sqrt };  ///< times 1, K (Goyal et al. 2017), √K (Krizhevsky 2014, §5)
+
+/// The configuration's section `distributed`.
+struct DistributedOptions {
+  Scheme scheme = Scheme::none;
+  int64_t bucket_bytes = 25 << 20;      ///< gradients that are reduced together
+  WireType reduce = WireType::float32;  ///< gradients on their way
+  bool sync_batch_norm = false;         ///< statistics over the whole batch rather than a rank's part
+  int64_t rounds = 0;                   ///< in which the linear layers see a batch; 0: a rank's images at a time
+  RateScaling rate_scaling = RateScaling::none;
+};
+
+/// What a rank exchanges values through.
+struct Ranks {
+  Communicator* host = nullptr;    ///< of values in the host's memory
+  Communicator* device = nullptr;  ///< in that of the device that trains; the same but on a GPU
+
+  int rank() const { return host->rank(); }
+  int size() const { return host->size(); }
+};
+
+}  // namespace striate

@@ -1,0 +1,49 @@
+// Runs every test on all ranks together. A test that fails on one of them fails: the exit code is the ranks' worst.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <sstream>
+
+#include "tests/ranks/ranks.h"
+
+namespace striate::test {
+namespace {
+Communicator* connected = nullptr;
+
+/// Only the first rank tells how it goes; failures are told by whoever has them.
+class FailuresOnly final : public testing::EmptyTestEventListener {
+ public:
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    if (!result.failed()) return;
+    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
+    std::ostringstream text;
+    text << "rank " << ranks().rank() << ": " << (test != nullptr ? test->test_suite_name() : "") << "."
+         << (test != nullptr ? test->name() : "") << "\n"
+         << (result.file_name() != nullptr ? result.file_name() : "") << ":" << result.line_number() << "\n"
+         << result.message() << "\n";
+    std::cout << text.str() << std::flush;
+  }
+};
+}  // namespace
+
+Communicator& ranks() { return *connected; }
+
+}  // namespace striate::test
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  const std::unique_ptr<striate::Communicator> communicator = striate::connect_mpi();
+  striate::test::connected = communicator.get();
+  if (communicator->rank() > 0) {
+    auto& listeners = testing::UnitTest::GetInstance()->listeners();
+    delete listeners.Release(listeners.default_result_printer());
+    listeners.Append(new striate::test::FailuresOnly);
+  }
+  int code = RUN_ALL_TESTS();
+  if (testing::UnitTest::GetInstance()->successful_test_count() == 0) code = 1;
+  const auto codes = communicator->gathered(code);
+  return *std::max_element(codes.begin(), codes.end());
+}
