@@ -53,7 +53,7 @@ BatchMix draw_batch_mix(const MixOptions& options, uint64_t seed, int64_t epoch,
 }
 
 void mix_images(float* images, int64_t rows, int height, int width, int channels, const BatchMix& mix,
-                std::vector<float>& first_partner) {
+                const float* first_partner) {
   const int64_t values = int64_t{height} * width * channels;
   const float own = mix.share, other = 1.0f - mix.share;
   const auto mix_in = [&](float* image, const float* partner) {
@@ -67,38 +67,44 @@ void mix_images(float* images, int64_t rows, int height, int width, int channels
       std::copy(partner + row + begin, partner + row + end, image + row + begin);
     }
   };
-  // From the last picture up, each finds the one before it as it was; the first one's partner is kept aside.
-  const float* last = images + (rows - 1) * values;
-  first_partner.assign(last, last + values);
+  // From the last picture up, each finds the one before it as it was.
   for (int64_t row = rows - 1; row > 0; --row) mix_in(images + row * values, images + (row - 1) * values);
-  mix_in(images, first_partner.data());
+  mix_in(images, first_partner);
 }
 
-void BatchMixer::mix(float* images, int64_t rows, int64_t epoch, int64_t batch,
-                     std::vector<float>& first_partner) const {
-  if (!is_on() || rows < 2) return;
-  mix_images(images, rows, height_, width_, channels_, draw(epoch, batch), first_partner);
+void BatchMixer::mix(float* images, int64_t rows, const float* halo, int64_t epoch, int64_t batch,
+                     std::vector<float>& last) const {
+  if (!is_on() || rows < (halo == nullptr ? 2 : 1)) return;
+  if (halo == nullptr) {
+    const int64_t values = int64_t{height_} * width_ * channels_;
+    last.assign(images + (rows - 1) * values, images + rows * values);
+    halo = last.data();
+  }
+  mix_images(images, rows, height_, width_, channels_, draw(epoch, batch), halo);
 }
 
-ImageMix BatchMixer::mix_of(int64_t rows, int64_t epoch, int64_t batch) const {
-  if (!is_on() || rows < 2) return {};
+ImageMix BatchMixer::mix_of(int64_t pictures, int64_t epoch, int64_t batch) const {
+  if (!is_on() || pictures < 2) return {};
   const BatchMix mix = draw(epoch, batch);
   return {
       mix.is_cut ? ImageMix::Kind::cut : ImageMix::Kind::blend, mix.share, mix.top, mix.left, mix.bottom, mix.right};
 }
 
-void BatchMixer::pair_labels(Batch& batch, int64_t epoch) {
+void BatchMixer::pair_labels(Batch& batch, std::optional<int32_t> halo, bool is_mixed, int64_t epoch) {
   batch.partner_labels = Tensor();
   batch.share = 1.0f;
+  if (!is_on() || !is_mixed) return;
   const int64_t rows = batch.labels.size();
-  if (!is_on() || rows < 2) return;
   batch.share = draw(epoch, batch.index).share;
   if (!partner_labels_.defined() || partner_labels_.size() != rows) {
     partner_labels_ = Tensor::empty({rows}, DType::int32);
   }
-  const int32_t* own = std::as_const(batch.labels).data<int32_t>();
-  std::rotate_copy(own, own + rows - 1, own + rows, partner_labels_.data<int32_t>());
   batch.partner_labels = partner_labels_;
+  if (rows == 0) return;
+  const int32_t* own = std::as_const(batch.labels).data<int32_t>();
+  int32_t* partners = partner_labels_.data<int32_t>();
+  partners[0] = halo.value_or(own[rows - 1]);
+  std::copy(own, own + rows - 1, partners + 1);
 }
 
 }  // namespace striate

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/random.h"
@@ -30,12 +31,13 @@ double draw_beta(Random& random, double alpha);
 /// about a point anywhere; what lies outside the picture is clipped, and the share is that of the pixels that stay.
 BatchMix draw_batch_mix(const MixOptions& options, uint64_t seed, int64_t epoch, int64_t batch, int height, int width);
 
-/// Mixes images [rows, height, width, channels] in place; the partner of each is the one before it, the first's is the
-/// last: a batch rolled by one. `first_partner` is memory for a picture, kept for the next call.
+/// Mixes images [rows, height, width, channels] in place; the partner of each is the one before it, the first's is
+/// `first_partner` [height, width, channels], which is none of them in memory.
 void mix_images(float* images, int64_t rows, int height, int width, int channels, const BatchMix& mix,
-                std::vector<float>& first_partner);
+                const float* first_partner);
 
-/// A loader's mixing of its batches.
+/// A loader's mixing of its batches: each picture with the one before it, the first with the last, a batch rolled by
+/// one. Of a part of a batch the first one's partner is another part's, the halo.
 class BatchMixer {
  public:
   /// Of images [height, width, channels].
@@ -43,12 +45,15 @@ class BatchMixer {
       : options_(options), seed_(seed), height_(height), width_(width), channels_(channels) {}
 
   bool is_on() const { return options_.any(); }
-  /// Mixes the first `rows` pictures of a batch; one alone stays as it is. Any thread may call it.
-  void mix(float* images, int64_t rows, int64_t epoch, int64_t batch, std::vector<float>& first_partner) const;
-  /// What mix() would do, for a device to do it.
-  ImageMix mix_of(int64_t rows, int64_t epoch, int64_t batch) const;
-  /// Gives a batch that mix() saw its partners' labels and its share; they stay as they are until the next call.
-  void pair_labels(Batch& batch, int64_t epoch);
+  /// Mixes `rows` pictures; `halo` is null where they are the whole batch, of which one alone stays as it is. `last` is
+  /// memory for a picture, kept for the next call. Any thread may call it.
+  void mix(float* images, int64_t rows, const float* halo, int64_t epoch, int64_t batch,
+           std::vector<float>& last) const;
+  /// What mix() would do to so many pictures, the halo counted, for a device to do it.
+  ImageMix mix_of(int64_t pictures, int64_t epoch, int64_t batch) const;
+  /// Gives a batch that mix() saw its partners' labels, the first one's being the halo's, where there is one, and its
+  /// share; they stay as they are until the next call. Nothing where the whole batch is one picture: not `is_mixed`.
+  void pair_labels(Batch& batch, std::optional<int32_t> halo, bool is_mixed, int64_t epoch);
 
  private:
   BatchMix draw(int64_t epoch, int64_t batch) const {

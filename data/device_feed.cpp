@@ -14,10 +14,10 @@ constexpr int64_t kAlignment = 256;
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 int64_t steps_begin(const ImageBatchShape& shape) {
-  return aligned(shape.N * static_cast<int64_t>(sizeof(ImagePlacement)));
+  return aligned(shape.pictures() * static_cast<int64_t>(sizeof(ImagePlacement)));
 }
 int64_t pixels_begin(const ImageBatchShape& shape) {
-  return steps_begin(shape) + aligned(shape.N * shape.steps * static_cast<int64_t>(sizeof(LevelStep)));
+  return steps_begin(shape) + aligned(shape.pictures() * shape.steps * static_cast<int64_t>(sizeof(LevelStep)));
 }
 
 /// A copy of host values on the device, and null as it is.
@@ -32,8 +32,8 @@ PinnedBatch::PinnedBatch(const ImageBatchShape& shape)
     : shape_(shape),
       steps_at_(steps_begin(shape)),
       pixels_at_(pixels_begin(shape)),
-      memory_(static_cast<uint8_t*>(
-          gpu::allocate(static_cast<size_t>(pixels_at_ + shape.N * shape.slot_size()), gpu::MemoryKind::pinned))) {}
+      memory_(static_cast<uint8_t*>(gpu::allocate(
+          static_cast<size_t>(pixels_at_ + shape.pictures() * shape.slot_size()), gpu::MemoryKind::pinned))) {}
 
 std::span<LevelStep> PinnedBatch::steps(int64_t row) {
   return {reinterpret_cast<LevelStep*>(memory_ + steps_at_) + row * shape_.steps, static_cast<size_t>(shape_.steps)};
@@ -70,7 +70,7 @@ DeviceFeed::DeviceFeed(const ImageBatchShape& shape, const PixelNormalizer& norm
   if (offsets_.defined()) scaling_.offsets = offsets_.data<float>();
   gpu::Stream& work = *context(Device::cuda).stream;
   for (Buffer& buffer : buffers_) {
-    buffer.bytes = Tensor::empty({pixels_at_ + shape.N * shape.slot_size()}, DType::uint8, Device::cuda);
+    buffer.bytes = Tensor::empty({pixels_at_ + shape.pictures() * shape.slot_size()}, DType::uint8, Device::cuda);
     // The memory may still be read by work given to the device before.
     buffer.transformed.record(work);
   }
@@ -84,12 +84,13 @@ DeviceFeed::~DeviceFeed() {
   }
 }
 
-void DeviceFeed::send(int index, PinnedBatch& batch, int64_t rows, const ImageMix& mix) {
+void DeviceFeed::send(int index, PinnedBatch& batch, int64_t rows, int64_t halo, const ImageMix& mix) {
   Buffer& buffer = buffers_[static_cast<size_t>(index)];
   buffer.rows = rows;
+  buffer.halo = halo;
   buffer.mix = mix;
   copies_.wait(buffer.transformed);
-  const auto bytes = static_cast<size_t>(pixels_at_ + rows * shape_.slot_size());
+  const auto bytes = static_cast<size_t>(pixels_at_ + (rows + halo) * shape_.slot_size());
   {
     const KernelTimer timer(TimedCopy{Device::cuda, "copy batch ahead", bytes, &copies_});
     gpu::copy(buffer.bytes.data<uint8_t>(), batch.memory_, bytes, copies_);
@@ -102,6 +103,7 @@ Tensor DeviceFeed::receive(int index) {
   Buffer& buffer = buffers_[static_cast<size_t>(index)];
   ImageBatchShape shape = shape_;
   shape.N = buffer.rows;
+  shape.halo = buffer.halo;
   Tensor& images = buffer.rows == shape_.N ? images_ : fewer_images_;
   if (!images.defined() || images.dim(0) != buffer.rows) {
     images = Tensor::empty({buffer.rows, shape.H, shape.W, shape.C}, dtype_, Device::cuda);

@@ -46,14 +46,15 @@ class DeviceFeed {
  public:
   static constexpr int kBuffers = 2;
 
-  /// Of batches of `shape`, or fewer pictures, as images of float32 or bfloat16.
+  /// Of batches of `shape`, or fewer pictures and no halo, as images of float32 or bfloat16.
   DeviceFeed(const ImageBatchShape& shape, const PixelNormalizer& normalizer, DType dtype);
   ~DeviceFeed();
   DeviceFeed(const DeviceFeed&) = delete;
   DeviceFeed& operator=(const DeviceFeed&) = delete;
 
-  /// Begins to copy the first `rows` pictures of a batch to a buffer whose last batch was received.
-  void send(int buffer, PinnedBatch& batch, int64_t rows, const ImageMix& mix);
+  /// Begins to copy the first `rows` pictures of a batch, and the halo behind them where it is 1, to a buffer whose
+  /// last batch was received.
+  void send(int buffer, PinnedBatch& batch, int64_t rows, int64_t halo, const ImageMix& mix);
   /// Has what was sent to a buffer transformed: images [rows, H, W, C] on the device, whose memory the next call uses
   /// again. Batches of equal size come in the same memory.
   Tensor receive(int buffer);
@@ -62,7 +63,7 @@ class DeviceFeed {
   struct Buffer {
     Tensor bytes;
     gpu::Event copied, transformed;
-    int64_t rows = 0;
+    int64_t rows = 0, halo = 0;
     ImageMix mix;
   };
 

@@ -203,6 +203,8 @@ Data split_and_fit(const DatasetParts& parts, const DataConfig& config, const Op
                          .seed = options.seed,
                          .device = options.device,
                          .dtype = options.dtype,
+                         .part = options.part,
+                         .parts = options.parts,
                          .on_broken = options.on_broken};
   LoaderOptions train_options = data.loader_options;
   train_options.shuffle = config.shuffle;

@@ -18,6 +18,7 @@ struct OpenOptions {
   int64_t batch_size = 128;
   Device device = Device::cpu;   ///< where batches are wanted: LoaderOptions
   DType dtype = DType::float32;  ///< of their images
+  int64_t part = 0, parts = 1;   ///< what every loader delivers of its batches: LoaderOptions
   /// The model's own image size, used where the configuration has neither an image size nor transforms; 0: none, the
   /// dataset's pictures stay as they are.
   int model_height = 0, model_width = 0;

@@ -61,7 +61,8 @@ void KernelCall::see(const SoftmaxCrossEntropyShape& shape) {
 
 void KernelCall::see(const ImageBatchShape& shape) {
   size_ = shape.to_string();
-  values_ = byte_values_ = shape.N * shape.image_size();
+  values_ = shape.N * shape.image_size();
+  byte_values_ = shape.pictures() * shape.image_size();
 }
 
 void KernelCall::see(int64_t count) {

@@ -9,7 +9,8 @@ namespace striate {
 
 /// A step's worth of samples.
 struct Batch {
-  Tensor images;      ///< [N,H,W,C] float32 or bfloat16, on the host or where the source was asked to put them
+  Tensor images;      ///< [N,H,W,C] float32 or bfloat16, on the host or where the source was asked to put them; N is 0
+                      ///< where a source delivers a part of every batch, and nothing is left of this one
   Tensor labels;      ///< [N] int32, on the host
   int64_t index = 0;  ///< of the batch in its epoch
   /// Each image's place in the epoch's order, those counted that were left out; a source that leaves none out may keep

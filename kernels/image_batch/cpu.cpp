@@ -23,7 +23,7 @@ void place(const uint8_t* slot, const ImagePlacement& placement, const ImageBatc
 template <typename T>
 void scale(const ImageBatch& batch, const uint8_t* seen, int64_t n, const ImageBatchShape& s, T* y) {
   const uint8_t* own = seen + n * s.image_size();
-  const uint8_t* partner = seen + (n == 0 ? s.N - 1 : n - 1) * s.image_size();
+  const uint8_t* partner = seen + (n == 0 ? s.pictures() - 1 : n - 1) * s.image_size();
   for (int row = 0; row < s.H; ++row) {
     for (int column = 0; column < s.W; ++column) {
       const bool is_cut = batch.mix.kind == ImageMix::Kind::cut && levels::is_cut(batch.mix, row, column);
@@ -43,8 +43,8 @@ template <typename T>
 void image_batch(const ImageBatch& batch, T* y, const ImageBatchShape& shape, Context& context) {
   shape.check();
   const int64_t size = shape.image_size();
-  auto* seen = context.workspace->get<uint8_t>(shape.N * size);
-  context.threads->parallel_for(shape.N, 1, [&](int64_t begin, int64_t end) {
+  auto* seen = context.workspace->get<uint8_t>(shape.pictures() * size);
+  context.threads->parallel_for(shape.pictures(), 1, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       const ImagePlacement& placement = batch.placements[n];
       place(batch.pixels + n * shape.slot_size(), placement, shape, seen + n * size);

@@ -24,11 +24,11 @@ constexpr int kThreads = 256;
 constexpr int kTilePixels = 1024;
 
 struct Grid {
-  int64_t images;
+  int64_t pictures;
   int H, W, slot_w, steps;
   int64_t slot_size, image_size;
   int tiles;          // of a picture
-  int64_t all_tiles;  // of all of them
+  int64_t all_tiles;  // of those that a launch is about: all pictures, or without the halo
   tile::FastDivision width;
 };
 
@@ -83,7 +83,8 @@ __device__ __forceinline__ int steps_before_contrast(const ImageBatch& batch, co
   return -1;
 }
 
-/// sums [N, tiles]: luminances as the steps before the contrast leave them; unwritten where there is no contrast.
+/// sums [pictures, tiles]: luminances as the steps before the contrast leave them; unwritten where there is no
+/// contrast.
 template <int kChannels>
 __global__ void __launch_bounds__(kThreads, 4)
     luminance_kernel(const __grid_constant__ ImageBatch batch, const __grid_constant__ Grid g, int* sums) {
@@ -144,7 +145,7 @@ __global__ void __launch_bounds__(kThreads, 4) image_batch_kernel(const __grid_c
     __syncthreads();  // the tile before is read no more
     make_levels<kChannels>(batch, g, tile, sums, own);
     if (mixes) {
-      const Tile other{tile.image == 0 ? g.images - 1 : tile.image - 1, tile.index, tile.first, tile.count};
+      const Tile other{tile.image == 0 ? g.pictures - 1 : tile.image - 1, tile.index, tile.first, tile.count};
       make_levels<kChannels>(batch, g, other, sums, partner);
     }
     const auto value = [&](int i) {
@@ -177,17 +178,18 @@ __global__ void __launch_bounds__(kThreads, 4) image_batch_kernel(const __grid_c
 
 template <typename T, int kChannels>
 void transform(const ImageBatch& batch, T* y, const ImageBatchShape& s, Context& context) {
-  Grid g{s.N, s.H, s.W, s.slot_w, s.steps, s.slot_size(), s.image_size(), 0, 0, tile::FastDivision(s.W)};
+  Grid g{s.pictures(), s.H, s.W, s.slot_w, s.steps, s.slot_size(), s.image_size(), 0, 0, tile::FastDivision(s.W)};
   g.tiles = (s.H * s.W + kTilePixels - 1) / kTilePixels;
-  g.all_tiles = s.N * g.tiles;
   const int64_t wave = int64_t{8} * gpu::properties().multiprocessors;
-  const auto blocks = static_cast<unsigned>(g.all_tiles < wave ? g.all_tiles : wave);
+  const auto blocks = [&] { return static_cast<unsigned>(g.all_tiles < wave ? g.all_tiles : wave); };
   int* sums = nullptr;
   if (s.has_contrast) {
+    g.all_tiles = s.pictures() * g.tiles;
     sums = context.workspace->get<int>(g.all_tiles);
-    gpu::launch(luminance_kernel<kChannels>, blocks, kThreads, 0, *context.stream, batch, g, sums);
+    gpu::launch(luminance_kernel<kChannels>, blocks(), kThreads, 0, *context.stream, batch, g, sums);
   }
-  gpu::launch(image_batch_kernel<T, kChannels>, blocks, kThreads, 0, *context.stream, batch, y, g, sums);
+  g.all_tiles = s.N * g.tiles;
+  gpu::launch(image_batch_kernel<T, kChannels>, blocks(), kThreads, 0, *context.stream, batch, y, g, sums);
 }
 
 }  // namespace

@@ -49,8 +49,8 @@ struct PixelScaling {
   int32_t offset_rows = 1;
 };
 
-/// Each picture mixed with the one before it in the batch, the first with the last: y = share·y + (1 − share)·partner,
-/// each operation rounded to float, or a rectangle of the partner's.
+/// Each picture mixed with the one before it in the batch, the first with the last (ImageBatchShape::halo): y = share·y
+/// + (1 − share)·partner, each operation rounded to float, or a rectangle of the partner's.
 struct ImageMix {
   enum class Kind : int32_t { none, blend, cut };
   Kind kind = Kind::none;
@@ -66,19 +66,24 @@ struct ImageBatchShape {
   int steps = 0;               ///< LevelSteps that each picture has room for
   /// Whether one of them may be contrast; at most one of a picture's is.
   bool has_contrast = false;
+  /// 1: behind the N is one picture more, which is the first one's partner where they are mixed and has no y; else 0.
+  int64_t halo = 0;
+
+  int64_t pictures() const { return N + halo; }
 
   int64_t slot_size() const { return int64_t{slot_h} * slot_w * C; }
   int64_t image_size() const { return int64_t{H} * W * C; }
-  /// Throws ShapeError unless sizes are positive, C is 1 or 3, and a slot and an image have fewer than 2³¹ values.
+  /// Throws ShapeError unless sizes are positive, C is 1 or 3, the halo is 0 or 1, and a slot and an image have fewer
+  /// than 2³¹ values.
   void check() const;
   std::string to_string() const;
 };
 
 /// Decoded pictures as they wait for the network.
 struct ImageBatch {
-  const uint8_t* pixels = nullptr;             ///< [N, slot_h, slot_w, C]
-  const ImagePlacement* placements = nullptr;  ///< [N]
-  const LevelStep* steps = nullptr;            ///< [N, steps]
+  const uint8_t* pixels = nullptr;             ///< [pictures(), slot_h, slot_w, C]
+  const ImagePlacement* placements = nullptr;  ///< [pictures()]
+  const LevelStep* steps = nullptr;            ///< [pictures(), steps]
   PixelScaling scaling{};
   ImageMix mix{};
 };

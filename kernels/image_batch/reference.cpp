@@ -41,7 +41,7 @@ void transform(const ImageBatch& batch, T* y, const ImageBatchShape& s) {
   };
   for (int64_t n = 0; n < s.N; ++n) {
     const auto own = seen<kChannels>(batch, s, n);
-    const auto partner = seen<kChannels>(batch, s, n == 0 ? s.N - 1 : n - 1);
+    const auto partner = seen<kChannels>(batch, s, n == 0 ? s.pictures() - 1 : n - 1);
     for (size_t p = 0; p < own.size(); ++p) {
       const int row = static_cast<int>(p) / s.W, column = static_cast<int>(p) % s.W;
       for (int c = 0; c < kChannels; ++c) {

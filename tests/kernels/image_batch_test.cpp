@@ -78,8 +78,8 @@ struct Pictures {
   explicit Pictures(const ImageBatchCase& c) {
     const ImageBatchShape& s = c.shape;
     Draws draws(7);
-    pixels = small_integers<uint8_t>(s.N * s.slot_size(), 1, 0, 255);
-    for (int64_t n = 0; n < s.N; ++n) {
+    pixels = small_integers<uint8_t>(s.pictures() * s.slot_size(), 1, 0, 255);
+    for (int64_t n = 0; n < s.pictures(); ++n) {
       ImagePlacement place{.rows = draws.between(1, s.slot_h), .columns = draws.between(1, s.slot_w)};
       if (n % 3 == 0) place = {.rows = s.slot_h, .columns = s.slot_w};
       // From beyond the picture on one side to beyond it on the other.
@@ -146,6 +146,12 @@ std::vector<ImageBatchCase> cases() {
   add("blended_mean_image", 2, {9, 9, 9, 9, 1}, {}, ImageMix::Kind::blend, Scaling::offsets);
   add("blended_with_itself", 1, {9, 9, 9, 9, 3}, {Kind::shift}, ImageMix::Kind::blend);
   add("cut", 5, {19, 17, 19, 17, 3}, everything, ImageMix::Kind::cut);
+  add("cut_with_a_halo", 5, {19, 17, 19, 17, 3}, everything, ImageMix::Kind::cut);
+  all.back().shape.halo = 1;
+  add("blended_with_a_halo_alone", 1, {37, 41, 35, 39, 3}, jitter, ImageMix::Kind::blend);
+  all.back().shape.halo = 1;
+  add("nothing_but_a_halo", 0, {9, 9, 9, 9, 3}, jitter, ImageMix::Kind::blend);
+  all.back().shape.halo = 1;
   add("cut_table", 4, {40, 31, 40, 31, 1}, {Kind::contrast}, ImageMix::Kind::cut, Scaling::table);
   return all;
 }
@@ -213,16 +219,28 @@ TEST(ImageBatchReference, BlendsWithTheOneBefore) {
   EXPECT_EQ(y, (Values<float>{0, 100, 200}));
 }
 
+TEST(ImageBatchReference, BlendsTheFirstWithTheHaloWhereThereIsOne) {
+  TestContext context;
+  const ImageBatchShape shape{.N = 2, .slot_h = 1, .slot_w = 1, .H = 1, .W = 1, .C = 1, .halo = 1};
+  const Values<uint8_t> pixels = {100, 200, 40};
+  const Values<ImagePlacement> places(3, {.rows = 1, .columns = 1});
+  Values<float> y(2);
+  const ImageBatch batch{pixels.data(), places.data(), nullptr, {.scale = {1.0}}, {ImageMix::Kind::blend, 0.75f}};
+  reference::image_batch(batch, y.data(), shape, context);
+  EXPECT_EQ(y, (Values<float>{85, 175}));
+}
+
 TEST(ImageBatchShape, RefusesWhatItCannotDo) {
   const ImageBatchShape good{.N = 1, .slot_h = 2, .slot_w = 3, .H = 2, .W = 3, .C = 1};
   good.check();
-  for (int which = 0; which < 5; ++which) {
+  for (int which = 0; which < 6; ++which) {
     ImageBatchShape bad = good;
     if (which == 0) bad.C = 2;
     if (which == 1) bad.W = 0;
     if (which == 2) bad.N = -1;
     if (which == 3) bad.steps = 9;
     if (which == 4) bad.slot_h = bad.slot_w = 1 << 16;
+    if (which == 5) bad.halo = 2;
     EXPECT_TRUE(throws_with<ShapeError>([&] { bad.check(); }, {"image_batch"})) << which;
   }
 }
