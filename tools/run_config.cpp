@@ -24,14 +24,6 @@ AnalysisOptions read_analysis(ConfigReader analysis) {
   return options;
 }
 
-/// A section of what this build does not do: accepted at the value that switches it off.
-void require_off(ConfigReader distributed) {
-  const std::string scheme = distributed.choice("scheme", "none", {"none", "data", "one_weird_trick"});
-  require<ConfigError>(scheme == "none", "{}: this build trains on one machine only; leave it none",
-                       distributed.where("scheme"));
-  distributed.finish();
-}
-
 /// A mean image's file, or `computed`. A run's lies beside its configuration, wherever the folder is moved to.
 std::string beside(const std::string& config_file, const std::string& mean_image) {
   std::error_code ignored;
@@ -83,7 +75,7 @@ RunConfig RunConfig::load(const std::string& file, const std::vector<std::string
   }
   config.model.check_kernels(config.device, config.train.precision);
   config.analysis = read_analysis(reader.section("analysis"));
-  require_off(reader.section("distributed"));
+  config.train.distributed = DistributedOptions::parse(reader.section("distributed"));
   reader.finish();
   config.text = reader.completed_text();
   return config;

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "engine/distributed/communicator.h"
 
 namespace striate {
+
+class ConfigReader;
 
 /// How the work is divided among ranks.
 enum class Scheme {
@@ -23,6 +26,15 @@ struct DistributedOptions {
   bool sync_batch_norm = false;         ///< statistics over the whole batch rather than a rank's part
   int64_t rounds = 0;                   ///< in which the linear layers see a batch; 0: a rank's images at a time
   RateScaling rate_scaling = RateScaling::none;
+
+  /// Reads the section. Throws ConfigError with file, line and key.
+  static DistributedOptions parse(ConfigReader distributed);
+
+  /// What every rate of the schedule is multiplied by, its warm-up's and its least one too.
+  double rate_factor(int ranks) const;
+  /// "key=value" lines of what a resumed run must have in common with the one it continues: nothing that is left at its
+  /// default. Scheme, number of ranks, rounds and what travels may change.
+  std::string fixed_by_resume() const;
 };
 
 /// What a rank exchanges values through.

@@ -90,7 +90,7 @@ std::string TrainOptions::fixed_by_resume() const {
     add("train.schedule.patience", schedule.patience);
     add("train.schedule.minimum_rate", schedule.minimum_rate);
   }
-  return text + fixed;
+  return text + distributed.fixed_by_resume() + fixed;
 }
 
 std::string differing_options(const std::string& in_the_run, const std::string& now) {

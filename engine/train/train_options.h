@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/device.h"
+#include "engine/distributed/options.h"
 #include "engine/optim/optimizer_config.h"
 #include "engine/optim/schedule.h"
 
@@ -36,6 +37,8 @@ struct TrainOptions {
   int64_t save_every = 1;            ///< epochs
   int64_t save_every_steps = 0;      ///< > 0: also within an epoch
   std::string submission;            ///< a file for whoever runs the trainer to write; the trainer does nothing with it
+
+  DistributedOptions distributed;  ///< of the section `distributed`, which is the caller's to read
 
   uint64_t seed = 0;           ///< of the dropout masks
   std::string output;          ///< the run's folder; empty: nothing is written

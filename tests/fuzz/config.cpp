@@ -34,6 +34,7 @@ void ask_everything(ConfigReader reader, int depth) {
       for (const ConfigReader& item : reader.list(key)) ask_everything(item, depth - 1);
     });
   }
+  tolerate([&] { DistributedOptions::parse(reader.section("distributed")); });
   tolerate([&] { reader.finish(); });
 }
 
@@ -55,6 +56,7 @@ void read_input(std::string_view input) {
   ask_everything(reader, 3);
   tolerate([&] { read_data_config(reader.section("data")); });
   tolerate([&] { TrainOptions::parse(reader.section("train")); });
+  tolerate([&] { DistributedOptions::parse(reader.section("distributed")); });
   tolerate([&] { reader.finish(); });
   for (const std::string& text : {reader.text(), reader.completed_text()}) {
     if (ConfigReader::load(folder.put("main.yaml", text)).text() != text) {

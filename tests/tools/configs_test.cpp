@@ -85,9 +85,10 @@ TEST(RunConfig, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(config.train.print_every, 50);
   EXPECT_EQ(config.train.save_every, 1);
   EXPECT_EQ(config.train.save_every_steps, 0);
+  EXPECT_EQ(config.train.distributed.scheme, Scheme::none);
 }
 
-TEST(RunConfig, AcceptsTheSectionsOfOtherBuildsAtTheirDefaults) {
+TEST(RunConfig, AcceptsSectionsAtTheirDefaults) {
   EXPECT_NO_THROW(
       RunConfig::load("", {"model.name=lenet", "data.dataset=synthetic", "analysis={kernels: false, tuning: false}",
                            "distributed={scheme: none}", "train.submission=''"}));
@@ -122,8 +123,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Refused{"analysis", "analysis.tuning=often", "analysis.tuning"},
                     Refused{"analysis_key", "analysis.kernel=true", "kernels"},
                     Refused{"submission", "train.submission=[x]", "train.submission"},
-                    Refused{"distributed", "distributed.scheme=data", "distributed.scheme"},
-                    Refused{"distributed_key", "distributed.sheme=none", "scheme"}),
+                    Refused{"distributed", "distributed.scheme=date", "distributed.scheme"},
+                    Refused{"distributed_key", "distributed.sheme=none", "scheme"},
+                    Refused{"bucket", "distributed.bucket_mb=0", "distributed.bucket_mb"}),
     [](const auto& tested) { return tested.param.name; });
 
 TEST(RunConfig, TextReadsBackTheSame) {

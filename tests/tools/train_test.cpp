@@ -103,7 +103,7 @@ TEST(Train, WritesEveryKeyAndTrainsTheSameFromIt) {
       {"train.schedule",
        {"name", "size", "gamma", "warmup_epochs", "warmup_rate", "minimum_rate", "factor", "patience"}},
       {"analysis", {"kernels", "tuning"}},
-      {"distributed", {"scheme"}}};
+      {"distributed", {"scheme", "bucket_mb", "reduce", "batch_norm", "rounds", "rate_scaling"}}};
   for (const auto& [path, keys] : expected) {
     ConfigReader reader = ConfigReader::load((run / "config.yaml").string());
     std::istringstream parts(path);
