@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <queue>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "engine/arriving_update.h"
 #include "engine/dispatch.h"
@@ -14,6 +16,7 @@ namespace striate {
 namespace {
 
 thread_local bool recording = true;
+thread_local GradientListener* listener = nullptr;
 std::atomic<int64_t> next_id{0};
 
 /// In the memory of a summand that nobody else sees, which spares a pass; else of its own, for either may be shared
@@ -45,6 +48,22 @@ Tensor seed(const Shape& shape, Device device) {
   return Tensor(std::move(impl));
 }
 
+/// How many ops of the graph below `root` took each leaf.
+std::unordered_map<TensorImpl*, int64_t> uses_of_leaves(Node& root) {
+  std::unordered_map<TensorImpl*, int64_t> uses;
+  std::unordered_set<Node*> seen{&root};
+  std::vector<Node*> ready{&root};
+  while (!ready.empty()) {
+    const Node* const node = ready.back();
+    ready.pop_back();
+    for (const Node::Edge& edge : node->inputs) {
+      if (edge.leaf) ++uses[edge.leaf.get()];
+      if (edge.node && seen.insert(edge.node.get()).second) ready.push_back(edge.node.get());
+    }
+  }
+  return uses;
+}
+
 }  // namespace
 
 Node::~Node() {
@@ -73,6 +92,9 @@ Node::~Node() {
 bool grad_enabled() { return recording; }
 NoGradGuard::NoGradGuard() : previous_(recording) { recording = false; }
 NoGradGuard::~NoGradGuard() { recording = previous_; }
+
+ListenToGradients::ListenToGradients(GradientListener& told) : previous_(listener) { listener = &told; }
+ListenToGradients::~ListenToGradients() { listener = previous_; }
 
 bool any_requires_grad(std::initializer_list<Tensor> inputs) {
   if (!recording) return false;
@@ -206,6 +228,8 @@ void Tensor::backward() const {
   const auto later = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) { return a->id < b->id; };
   std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, decltype(later)> ready(later);
   const ProfileScope profiled(Pass::backward, "backward");
+  std::unordered_map<TensorImpl*, int64_t> uses;
+  if (listener != nullptr) uses = uses_of_leaves(*impl_->grad_fn);
   impl_->grad_fn->pending = seed(shape(), device());
   ready.push(impl_->grad_fn);
   int64_t last = -1;
@@ -224,6 +248,7 @@ void Tensor::backward() const {
     backward(dy, gradients);
     for (Node::Edge& edge : node->inputs) {
       if (edge.node && edge.node->pending.defined()) ready.push(edge.node);
+      if (listener != nullptr && edge.leaf && --uses[edge.leaf.get()] == 0) listener->gradient_complete(*edge.leaf);
     }
     node->inputs.clear();
   }

@@ -97,6 +97,26 @@ class NoGradGuard {
   bool previous_;
 };
 
+/// Is told, in the thread that installed it, by a backward of every leaf whose gradient is complete: none of the ops
+/// still to come adds to it. Leaves whose gradient no op computes are not told of.
+class GradientListener {
+ public:
+  virtual ~GradientListener() = default;
+  virtual void gradient_complete(TensorImpl& leaf) = 0;
+};
+
+/// Installs a listener for its lifetime, in this thread.
+class ListenToGradients {
+ public:
+  explicit ListenToGradients(GradientListener& listener);
+  ~ListenToGradients();
+  ListenToGradients(const ListenToGradients&) = delete;
+  ListenToGradients& operator=(const ListenToGradients&) = delete;
+
+ private:
+  GradientListener* previous_;
+};
+
 /// True where recording is on and one of the inputs needs a gradient; undefined tensors don't.
 bool any_requires_grad(std::initializer_list<Tensor> inputs);
 

@@ -36,8 +36,8 @@ std::mutex& mutex() {
 }  // namespace
 
 std::string to_string(Pass pass) {
-  constexpr std::array<const char*, 8> kNames{"step",    "wait",     "load",      "copy",
-                                              "forward", "backward", "optimizer", "other"};
+  constexpr std::array<const char*, 9> kNames{"step",     "wait",      "load",        "copy", "forward",
+                                              "backward", "optimizer", "communicate", "other"};
   return kNames[static_cast<size_t>(pass)];
 }
 
@@ -106,6 +106,18 @@ void Profiler::add_step(double seconds) {
   keep(std::move(entry), now - std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds)),
        now);
   if (!anchors_.empty()) anchors_.emplace_back().record(*stream_);
+}
+
+void Profiler::add_exchange(const char* name, int64_t bytes, Clock::time_point begin) {
+  const Profiler* const profiler = current();
+  if (profiler == nullptr) return;
+  Entry entry;
+  entry.event.name = name;
+  entry.event.size = fmt::format("{} bytes", bytes);
+  entry.event.bytes = static_cast<double>(bytes);
+  entry.event.pass = Pass::communicate;
+  entry.event.is_kernel = entry.event.beside = true;
+  add(profiler, std::move(entry), begin);
 }
 
 std::shared_ptr<Profiler::GpuSpan> Profiler::begin_on_gpu(gpu::Stream& stream, gpu::Stream& own) {

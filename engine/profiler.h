@@ -17,7 +17,7 @@
 namespace striate {
 
 /// What a stretch of time went to.
-enum class Pass { step, wait, load, copy, forward, backward, optimizer, other };
+enum class Pass { step, wait, load, copy, forward, backward, optimizer, communicate, other };
 std::string to_string(Pass pass);
 
 /// The layer at work: a module, or something that has only a name.
@@ -72,6 +72,9 @@ class Profiler {
   void name_layer(const void* module, const std::string& name, const std::string& type);
   /// A step of so many seconds that ends now.
   void add_step(double seconds);
+  /// Tells the current profiler, where there is one, of bytes that went between processes from `begin` till now, beside
+  /// what is computed.
+  static void add_exchange(const char* name, int64_t bytes, std::chrono::steady_clock::time_point begin);
   /// The profile begins now: what was seen before is forgotten.
   void clear();
 

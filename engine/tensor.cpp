@@ -130,7 +130,7 @@ int64_t Tensor::dim(int64_t axis) const {
 bool Tensor::is_only_handle() const { return impl_.use_count() == 1 && checked(impl_).storage.use_count() == 1; }
 
 int64_t Tensor::size() const { return element_count(shape()); }
-size_t Tensor::bytes() const { return checked(impl_).storage->bytes(); }
+size_t Tensor::bytes() const { return static_cast<size_t>(size()) * size_of(dtype()); }
 DType Tensor::dtype() const { return checked(impl_).dtype; }
 Device Tensor::device() const { return checked(impl_).storage->device(); }
 

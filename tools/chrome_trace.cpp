@@ -32,6 +32,8 @@ std::string row_name(Pass pass) {
       return "backward";
     case Pass::optimizer:
       return "optimizer";
+    case Pass::communicate:
+      return "between ranks";
     case Pass::other:
       break;
   }
@@ -74,8 +76,9 @@ std::string chrome_trace(const std::vector<ProfileEvent>& events,
   std::map<std::pair<int, int>, std::string> rows;
   Json complete = Json::array();
   for (const ProfileEvent& event : events) {
-    const int row = event.thread > 0 ? kFirstWorker + event.thread : static_cast<int>(event.pass);
-    rows[{kHost, row}] = event.thread > 0
+    const bool is_worker = event.thread > 0 && event.pass != Pass::communicate;
+    const int row = is_worker ? kFirstWorker + event.thread : static_cast<int>(event.pass);
+    rows[{kHost, row}] = is_worker
                              ? fmt::format("{} {}", event.pass == Pass::load ? "loader worker" : "thread", event.thread)
                              : row_name(event.pass);
     complete.push_back(complete_event(event, kHost, row, event.begin, event.seconds));

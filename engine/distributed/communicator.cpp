@@ -54,7 +54,7 @@ Request Communicator::all_reduce(float* values, int64_t n, WireType type) {
   require<ShapeError>(n >= 0, "all_reduce: {} values", n);
   if (size_ == 1 || n == 0) return {};
   // Each rank sums its part of the values: it gets the others' and sends them the sums.
-  bytes_sent_ += 2 * n * (size_ - 1) / size_ * static_cast<int64_t>(size_of(type));
+  count(2 * n * (size_ - 1) / size_ * static_cast<int64_t>(size_of(type)));
   return start_all_reduce(values, n, type);
 }
 
@@ -65,7 +65,7 @@ Request Communicator::reduce_scatter(float* all, float* mine, std::span<const in
     if (mine != all && own > 0) std::memmove(mine, all, static_cast<size_t>(own) * sizeof(float));
     return {};
   }
-  bytes_sent_ += (sum_of(counts) - own) * static_cast<int64_t>(size_of(type));
+  count((sum_of(counts) - own) * static_cast<int64_t>(size_of(type)));
   return start_reduce_scatter(all, mine, counts, type);
 }
 
@@ -77,7 +77,7 @@ Request Communicator::all_gather(const void* mine, void* all, std::span<const in
     if (own > 0 && mine != place) std::memmove(place, mine, static_cast<size_t>(own));
     return {};
   }
-  bytes_sent_ += own * (size_ - 1);
+  count(own * (size_ - 1));
   return start_all_gather(mine, all, bytes);
 }
 
@@ -85,12 +85,37 @@ Request Communicator::broadcast(void* values, int64_t bytes, int root) {
   require<ShapeError>(bytes >= 0 && root >= 0 && root < size_, "broadcast: {} bytes of rank {}; there are {} ranks",
                       bytes, root, size_);
   if (size_ == 1 || bytes == 0) return {};
-  if (rank_ == root) bytes_sent_ += bytes * (size_ - 1);
+  count(rank_ == root ? bytes * (size_ - 1) : 0);
   return start_broadcast(values, bytes, root);
+}
+
+void Communicator::count(int64_t bytes) {
+  last_sent_ = bytes;
+  bytes_sent_ += bytes;
 }
 
 void Communicator::barrier() {
   if (size_ > 1) wait_for_all();
+}
+
+// In digits of 12 bits: sums of 4096 of them are exact in float32.
+void Communicator::sum_counts(std::span<int64_t> counts) {
+  constexpr int kBits = 12, kDigits = 3;
+  std::vector<float> digits;
+  for (const int64_t count : counts) {
+    require<Error>(count >= 0 && count >> (kBits * kDigits) == 0 && size_ <= 1 << kBits,
+                   "sum_counts: {} of one of {} ranks is more than can be summed exactly", count, size_);
+    for (int digit = 0; digit < kDigits; ++digit) {
+      digits.push_back(static_cast<float>(count >> (kBits * digit) & ((1 << kBits) - 1)));
+    }
+  }
+  all_reduce(digits.data(), static_cast<int64_t>(digits.size())).wait();
+  for (size_t i = 0; i < counts.size(); ++i) {
+    counts[i] = 0;
+    for (int digit = kDigits - 1; digit >= 0; --digit) {
+      counts[i] = (counts[i] << kBits) + static_cast<int64_t>(digits[i * kDigits + static_cast<size_t>(digit)]);
+    }
+  }
 }
 
 std::vector<std::string> Communicator::gathered_texts(const std::string& mine) {

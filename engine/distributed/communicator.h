@@ -58,6 +58,8 @@ class Communicator {
   /// all_gather() of as many values of each rank, waited for: [size].
   template <typename T>
   std::vector<T> gathered(const T& mine);
+  /// Each count becomes the sum of all ranks', exactly. For counts below 2^36 and up to 4096 ranks.
+  void sum_counts(std::span<int64_t> counts);
   /// The texts of all ranks.
   std::vector<std::string> gathered_texts(const std::string& mine);
 
@@ -77,10 +79,14 @@ class Communicator {
   virtual Request start_all_gather(const void* mine, void* all, std::span<const int64_t> bytes) = 0;
   virtual Request start_broadcast(void* values, int64_t bytes, int root) = 0;
   virtual void wait_for_all() = 0;
+  /// Of bytes_sent() what the collective at hand adds.
+  int64_t last_sent() const { return last_sent_; }
 
  private:
+  void count(int64_t bytes);
+
   int rank_, size_;
-  int64_t bytes_sent_ = 0;
+  int64_t bytes_sent_ = 0, last_sent_ = 0;
 };
 
 /// One process alone: every collective is done at once, a sum of one.
@@ -90,6 +96,10 @@ std::unique_ptr<Communicator> single_process();
 /// process. Values lie in the host's memory. Throws ConfigError naming the package in a build without MPI, Error where
 /// MPI does not start.
 std::unique_ptr<Communicator> connect_mpi();
+
+/// Of values in device cuda's memory, which go through the host's and `host`, which outlives it. The host waits for the
+/// device's work before each collective.
+std::unique_ptr<Communicator> staged_on_host(Communicator& host);
 
 /// By the launcher's environment, without MPI: how many processes it started together; 1 where there is none.
 int launched_ranks();

@@ -39,11 +39,13 @@ struct DistributedOptions {
 
 /// What a rank exchanges values through.
 struct Ranks {
-  Communicator* host = nullptr;    ///< of values in the host's memory
+  Communicator* host = nullptr;    ///< of values in the host's memory; null: one process
   Communicator* device = nullptr;  ///< in that of the device that trains; the same but on a GPU
 
-  int rank() const { return host->rank(); }
-  int size() const { return host->size(); }
+  int rank() const { return host == nullptr ? 0 : host->rank(); }
+  int size() const { return host == nullptr ? 1 : host->size(); }
 };
+
+inline bool several(const Ranks& ranks) { return ranks.size() > 1; }
 
 }  // namespace striate

@@ -1,5 +1,7 @@
 #include "engine/train/batch_loss.h"
 
+#include <numeric>
+
 #include "engine/dispatch.h"
 #include "engine/ops/ops.h"
 #include "engine/profiler.h"
@@ -21,6 +23,14 @@ BatchLoss batch_loss(const Tensor& logits, const Batch& batch, float label_smoot
                      context(device));
   }
   return both;
+}
+
+Tensor labels_of_all(const Tensor& labels, Communicator& host) {
+  const std::vector<int64_t> bytes = host.gathered(static_cast<int64_t>(labels.bytes()));
+  const int64_t all = std::accumulate(bytes.begin(), bytes.end(), int64_t{0});
+  Tensor gathered = Tensor::empty({all / static_cast<int64_t>(sizeof(int32_t))}, DType::int32);
+  host.all_gather(labels.data<int32_t>(), gathered.data<int32_t>(), bytes).wait();
+  return gathered;
 }
 
 }  // namespace striate

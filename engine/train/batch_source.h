@@ -21,13 +21,20 @@ struct Batch {
   float share = 1.0f;  ///< of `labels` in the mixture, the rest being partner_labels'
 };
 
+/// Of a batch that is divided among ranks, each of which holds its rows one behind the other's.
+struct BatchShare {
+  int64_t before = 0;  ///< rows of the ranks before this one
+  int64_t all = 0;     ///< rows of all ranks
+};
+
 /// Where the trainer gets its batches from; deterministic: batch i of epoch e is the same whatever came before.
 class BatchSource {
  public:
   virtual ~BatchSource() = default;
   virtual int64_t samples() const = 0;
   virtual int64_t batch_size() const = 0;
-  /// Batches of an epoch, the last one possibly smaller.
+  /// Batches of an epoch, the last one possibly smaller. Where the batches are divided among ranks these three count
+  /// whole ones, and next() gives this rank's rows, of which there may be none.
   int64_t batches() const { return (samples() + batch_size() - 1) / batch_size(); }
   /// Goes to a batch of an epoch (from 0).
   virtual void start(int64_t epoch, int64_t first_batch = 0) = 0;

@@ -1,11 +1,13 @@
 #include "engine/train/evaluate.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 
 #include "engine/autograd.h"
 #include "engine/nn/evaluation_mode.h"
 #include "engine/ops/ops.h"
+#include "engine/train/batch_loss.h"
 #include "kernels/error.h"
 
 namespace striate {
@@ -23,7 +25,7 @@ void run(nn::Module& model, BatchSource& source, Device device, const EvaluateOp
     const Tensor logits = model(batch.images.to(device)).to(DType::float32);
     see(batch, logits);
     if (options.on_batch) options.on_batch(batch, logits);
-    done += batch.labels.size();
+    done = std::min((batch.index + 1) * source.batch_size(), source.samples());
     if (options.progress && !options.progress(done, source.samples())) break;
   }
 }
@@ -37,11 +39,13 @@ Evaluation evaluate(nn::Module& model, BatchSource& source, Device device, const
   const auto start = std::chrono::steady_clock::now();
   std::optional<Metrics> metrics;
   run(model, source, device, options, [&](const Batch& batch, const Tensor& logits) {
-    const ops::CrossEntropy result = ops::softmax_cross_entropy(logits, batch.labels);
+    const Tensor labels = options.logits_of_all ? labels_of_all(batch.labels, *options.ranks) : batch.labels;
+    const ops::CrossEntropy result = ops::softmax_cross_entropy(logits, labels);
     if (!metrics) metrics.emplace(logits.dim(1));
-    metrics->add(logits, batch.labels, result.sample_loss, result.rank);
+    metrics->add(logits, labels, result.sample_loss, result.rank);
   });
   require<Error>(metrics.has_value(), "evaluate: the data have no images");
+  if (options.ranks != nullptr && !options.logits_of_all) metrics->add_other_ranks(*options.ranks);
   Evaluation evaluation = metrics->result();
   evaluation.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return evaluation;

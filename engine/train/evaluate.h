@@ -15,6 +15,10 @@ struct EvaluateOptions {
   /// Sees every batch and its logits [N, classes], float32 whatever the precision, in order: predictions or
   /// probabilities per image.
   std::function<void(const Batch& batch, const Tensor& logits)> on_batch;
+  /// Where the source gives each rank its part of every batch: evaluate() is of all ranks' images then, on every rank.
+  Communicator* ranks = nullptr;
+  /// The network gives every rank the logits of all ranks' images (one weird trick).
+  bool logits_of_all = false;
 };
 
 /// Runs the network over a source from its first batch, in evaluation mode and without recording, for what

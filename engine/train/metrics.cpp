@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "kernels/error.h"
 
@@ -34,6 +35,20 @@ void Metrics::add(const Tensor& logits, const Tensor& labels, const Tensor& samp
     ++confusion_[label][prediction];
   }
   images_ += logits.dim(0);
+}
+
+void Metrics::add_other_ranks(Communicator& host) {
+  std::vector<int64_t*> counts{&images_, &top1_, &top5_};
+  for (int64_t& count : without_prediction_) counts.push_back(&count);
+  for (auto& row : confusion_) {
+    for (int64_t& count : row) counts.push_back(&count);
+  }
+  std::vector<int64_t> values;
+  for (const int64_t* count : counts) values.push_back(*count);
+  host.sum_counts(values);
+  for (size_t i = 0; i < counts.size(); ++i) *counts[i] = values[i];
+  const std::vector<double> losses = host.gathered(loss_);
+  loss_ = std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
 Evaluation Metrics::result() const {

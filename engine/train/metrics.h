@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/distributed/communicator.h"
 #include "engine/tensor.h"
 
 namespace striate {
@@ -26,6 +27,8 @@ class Metrics {
   explicit Metrics(int64_t classes);
   /// logits [N, classes], labels [N] int32, sample_loss [N], rank [N] int32 as ops::softmax_cross_entropy gives it.
   void add(const Tensor& logits, const Tensor& labels, const Tensor& sample_loss, const Tensor& rank);
+  /// Adds what the other ranks have collected, on every rank.
+  void add_other_ranks(Communicator& host);
   Evaluation result() const;
 
  private:

@@ -1,5 +1,6 @@
 #include "engine/train/train_step.h"
 
+#include <optional>
 #include <utility>
 
 #include "engine/ops/ops.h"
@@ -13,14 +14,16 @@
 namespace striate {
 
 namespace {
-std::string obstacle_to_a_graph(const TrainOptions& options) {
+std::string obstacle_to_a_graph(const TrainOptions& options, const Ranks& ranks) {
+  if (several(ranks)) return fmt::format("gradients go between {} ranks", ranks.size());
   if (options.accumulate == 1) return "";
   return fmt::format("train.accumulate: {} batches make a step", options.accumulate);
 }
 }  // namespace
 
 TrainStep::TrainStep(nn::Module& model, Optimizer& optimizer, const TrainOptions& options, int64_t full,
-                     std::function<void(double)> on_loss, std::function<void(const std::string&)> notice)
+                     std::function<void(double)> on_loss, std::function<void(const std::string&)> notice,
+                     const Ranks& ranks)
     : model_(model),
       optimizer_(optimizer),
       device_(optimizer.device()),
@@ -29,32 +32,51 @@ TrainStep::TrainStep(nn::Module& model, Optimizer& optimizer, const TrainOptions
       seed_(options.seed),
       label_smoothing_(static_cast<float>(options.label_smoothing)),
       on_loss_(std::move(on_loss)),
-      graph_(options.cuda_graph, device_, full, obstacle_to_a_graph(options), std::move(notice)),
-      results_(device_, options.accumulate) {}
+      graph_(options.cuda_graph, device_, full, obstacle_to_a_graph(options, ranks), std::move(notice)),
+      results_(device_, options.accumulate),
+      ranks_(ranks),
+      logits_of_all_(several(ranks) && options.distributed.scheme == Scheme::one_weird_trick) {
+  if (!several(ranks)) return;
+  reduction_ = std::make_unique<GradientReduction>(optimizer_.parameters(), ranks_, options.distributed);
+}
 
 void TrainStep::begin(int64_t step, double learning_rate) {
   parts_.clear();
+  images_of_all_ = 0;
   dropout_state(device_) = {seed_, static_cast<uint64_t>(step), 0};
   optimizer_.clear_grad();
   optimizer_.set_learning_rate(learning_rate);
   refresh_rounded_copies(optimizer_.parameters());  // a replayed step looks at no copy's age
-  if (accumulate_ == 1) {
+  if (updates_at_once()) {
     optimizer_.set_gradient_scale(1.0f);
     optimizer_.update_on_arrival();
     optimizer_.prepare_step();
   }
 }
 
-void TrainStep::add(const Batch& batch) {
+void TrainStep::add(const Batch& batch, const BatchShare& share, bool is_last) {
   if (classes_ > 0) check_labels_of(batch);
-  graph_.run(
-      batch, [&](const Batch& on_device) { train_on(on_device, batch); }, [&] { optimizer_.clear_grad(); });
-  parts_.push_back(batch.labels.size());
-  dropout_state(device_).first_sample += static_cast<uint64_t>(batch.labels.size());
+  Batch seen = batch;
+  if (logits_of_all_) {
+    seen.labels = labels_of_all(batch.labels, *ranks_.host);
+    if (batch.partner_labels.defined()) seen.partner_labels = labels_of_all(batch.partner_labels, *ranks_.host);
+  }
+  uint64_t& first_sample = dropout_state(device_).first_sample;
+  first_sample = static_cast<uint64_t>(images_of_all_ + share.before);
+  {
+    std::optional<GradientReduction::Overlap> overlap;
+    if (reduction_ && is_last) overlap.emplace(*reduction_);
+    graph_.run(
+        seen, [&](const Batch& on_device) { train_on(on_device, batch, seen.labels.size()); },
+        [&] { optimizer_.clear_grad(); });
+  }
+  parts_.push_back(seen.labels.size());
+  images_of_all_ += share.all;
+  first_sample = static_cast<uint64_t>(images_of_all_);
 }
 
-// All that is captured of a step. `given` is the same batch as the source gave it.
-void TrainStep::train_on(const Batch& batch, const Batch& given) {
+// All that is captured of a step. `given` is the same batch as the source gave it, `images` those that the loss is of.
+void TrainStep::train_on(const Batch& batch, const Batch& given, int64_t images) {
   const Tensor logits = model_(batch.images);
   if (classes_ == 0) {
     classes_ = logits.dim(-1);
@@ -63,20 +85,20 @@ void TrainStep::train_on(const Batch& batch, const Batch& given) {
   const BatchLoss result =
       batch_loss(logits, batch, label_smoothing_, results_.place(static_cast<int64_t>(parts_.size())));
   if (on_host(device_)) on_loss_(static_cast<double>(result.loss.item()));
-  // Batches of an accumulated step weigh as their images do; the full size is divided out with the sum in finish().
-  const int64_t images = batch.labels.size();
-  const bool weighted = accumulate_ > 1 && images != full_;
+  // Batches of an accumulated step, and the ranks' parts of one, weigh as their images do; the full size is divided out
+  // with the sum in finish().
+  const bool weighted = !updates_at_once() && images != full_;
   (weighted ? ops::scale(result.loss, static_cast<float>(static_cast<double>(images) / static_cast<double>(full_)))
             : result.loss)
       .backward();
-  if (accumulate_ == 1) optimizer_.update_parameters();
+  if (updates_at_once()) optimizer_.update_parameters();
 }
 
 void TrainStep::finish() {
-  if (accumulate_ > 1) {
-    int64_t images = 0;
-    for (const int64_t part : parts_) images += part;
-    optimizer_.set_gradient_scale(static_cast<float>(static_cast<double>(full_) / static_cast<double>(images)));
+  if (!updates_at_once()) {
+    if (reduction_) reduction_->finish();
+    const double scale = static_cast<double>(full_) / static_cast<double>(images_of_all_);
+    optimizer_.set_gradient_scale(static_cast<float>(scale));
     optimizer_.prepare_step();
     optimizer_.update_parameters();
   }
@@ -98,6 +120,14 @@ StepOutcome TrainStep::take() {
     outcome.correct += step.batches[part].correct;
   }
   outcome.gradient_norm = step.norm;
+  if (!several(ranks_) || logits_of_all_) return outcome;
+  const std::vector<StepOutcome> of_ranks = ranks_.host->gathered(outcome);
+  outcome.loss_sum = 0.0;
+  outcome.correct = 0;
+  for (const StepOutcome& of_rank : of_ranks) {
+    outcome.loss_sum += of_rank.loss_sum;
+    outcome.correct += of_rank.correct;
+  }
   return outcome;
 }
 

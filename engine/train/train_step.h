@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/distributed/gradient_reduction.h"
 #include "engine/nn/module.h"
 #include "engine/optim/optimizer.h"
 #include "engine/train/batch_source.h"
@@ -28,9 +30,11 @@ class TrainStep {
  public:
   /// `full`: images of all batches but the last one. `on_loss` is told a batch's loss before its backward where nobody
   /// waits for it, on every device but cuda: what it throws ends the step before it moved anything. `notice` as
-  /// StepGraph has it.
+  /// StepGraph has it. With several ranks each trains on its rows of every batch, and all take the same step: that of
+  /// one process on all of them.
   TrainStep(nn::Module& model, Optimizer& optimizer, const TrainOptions& options, int64_t full,
-            std::function<void(double)> on_loss, std::function<void(const std::string&)> notice);
+            std::function<void(double)> on_loss, std::function<void(const std::string&)> notice,
+            const Ranks& ranks = {});
   TrainStep(const TrainStep&) = delete;
   TrainStep& operator=(const TrainStep&) = delete;
 
@@ -38,7 +42,10 @@ class TrainStep {
   /// batch is added, nothing has happened; the optimizer's updates are the caller's to withdraw.
   void begin(int64_t step, double learning_rate);
   /// Throws ShapeError for a label that the network has no class for.
-  void add(const Batch& batch);
+  void add(const Batch& batch) { add(batch, {0, batch.labels.size()}, false); }
+  /// This rank's rows of a batch, and whether they are the step's last: with several ranks, gradients are on their way
+  /// to the others while its backward goes on.
+  void add(const Batch& batch, const BatchShare& share, bool is_last);
   void finish();
   /// Whether the device still works on steps when finish() returns: one more can be finished before take().
   bool runs_ahead() const;
@@ -48,7 +55,8 @@ class TrainStep {
   const StepGraph& graph() const { return graph_; }
 
  private:
-  void train_on(const Batch& batch, const Batch& given);
+  bool updates_at_once() const { return accumulate_ == 1 && reduction_ == nullptr; }
+  void train_on(const Batch& batch, const Batch& given, int64_t images);
   void check_labels_of(const Batch& batch) const;
 
   nn::Module& model_;
@@ -60,9 +68,13 @@ class TrainStep {
   std::function<void(double)> on_loss_;
   StepGraph graph_;
   StepResults results_;
-  int64_t classes_ = 0;                      // of the network, known after the first forward
-  std::vector<int64_t> parts_;               // images of the batches of the step that was begun
-  std::deque<std::vector<int64_t>> images_;  // of the batches of the steps that are pending
+  Ranks ranks_;
+  std::unique_ptr<GradientReduction> reduction_;  // with several ranks
+  bool logits_of_all_ = false;                    // the network gives every rank those of all ranks' images
+  int64_t classes_ = 0;                           // of the network, known after the first forward
+  std::vector<int64_t> parts_;                    // images that the losses of the step that was begun are of
+  int64_t images_of_all_ = 0;                     // images of the step that was begun, all ranks'
+  std::deque<std::vector<int64_t>> images_;       // of the batches of the steps that are pending
 };
 
 }  // namespace striate

@@ -10,7 +10,6 @@
 
 #include "engine/allocator.h"
 #include "engine/saved.h"
-#include "engine/train/evaluate.h"
 #include "engine/train/interrupt.h"
 #include "engine/train/weights.h"
 #include "kernels/error.h"
@@ -33,8 +32,8 @@ struct WithdrawAtEnd {
 };
 }  // namespace
 
-Trainer::Run::Run(nn::Module& model, const TrainData& data, const TrainOptions& options)
-    : model_(model), data_(data), options_(options) {
+Trainer::Run::Run(nn::Module& model, const TrainData& data, const TrainOptions& options, const Ranks& ranks)
+    : model_(model), data_(data), options_(options), ranks_(ranks) {
   require<ConfigError>(data_.train != nullptr && data_.train->samples() > 0, "train: there are no training images");
   require<ConfigError>(options_.accumulate > 0, "train.accumulate: {}, expected 1 or more", options_.accumulate);
   require<ConfigError>(options_.best_by == "val_loss" || by_accuracy(),
@@ -50,7 +49,7 @@ Trainer::Run::Run(nn::Module& model, const TrainData& data, const TrainOptions& 
   step_.emplace(
       model_, *optimizer_, options_, data_.train->batch_size(),
       [this](double loss) { require_finite(loss, "the loss", state_.step + 1, rate()); },
-      [this](const std::string& message) { tell([&](TrainObserver& o) { o.notice(message); }); });
+      [this](const std::string& message) { tell([&](TrainObserver& o) { o.notice(message); }); }, ranks_);
   if (options_.autotune && device_ == Device::cuda) autotune_ = std::make_unique<Autotune>(autotune_path());
   steps_per_epoch_ = (data_.train->batches() + options_.accumulate - 1) / options_.accumulate;
 }
@@ -101,7 +100,7 @@ TrainResult Trainer::Run::run() {
 }
 
 void Trainer::Run::begin_folder() {
-  if (options_.output.empty()) return;
+  if (!writes()) return;
   std::error_code error;
   std::filesystem::create_directories(options_.output, error);
   require<IoError>(!error, "{}: cannot be made: {}", options_.output, error.message());
@@ -161,7 +160,8 @@ Trainer::Run::EpochEnd Trainer::Run::train_epoch() {
   if (state_.batch < batches) {
     data_.train->start(state_.epoch - 1, state_.batch);
     while (true) {
-      if (InterruptGuard::requested() && options_.handle_signals) return EpochEnd::interrupted;
+      if (!several(ranks_)) stop_ = to_stop();
+      if (stop_) return EpochEnd::interrupted;
       if (state_.batch >= batches) break;
       if (step_limit_reached()) return EpochEnd::step_limit;
       if (!train_step()) break;
@@ -176,6 +176,40 @@ Trainer::Run::EpochEnd Trainer::Run::train_epoch() {
   return EpochEnd::complete;
 }
 
+// The next batch that any rank has images of; nothing at the epoch's end.
+std::optional<BatchShare> Trainer::Run::next_batch(StepRecord& record) {
+  using Clock = std::chrono::steady_clock;
+  BatchShare share;
+  while (share.all == 0) {
+    const Clock::time_point before = Clock::now();
+    const bool more = data_.train->next(batch_);
+    record.data_seconds += std::chrono::duration<double>(Clock::now() - before).count();
+    if (!more) return std::nullopt;
+    state_.batch = batch_.index + 1;
+    share = agree_on_batch();
+  }
+  return share;
+}
+
+// How many rows each rank has, and whether one was told to stop, which all do after the step.
+BatchShare Trainer::Run::agree_on_batch() {
+  const int64_t own = batch_.labels.size();
+  if (!several(ranks_)) return {0, own};
+  struct Told {
+    int64_t rows = 0;
+    bool stop = false;
+  };
+  const std::vector<Told> of_ranks = ranks_.host->gathered(Told{own, to_stop()});
+  BatchShare share;
+  for (int rank = 0; rank < ranks_.size(); ++rank) {
+    const Told& told = of_ranks[static_cast<size_t>(rank)];
+    if (rank < ranks_.rank()) share.before += told.rows;
+    share.all += told.rows;
+    stop_ |= told.stop;
+  }
+  return share;
+}
+
 // One optimizer step over up to `accumulate` batches; false at the epoch's end. Where the device works on while the
 // host goes ahead, the step before this one is told of when this one is under way.
 bool Trainer::Run::train_step() {
@@ -188,13 +222,10 @@ bool Trainer::Run::train_step() {
   record.step_in_epoch = state_.batch / options_.accumulate + 1;
   step_->begin(state_.step, record.learning_rate);
   for (int64_t part = 0; part < options_.accumulate; ++part) {
-    const Clock::time_point before = Clock::now();
-    const bool more = data_.train->next(batch_);
-    record.data_seconds += std::chrono::duration<double>(Clock::now() - before).count();
-    if (!more) break;
-    step_->add(batch_);
-    record.images += batch_.labels.size();
-    state_.batch = batch_.index + 1;
+    const std::optional<BatchShare> share = next_batch(record);
+    if (!share) break;
+    step_->add(batch_, *share, part + 1 == options_.accumulate || state_.batch == data_.train->batches());
+    record.images += share->all;
   }
   if (record.images == 0) return false;
   step_->finish();
@@ -291,40 +322,8 @@ bool Trainer::Run::finish_epoch(bool complete) {
   return true;
 }
 
-std::optional<Evaluation> Trainer::Run::measure(const char* part, BatchSource& source) {
-  bool stopped = false;
-  EvaluateOptions options;
-  options.progress = [&](int64_t done, int64_t total) {
-    tell([&](TrainObserver& o) { o.evaluation_progress(part, done, total); });
-    stopped = options_.handle_signals && InterruptGuard::requested() && done < total;
-    return !stopped;
-  };
-  Evaluation evaluation = evaluate(model_, source, device_, options);
-  if (stopped) return std::nullopt;
-  return evaluation;
-}
-
-// With the best weights; the network has its own again afterwards. False where it was interrupted.
-bool Trainer::Run::measure_test(bool current_is_best, EpochRecord& record) {
-  std::vector<NamedTensor> weights = named_weights(model_);
-  std::vector<Tensor> current;
-  if (!current_is_best) {
-    for (const NamedTensor& w : weights) current.push_back(w.tensor.detach().clone());
-    if (!options_.output.empty()) {
-      load_weights(best_weights_path(options_.output), model_);
-    } else {
-      for (size_t i = 0; i < weights.size(); ++i) weights[i].tensor.copy_from(best_[i]);
-    }
-  }
-  const std::optional<Evaluation> test = measure("test", *data_.test);
-  for (size_t i = 0; i < current.size(); ++i) weights[i].tensor.copy_from(current[i]);
-  if (!test) return false;
-  record.test_loss = test->loss;
-  record.test_top1 = test->top1;
-  return true;
-}
-
 void Trainer::Run::keep_best() {
+  if (!options_.output.empty() && !writes()) return;
   if (!options_.output.empty()) {
     save_weights(best_weights_path(options_.output), model_,
                  {{"model", options_.model_name},
@@ -347,7 +346,7 @@ void Trainer::Run::save() {
   tell([&](TrainObserver& o) { o.checkpoint_begins(state_.step); });
   state_.schedule = schedule_->state();
   state_.options = fixed_options();
-  save_checkpoint(options_.output, model_, *optimizer_, state_, {{"model", options_.model_name}});
+  if (writes()) save_checkpoint(options_.output, model_, *optimizer_, state_, {{"model", options_.model_name}});
   saved_ = now;
 }
 
@@ -364,8 +363,8 @@ void Trainer::Run::require_finite(double loss, const char* what, int64_t step, d
                   what, loss, step, state_.epoch, learning_rate, kept));
 }
 
-Trainer::Trainer(nn::Module& model, const TrainData& data, const TrainOptions& options)
-    : run_(std::make_unique<Run>(model, data, options)) {}
+Trainer::Trainer(nn::Module& model, const TrainData& data, const TrainOptions& options, const Ranks& ranks)
+    : run_(std::make_unique<Run>(model, data, options, ranks)) {}
 Trainer::~Trainer() = default;
 void Trainer::add_observer(TrainObserver& observer) { run_->add_observer(observer); }
 void Trainer::resume() { run_->resume(); }

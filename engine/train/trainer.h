@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "engine/distributed/options.h"
 #include "engine/nn/module.h"
 #include "engine/train/batch_source.h"
 #include "engine/train/observer.h"
@@ -18,12 +19,13 @@ struct TrainData {
 };
 
 /// Trains a classifier. Two runs with the same options, data, weights and threads give the same bits, and so does a run
-/// that was stopped anywhere and resumed.
+/// that was stopped anywhere and resumed. With several ranks each has a trainer, with its part of the data; the first
+/// rank writes the files. They follow one process on whole batches, to the order of sums.
 class Trainer {
  public:
   /// The model lies on its device already and outlives the trainer, as the data do. Throws ConfigError for options that
   /// contradict each other or the data.
-  Trainer(nn::Module& model, const TrainData& data, const TrainOptions& options);
+  Trainer(nn::Module& model, const TrainData& data, const TrainOptions& options, const Ranks& ranks = {});
   ~Trainer();
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;

@@ -10,6 +10,7 @@
 
 #include "engine/autotune.h"
 #include "engine/train/checkpoint.h"
+#include "engine/train/interrupt.h"
 #include "engine/train/metrics.h"
 #include "engine/train/train_step.h"
 #include "engine/train/trainer.h"
@@ -19,7 +20,7 @@ namespace striate {
 /// A run as trainer.cpp keeps it; no part of the interface.
 class Trainer::Run {
  public:
-  Run(nn::Module& model, const TrainData& data, const TrainOptions& options);
+  Run(nn::Module& model, const TrainData& data, const TrainOptions& options, const Ranks& ranks);
   void add_observer(TrainObserver& observer) { observers_.push_back(&observer); }
   void resume();
   TrainResult run();
@@ -37,6 +38,11 @@ class Trainer::Run {
     return options_.early_stop_patience > 0 && epoch - best_epoch >= options_.early_stop_patience;
   }
   double rate() const { return schedule_->rate(state_.epoch, state_.batch / options_.accumulate, steps_per_epoch_); }
+  bool writes() const { return !options_.output.empty() && ranks_.rank() == 0; }
+  bool to_stop() const { return options_.handle_signals && InterruptGuard::requested(); }
+  std::optional<BatchShare> next_batch(StepRecord& record);
+  BatchShare agree_on_batch();
+  void share_buffers();
   std::string fixed_options() const;
   std::string autotune_notice() const;
   TrainResult train_to_the_end();
@@ -57,6 +63,7 @@ class Trainer::Run {
   nn::Module& model_;
   TrainData data_;
   TrainOptions options_;
+  Ranks ranks_;
   std::vector<TrainObserver*> observers_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Schedule> schedule_;
@@ -67,6 +74,7 @@ class Trainer::Run {
   std::unique_ptr<Autotune> autotune_;
   int64_t steps_per_epoch_ = 0;
   bool resumed_ = false;
+  bool stop_ = false;  // a rank was interrupted, and all know
   RunState state_;
   std::pair<int64_t, int64_t> saved_{-1, -1};  // step and rows of the last checkpoint
   std::vector<Tensor> best_;                   // the best weights of a run without a folder
