@@ -43,6 +43,11 @@ void KernelCall::see(const DropoutShape& shape) {
   values_ = (is("relu") ? 3 : 2) * shape.size();
 }
 
+void KernelCall::see(const ColumnBlocksShape& shape) {
+  size_ = shape.to_string();
+  values_ = 2 * shape.size();
+}
+
 void KernelCall::see(const BatchNormShape& shape) {
   size_ = fmt::format("{}×{}", shape.rows, shape.C);
   const int64_t passes = is("backward") ? 5 : is("eval") ? 2 : 3;

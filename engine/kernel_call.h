@@ -8,6 +8,7 @@
 
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/bfloat16.h"
+#include "kernels/column_blocks/column_blocks.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/image_batch/image_batch.h"
 #include "kernels/local_response_norm/local_response_norm.h"
@@ -37,6 +38,7 @@ class KernelCall {
   void see(const Pool2dShape& shape);
   void see(const AdaptivePool2dShape& shape);
   void see(const DropoutShape& shape);
+  void see(const ColumnBlocksShape& shape);
   void see(const BatchNormShape& shape);
   void see(const LocalResponseNormShape& shape);
   void see(const SoftmaxCrossEntropyShape& shape);

@@ -64,7 +64,7 @@ ResNet18::ResNet18(const FamilyOptions& o) {
   }
   register_module("avgpool", std::make_shared<nn::AdaptiveAvgPool2d>(1, 1));
   register_module("flatten", std::make_shared<nn::Flatten>());
-  fc_ = register_module("fc", std::make_shared<nn::Linear>(channels, o.classes));
+  register_module("fc", std::make_shared<nn::Linear>(channels, o.classes));
 }
 
 Tensor ResNet18::features(const Tensor& x) {
@@ -73,6 +73,6 @@ Tensor ResNet18::features(const Tensor& x) {
   return y;
 }
 
-Tensor ResNet18::classify(const Tensor& features) { return (*fc_)(features); }
+Tensor ResNet18::classify(const Tensor& features) { return (*children().back().second)(features); }
 
 }  // namespace striate::models

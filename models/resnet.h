@@ -29,9 +29,6 @@ class ResNet18 : public Classifier {
   Tensor features(const Tensor& x) override;
   Tensor classify(const Tensor& features) override;
   std::string type() const override { return "resnet18"; }
-
- private:
-  nn::ModulePtr fc_;
 };
 
 }  // namespace striate::models

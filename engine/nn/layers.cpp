@@ -103,7 +103,7 @@ Dropout::Dropout(float p) : p_(p) {
   require<ShapeError>(p >= 0.0f && p < 1.0f, "Dropout: expected a probability in [0, 1), found {}", p);
 }
 
-Tensor Dropout::forward(const Tensor& x) { return training() ? ops::dropout(x, p_, layer_) : x; }
+Tensor Dropout::forward(const Tensor& x) { return training() ? ops::dropout(x, options()) : x; }
 
 std::string Dropout::description() const { return fmt::format("Dropout({})", p_); }
 

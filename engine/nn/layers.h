@@ -52,11 +52,12 @@ class Linear : public Module, public FusesActivation {
   Linear(int64_t in_features, int64_t out_features, bool bias = true);
   Tensor forward(const Tensor& x) override { return forward(x, Activation::none); }
   Tensor forward(const Tensor& x, Activation activation) override { return forward(x, activation, {}); }
-  Tensor forward(const Tensor& x, Activation activation, const ops::DropoutOptions& then);
+  virtual Tensor forward(const Tensor& x, Activation activation, const ops::DropoutOptions& then);
   std::string type() const override { return "Linear"; }
   std::string description() const override;
   int64_t macs(const Shape& input, const Shape& output) const override;
   void use(ops::Kernels kernels) { kernels_ = kernels; }
+  ops::Kernels kernels() const { return kernels_; }
 
   Tensor weight, bias;
 
@@ -124,12 +125,15 @@ class Dropout : public Module {
   std::string type() const override { return "Dropout"; }
   std::string description() const override;
   void set_layer(uint32_t layer) { layer_ = layer; }
+  /// Where the coming forwards' rows lie, counted from dropout_state(device).first_sample.
+  void set_first_row(int64_t row) { first_row_ = row; }
   /// What it does in the mode it is in.
-  ops::DropoutOptions options() const { return {training() ? p_ : 0.0f, layer_}; }
+  ops::DropoutOptions options() const { return {training() ? p_ : 0.0f, layer_, first_row_}; }
 
  private:
   float p_;
   uint32_t layer_ = 0;
+  int64_t first_row_ = 0;
 };
 
 /// Over the last axis. Parameters weight (gamma) and bias (beta); buffers running_mean and running_var.

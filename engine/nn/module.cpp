@@ -48,9 +48,12 @@ void Module::train(bool training) {
   for (auto& [name, child] : children_) child->train(training);
 }
 
-void Module::collect(const std::string& prefix, std::vector<NamedTensor> Module::*own,
-                     std::vector<NamedTensor>& out) const {
-  for (const NamedTensor& t : this->*own) out.push_back({join(prefix, t.name), t.tensor});
+template <typename Named>
+void Module::collect(const std::string& prefix, std::vector<Named> Module::*own, std::vector<Named>& out) const {
+  for (const Named& named : this->*own) {
+    out.push_back(named);
+    out.back().name = join(prefix, named.name);
+  }
   for (const auto& [name, child] : children_) child->collect(join(prefix, name), own, out);
 }
 
@@ -63,6 +66,12 @@ std::vector<NamedTensor> Module::named_parameters() const {
 std::vector<NamedTensor> Module::named_buffers() const {
   std::vector<NamedTensor> all;
   collect("", &Module::buffers_, all);
+  return all;
+}
+
+std::vector<NamedShard> Module::named_shards() const {
+  std::vector<NamedShard> all;
+  collect("", &Module::shards_, all);
   return all;
 }
 
@@ -104,6 +113,10 @@ Tensor Module::register_parameter(const std::string& name, Shape shape) {
   parameter.set_requires_grad(true);
   parameters_.push_back({name, parameter});
   return parameter;
+}
+
+void Module::register_shard(const std::string& name, int64_t rows, Range held) {
+  shards_.push_back({name, rows, held});
 }
 
 Tensor Module::register_buffer(const std::string& name, Tensor value) {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/distributed/part_of.h"
 #include "engine/tensor.h"
 
 namespace striate::nn {
@@ -16,6 +17,13 @@ using ModulePtr = std::shared_ptr<Module>;
 struct NamedModule {
   std::string name;  ///< "" for the root, then "features", "features.0", …
   Module* module = nullptr;
+};
+
+/// A parameter of which this process has only some rows: the other ranks have the others.
+struct NamedShard {
+  std::string name;
+  int64_t rows = 0;  ///< of the whole parameter
+  Range held;        ///< those that the tensor of that name is
 };
 
 /// Sees every module's output as it is made: `inspect`, figures of inner layers. While one is installed in a thread,
@@ -65,6 +73,8 @@ class Module {
   /// Depth first, in order of registration.
   std::vector<NamedTensor> named_parameters() const;
   std::vector<NamedTensor> named_buffers() const;
+  /// Those of named_parameters() that are no whole ones.
+  std::vector<NamedShard> named_shards() const;
   std::vector<NamedModule> named_modules();
   std::vector<std::pair<std::string, ModulePtr>>& children() { return children_; }
   std::vector<NamedTensor>& own_parameters() { return parameters_; }
@@ -78,6 +88,8 @@ class Module {
  protected:
   /// A parameter of zeros that wants a gradient. The handle stays valid for the module's life.
   Tensor register_parameter(const std::string& name, Shape shape);
+  /// Says that the parameter of that name is part of one that has `rows` rows.
+  void register_shard(const std::string& name, int64_t rows, Range held);
   Tensor register_buffer(const std::string& name, Tensor value);
   template <typename M>
   std::shared_ptr<M> register_module(const std::string& name, std::shared_ptr<M> module) {
@@ -87,11 +99,13 @@ class Module {
 
  private:
   void add_child(const std::string& name, ModulePtr module);
-  void collect(const std::string& prefix, std::vector<NamedTensor> Module::*own, std::vector<NamedTensor>& out) const;
+  template <typename Named>
+  void collect(const std::string& prefix, std::vector<Named> Module::*own, std::vector<Named>& out) const;
 
   bool training_ = true;
   Module* parent_ = nullptr;  // the last module this became a child of, while that lives
   std::vector<NamedTensor> parameters_, buffers_;
+  std::vector<NamedShard> shards_;
   std::vector<std::pair<std::string, ModulePtr>> children_;
 };
 

@@ -8,13 +8,13 @@
 
 namespace striate::ops {
 
-Tensor dropout(const Tensor& x, float p, uint32_t layer) {
+Tensor dropout(const Tensor& x, const DropoutOptions& options) {
   const int64_t N = x.dim(0);
   int64_t features = 1;
   for (int64_t axis = 1; axis < x.rank(); ++axis) features *= x.dim(axis);
-  const DropoutShape shape{N, features, p, layer};
+  const DropoutShape shape{N, features, options.p, options.layer, options.first_row};
   shape.check();
-  if (p == 0.0f) return x;
+  if (options.p == 0.0f) return x;
   const Device device = x.device();
   const auto forward = [shape, device](const Tensor& from) {
     Tensor to = Tensor::empty(from.shape(), from.dtype(), device);

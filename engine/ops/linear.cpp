@@ -45,9 +45,9 @@ void update_on_arrival(const Tensor& x, Tensor w, const Tensor& dy, const Linear
 
 Tensor linear(const Tensor& given_x, const Tensor& w, const Tensor& b, Activation activation, Kernels kernels,
               const DropoutOptions& then) {
-  // Without a ReLU what is dropped cannot be told from the output.
-  if (then.p != 0.0f && (activation != Activation::relu || kernels != Kernels::own)) {
-    return dropout(linear(given_x, w, b, activation, kernels), then.p, then.layer);
+  // Without a ReLU what is dropped cannot be told from the output; the kernels count rows from the first sample.
+  if (then.p != 0.0f && (activation != Activation::relu || kernels != Kernels::own || then.first_row != 0)) {
+    return dropout(linear(given_x, w, b, activation, kernels), then);
   }
   check_rank("linear", "x [N,C]", given_x, 2);
   check_rank("linear", "w [K,C]", w, 2);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "engine/tensor.h"
 #include "kernels/activation/activation.h"
@@ -53,6 +54,7 @@ bool conv2d_max_pool2d_pays(const Tensor& x, const Tensor& w, const Conv2dOption
 struct DropoutOptions {
   float p = 0.0f;
   uint32_t layer = 0;
+  int64_t first_row = 0;  ///< index of row 0 counted from dropout_state(device).first_sample
 };
 /// x [N,C], w [K,C], b [K] or undefined → act(x·wᵀ + b) [N,K]; activation: none, relu or leaky_relu. Then dropout(),
 /// by own kernels behind a ReLU in the pass that stores y: of bfloat16 the value is then rounded once on cuda.
@@ -64,7 +66,7 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options);
 /// x [N,H,W,C] → [N,height,width,C].
 Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t width);
 /// x [N, …]; masks hang on dropout_state(device), the layer's number and the element.
-Tensor dropout(const Tensor& x, float p, uint32_t layer);
+Tensor dropout(const Tensor& x, const DropoutOptions& options);
 /// x [.., C]. Training: batch statistics, and running_mean, running_var [C] move. Else: the running ones.
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean, Tensor& running_var,
                   bool training, float momentum, float epsilon);
@@ -74,6 +76,10 @@ Tensor add(const Tensor& a, const Tensor& b, Activation activation = Activation:
 Tensor scale(const Tensor& x, float factor);
 /// [N, …] → [N, rest], in HWC order.
 Tensor flatten(const Tensor& x);
+/// The tensors' rows one behind the other: [N₁, …], [N₂, …] → [N₁ + N₂ + …, …]; a single one is itself.
+Tensor concatenate(const std::vector<Tensor>& parts);
+/// A copy of rows begin to end − 1 of x [N, …]. Not recorded.
+Tensor take_rows(const Tensor& x, int64_t begin, int64_t end);
 /// logits [N, classes] → probabilities, float32 of either. Not recorded.
 Tensor softmax(const Tensor& logits);
 

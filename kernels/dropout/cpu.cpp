@@ -130,7 +130,7 @@ int64_t apply_blocks(const Mask&, const T*, T*, uint64_t, int64_t begin, int64_t
 template <typename T>
 void Apply(const T* x, T* y, const DropoutShape& shape, const DropoutState& state, Context& context) {
   const Mask mask{state, shape.layer, static_cast<int32_t>(std::ceil(double{shape.p} * 0x1p24)), shape.scale()};
-  const uint64_t base = state.first_sample * static_cast<uint64_t>(shape.features);
+  const uint64_t base = shape.first_element(state);
   const bool streamed = y != x && past_the_caches(bytes_of<T>(shape.size()));
   // About 10 µs of draws.
   constexpr int64_t kGrain = 8192;

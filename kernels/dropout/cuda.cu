@@ -15,10 +15,12 @@ __device__ __forceinline__ uint32_t word_of(const uint4& words, unsigned i) {
 
 template <typename T>
 __global__ void __launch_bounds__(gpu::kMapThreads)
-    dropout_kernel(const T* x, T* y, int64_t n, uint64_t features, float p, uint32_t layer, float factor,
-                   const DropoutState* state_memory, bool vectors) {
+    dropout_kernel(const T* x, T* y, int64_t n, DropoutShape shape, float factor, const DropoutState* state_memory,
+                   bool vectors) {
   const DropoutState state = *state_memory;
-  const uint64_t base = state.first_sample * features;
+  const uint64_t base = shape.first_element(state);
+  const float p = shape.p;
+  const uint32_t layer = shape.layer;
   gpu::map_elements<T>(n, vectors, [=](int64_t i, auto part) {
     const uint64_t element = base + static_cast<uint64_t>(i);
     const unsigned first = static_cast<unsigned>(element % 4);
@@ -33,7 +35,8 @@ __global__ void __launch_bounds__(gpu::kMapThreads)
         own[4] = next.x, own[5] = next.y, own[6] = next.z, own[7] = next.w;
       }
     } else {
-      // Only where first_sample·features is no multiple of 4: four neighbours in memory are then of two blocks.
+      // Only where (first_sample + first_row)·features is no multiple of 4: four neighbours in memory are then of two
+      // blocks.
       uint4 from = words;
       for (unsigned four = 0; four < part.count; four += 4) {
         const uint4 next = dropout::draw(state, layer, element / 4 + four / 4 + 1);
@@ -68,8 +71,8 @@ void apply(const T* x, T* y, const DropoutShape& shape, const DropoutState* stat
   const int64_t n = shape.size();
   if (n == 0) return;
   const bool vectors = gpu::aligned_16(x, y);
-  gpu::launch(dropout_kernel<T>, gpu::map_blocks<T>(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n,
-              static_cast<uint64_t>(shape.features), shape.p, shape.layer, shape.scale(), state, vectors);
+  gpu::launch(dropout_kernel<T>, gpu::map_blocks<T>(n, vectors), gpu::kMapThreads, 0, *context.stream, x, y, n, shape,
+              shape.scale(), state, vectors);
 }
 
 }  // namespace

@@ -21,10 +21,15 @@ struct DropoutShape {
   int64_t N = 0, features = 0;
   float p = 0.5f;  ///< probability of zero, in [0, 1)
   uint32_t layer = 0;
+  int64_t first_row = 0;  ///< index of row 0 counted from the state's first sample; may be negative
 
   int64_t size() const { return N * features; }
   /// What is kept is multiplied by 1 / (1 − p), rounded once. 1 where p is 0.
   float scale() const { return static_cast<float>(1.0 / (1.0 - double{p})); }
+  /// The number of x[0] among the elements that are drawn for.
+  constexpr uint64_t first_element(const DropoutState& state) const {
+    return (state.first_sample + static_cast<uint64_t>(first_row)) * static_cast<uint64_t>(features);
+  }
   /// Throws ShapeError unless N ≥ 0, features > 0 and 0 ≤ p < 1.
   void check() const;
 };
@@ -38,7 +43,7 @@ struct DropoutBehind {
   DropoutShape shape(int64_t N, int64_t features) const { return {N, features, p, layer}; }
 };
 
-/// The draw for element e = (first_sample + row)·features + column of a layer in [0, 1): word e mod 4 of
+/// The draw for element e = (first_sample + first_row + row)·features + column of a layer in [0, 1): word e mod 4 of
 /// philox4x32({e/4 low, e/4 high, step low, layer}, {seed low, seed high ⊕ step high}). The element is dropped where
 /// the draw is below p.
 constexpr float dropout_uniform(const DropoutState& state, uint32_t layer, uint64_t element) {

@@ -11,9 +11,7 @@ void apply_mask(const T* x, T* y, const DropoutShape& shape, const DropoutState&
   for (int64_t row = 0; row < shape.N; ++row) {
     for (int64_t column = 0; column < shape.features; ++column) {
       const int64_t i = row * shape.features + column;
-      const uint64_t element =
-          (state.first_sample + static_cast<uint64_t>(row)) * static_cast<uint64_t>(shape.features) +
-          static_cast<uint64_t>(column);
+      const uint64_t element = shape.first_element(state) + static_cast<uint64_t>(i);
       const bool kept = dropout_uniform(state, shape.layer, element) >= shape.p;
       y[i] = kept ? rounded_to<T>(value_of(x[i]) / (1.0 - double{shape.p})) : T{};
     }

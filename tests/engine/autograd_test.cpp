@@ -76,7 +76,11 @@ std::vector<OpCase> op_cases() {
          return ops::avg_pool2d(t[0], {3, 2, 2, 1, 1, 0});
        }},
       {"adaptive_avg_pool2d", {{2, 5, 7, 3}}, [](auto& t) { return ops::adaptive_avg_pool2d(t[0], 3, 2); }},
-      {"dropout", {{4, 9}}, [](auto& t) { return ops::dropout(t[0], 0.4f, 1); }},
+      {"dropout",
+       {{4, 9}},
+       [](auto& t) {
+         return ops::dropout(t[0], {0.4f, 1});
+       }},
       {"batch_norm_training",
        {{6, 2, 2, 3}, {3}, {3}},
        [](auto& t) {

@@ -99,7 +99,10 @@ TEST_P(Bfloat16On, StaysTheTypeOfWhatFollows) {
       {"max_pool2d", [](const Tensor& t) { return ops::max_pool2d(t, {}); }},
       {"avg_pool2d", [](const Tensor& t) { return ops::avg_pool2d(t, {}); }},
       {"adaptive_avg_pool2d", [](const Tensor& t) { return ops::adaptive_avg_pool2d(t, 2, 3); }},
-      {"dropout", [](const Tensor& t) { return ops::dropout(t, 0.5f, 1); }},
+      {"dropout",
+       [](const Tensor& t) {
+         return ops::dropout(t, {0.5f, 1});
+       }},
       {"training batch_norm",
        [&](const Tensor& t) { return ops::batch_norm(t, gamma, beta, mean, var, true, 0.1f, 1e-5f); }},
       {"batch_norm", [&](const Tensor& t) { return ops::batch_norm(t, gamma, beta, mean, var, false, 0.1f, 1e-5f); }},
@@ -163,7 +166,7 @@ class Everything : public nn::Module {
     h = (*norm)(ops::local_response_norm(ops::max_pool2d(h, {3, 3, 2, 2, 1, 1}), {}));
     h = ops::add(h, (*conv2)(ops::activation(h, Activation::silu)), Activation::leaky_relu);
     h = ops::adaptive_avg_pool2d(ops::avg_pool2d(h, {2, 2, 1, 1, 0, 0}), 2, 2);
-    return (*fc2)(fc1->forward(ops::dropout(ops::flatten(h), 0.25f, 0), Activation::relu));
+    return (*fc2)(fc1->forward(ops::dropout(ops::flatten(h), {0.25f, 0}), Activation::relu));
   }
   std::string type() const override { return "Everything"; }
 

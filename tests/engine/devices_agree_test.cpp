@@ -31,12 +31,12 @@ TEST_P(SameOn, DropoutMasksBitForBit) {
   for (const DropoutState& state : {DropoutState{}, DropoutState{uint64_t{3} << 40 | 11, uint64_t{1} << 33 | 5, 250}}) {
     for (const float p : {0.25f, 0.5f}) {
       dropout_state(Device::cpu) = dropout_state(GetParam()) = state;
-      const std::vector<float> expected = ops::dropout(ones, p, 2).to_vector<float>();
-      EXPECT_EQ(ops::dropout(ones.to(GetParam()), p, 2).to_vector<float>(), expected) << "step " << state.step;
+      const std::vector<float> expected = ops::dropout(ones, {p, 2}).to_vector<float>();
+      EXPECT_EQ(ops::dropout(ones.to(GetParam()), {p, 2}).to_vector<float>(), expected) << "step " << state.step;
 
       // The backward draws the forward's mask again, also after the state was written anew with the same values.
       Tensor x = ones.to(GetParam()).clone().set_requires_grad(true);
-      const Tensor y = ops::dropout(x, p, 2);
+      const Tensor y = ops::dropout(x, {p, 2});
       dropout_state(GetParam()) = DropoutState{state};
       ops::linear(y.reshape({1, y.size()}), Tensor::full({1, y.size()}, 1.0f, GetParam()), Tensor()).backward();
       EXPECT_EQ(x.grad().to_vector<float>(), expected);

@@ -173,7 +173,7 @@ TEST_P(FusedDropoutOn, ScalesOnceWhoeverUsesTheOutput) {
       Tensor w = random_tensor({6, 4}, 2, device()).set_requires_grad(true);
       Tensor b = random_tensor({6}, 3, device()).set_requires_grad(true);
       Tensor y = fused ? ops::linear(x, w, b, Activation::relu, ops::Kernels::own, {0.4f, 1})
-                       : ops::dropout(ops::linear(x, w, b, Activation::relu), 0.4f, 1);
+                       : ops::dropout(ops::linear(x, w, b, Activation::relu), {0.4f, 1});
       EXPECT_FALSE(comes_out_of_relu(y));
       EXPECT_EQ(dropped_behind_relu(y).has_value(), fused);
       Tensor loss = use(y);

@@ -141,6 +141,12 @@ TEST_P(DropoutMask, OfABatchIsThatOfItsPartsInTurn) {
   EXPECT_TRUE(all_equal(parts, whole));
 }
 
+TEST_P(DropoutMask, RowsMayBeCountedFromAnyPlaceBeforeOrBehindTheFirstSample) {
+  const auto expected = mask({4, 101, 0.4f, 2}, {7, 1, 6});
+  EXPECT_TRUE(all_equal(mask({4, 101, 0.4f, 2, 5}, {7, 1, 1}), expected));
+  EXPECT_TRUE(all_equal(mask({4, 101, 0.4f, 2, -3}, {7, 1, 9}), expected));
+}
+
 TEST_P(DropoutMask, IsTheSameBitsOnEveryBackend) {
   // A row whose length is no multiple of four, from every place within a block of draws.
   for (const uint64_t first_sample : {0, 1, 2, 3}) {
