@@ -135,27 +135,31 @@ std::vector<std::string> CommonFlags::overrides() const {
   return all;
 }
 
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const ConfigError& error) {
+    return {error.what(), kBadUsage};
+  } catch (const ShapeError& error) {
+    return {error.what(), kBadUsage};
+  } catch (const std::bad_alloc&) {
+    return {"out of memory; a smaller train.batch_size or data.image_size needs less", kFailed};
+  } catch (const std::exception& error) {
+    return {error.what(), kFailed};
+  }
+}
+
 int run_tool(const char* name, const std::function<int()>& body) {
   // A pipe whose reader has gone is a failed write, not the end: a run goes on and saves.
   ::signal(SIGPIPE, SIG_IGN);
-  const auto say = [name](const std::string& message) {
-    std::fflush(stdout);
-    std::fputs(fmt::format("{}: {}\n", name, message).c_str(), stderr);
-  };
   try {
     return body();
-  } catch (const ConfigError& error) {
-    say(error.what());
-    return kBadUsage;
-  } catch (const ShapeError& error) {
-    say(error.what());
-    return kBadUsage;
-  } catch (const std::bad_alloc&) {
-    say("out of memory; a smaller train.batch_size or data.image_size needs less");
-  } catch (const std::exception& error) {
-    say(error.what());
+  } catch (...) {
+    const Failure failure = current_failure();
+    std::fflush(stdout);
+    std::fputs(fmt::format("{}: {}\n", name, failure.message).c_str(), stderr);
+    return failure.code;
   }
-  return kFailed;
 }
 
 }  // namespace striate

@@ -63,8 +63,15 @@ struct CommonFlags {
   std::vector<std::string> overrides() const;
 };
 
-/// Runs a tool's body and turns what it throws into a line on standard error and an exit code: ConfigError and
-/// ShapeError are bad usage, every other error is a failure.
+/// An error as a tool's user has it.
+struct Failure {
+  std::string message{};
+  int code = kDone;
+};
+/// The exception that is being handled: ConfigError and ShapeError are bad usage, every other error is a failure.
+Failure current_failure();
+
+/// Runs a tool's body and turns what it throws into a line on standard error and an exit code.
 int run_tool(const char* name, const std::function<int()>& body);
 
 }  // namespace striate

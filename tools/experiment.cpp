@@ -15,14 +15,21 @@
 namespace striate {
 namespace {
 
-Data open(const RunConfig& config, const std::shared_ptr<std::function<void(const std::string&)>>& on_broken) {
+Data open(const RunConfig& config, const std::shared_ptr<std::function<void(const std::string&)>>& on_broken, int rank,
+          int ranks) {
   OpenOptions options = config.open_options();
+  if (rank > 0) options.on_notice = [](const std::string&) {};
+  options.part = rank;
+  options.parts = ranks;
   options.device = config.device;
   options.dtype = config.image_type();
   options.on_broken = [on_broken](const std::string& message) {
     if (*on_broken) (*on_broken)(message);
   };
-  return open_data(config.data, options);
+  Data data = open_data(config.data, options);
+  data.loader_options.part = 0;  // of what is read besides training
+  data.loader_options.parts = 1;
+  return data;
 }
 
 /// For a single-quoted YAML scalar.
@@ -34,10 +41,10 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
-Experiment::Experiment(const RunConfig& config)
+Experiment::Experiment(const RunConfig& config, int rank, int ranks)
     : config_(config), on_broken_(std::make_shared<std::function<void(const std::string&)>>()) {
   set_num_threads(static_cast<int>(config.threads));
-  data_ = open(config, on_broken_);
+  data_ = open(config, on_broken_, rank, ranks);
   input_ = models::resolve_input(config.model, {data_.height, data_.width, data_.channels});
   class_names_ = data_.class_names;
   classes_ = models::resolve_classes(config.model, static_cast<int64_t>(class_names_.size()));
@@ -126,10 +133,10 @@ std::vector<std::string> Experiment::settled() const {
 }
 
 std::string Experiment::resolved_config() const {
-  return fmt::format("# {}, device {}\n{}", description(), to_string(config_.device), config_.with(settled()).text);
+  return fmt::format("# {}, device {}\n{}", description(), to_string(config_.device), resolved().text);
 }
 
-std::string Experiment::fixed_by_resume() const { return config_.with(settled()).fixed_by_resume(); }
+std::string Experiment::fixed_by_resume() const { return resolved().fixed_by_resume(); }
 
 int64_t Experiment::broken() const {
   int64_t count = 0;

@@ -16,15 +16,16 @@ namespace striate {
 /// What a configuration describes, opened and built: the data, and the network on its device with fresh weights.
 class Experiment {
  public:
-  /// Throws what the data and the models throw for files that are missing and sizes that do not fit.
-  explicit Experiment(const RunConfig& config);
+  /// Throws what the data and the models throw for files that are missing and sizes that do not fit. Of several ranks
+  /// each trains on its part of every batch; rank 0 tells what is to be known of how the dataset is opened.
+  explicit Experiment(const RunConfig& config, int rank = 0, int ranks = 1);
 
   nn::Module& model() { return *model_; }
   /// The network in ten crops: for evaluation, of ten_crops().
   nn::Module& ten_crop_model();
   /// Throws ConfigError where the dataset has no training part, or batches of one picture are to be mixed.
   TrainData train_data();
-  /// A part in order and as the network is tested: train, val, test or unlabelled.
+  /// A part in order, whole and as the network is tested: train, val, test or unlabelled.
   Loader& part(const std::string& split);
   /// The same in ten crops a picture, for a TenCropNetwork. Throws ConfigError unless the test transforms end with a
   /// centre crop.
@@ -42,6 +43,8 @@ class Experiment {
   std::string description() const;
   /// The configuration with what the data and the model have settled: classes, channels, image size, and mean and
   /// deviation where they were computed.
+  RunConfig resolved() const { return config_.with(settled()); }
+  /// Its text, below a line that says what it is of.
   std::string resolved_config() const;
   /// Its sections model and data for TrainOptions::fixed.
   std::string fixed_by_resume() const;

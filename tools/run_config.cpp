@@ -43,6 +43,17 @@ std::string in_one_line(const YAML::Node& node) {
   return line;
 }
 
+void add_settings(const YAML::Node& node, const std::string& key,
+                  std::vector<std::pair<std::string, std::string>>& settings) {
+  if (!node.IsMap() || node.size() == 0) {
+    settings.emplace_back(key, in_one_line(node));
+    return;
+  }
+  for (const auto& item : node) {
+    add_settings(item.second, fmt::format("{}{}{}", key, key.empty() ? "" : ".", item.first.Scalar()), settings);
+  }
+}
+
 }  // namespace
 
 RunConfig RunConfig::load(const std::string& file, const std::vector<std::string>& overrides) {
@@ -144,6 +155,12 @@ std::string RunConfig::fixed_by_resume() const {
     }
   }
   return lines;
+}
+
+std::vector<std::pair<std::string, std::string>> RunConfig::settings() const {
+  std::vector<std::pair<std::string, std::string>> settings;
+  add_settings(YAML::Load(text), "", settings);
+  return settings;
 }
 
 }  // namespace striate

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/config.h"
@@ -46,6 +47,8 @@ struct RunConfig {
   /// "key=value" lines of the sections model and data: what a resumed run must have in common with the one it
   /// continues. Where the data lies, who reads it and whose kernels compute may change.
   std::string fixed_by_resume() const;
+  /// Every key, dotted, and its value in a line.
+  std::vector<std::pair<std::string, std::string>> settings() const;
 };
 
 }  // namespace striate

@@ -95,7 +95,7 @@ void print(Collector& collector) {
 }  // namespace
 
 int profile_steps(Experiment& experiment, const TrainOptions& options, int64_t steps,
-                  const std::filesystem::path& trace) {
+                  const std::filesystem::path& trace, const Ranks& ranks) {
   TrainOptions short_run = options;
   short_run.output.clear();
   short_run.max_steps = kWarmUp + steps;
@@ -110,10 +110,10 @@ int profile_steps(Experiment& experiment, const TrainOptions& options, int64_t s
   for (const nn::NamedModule& named : experiment.model().named_modules()) {
     collector.profiler().name_layer(named.module, named.name, named.module->type());
   }
-  Trainer trainer(experiment.model(), data, short_run);
+  Trainer trainer(experiment.model(), data, short_run, ranks);
   trainer.add_observer(collector);
   const TrainResult result = trainer.run();
-  if (collector.steps > 0) {
+  if (collector.steps > 0 && ranks.rank() == 0) {
     if (const std::string notice = times_notice(collector.device); !notice.empty()) fmt::print("{}\n\n", notice);
     print(collector);
     Provenance facts = provenance(collector.device);

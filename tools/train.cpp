@@ -1,31 +1,29 @@
-// Trains a network from a YAML configuration and leaves a run's folder.
+// Trains a network from a YAML configuration and leaves a run's folder; as one process, or as the ranks that mpirun
+// starts.
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <set>
+#include <sstream>
 
-#include "engine/train/atomic_file.h"
 #include "engine/train/checkpoint.h"
-#include "engine/train/event_file.h"
-#include "engine/train/progress.h"
-#include "engine/train/run_log.h"
 #include "engine/train/trainer.h"
+#include "engine/train/weights.h"
 #include "kernels/error.h"
 #include "models/weights/weights.h"
+#include "tools/build_facts.h"
 #include "tools/command_line.h"
 #include "tools/experiment.h"
-#include "tools/experiments/figure.h"
-#include "tools/experiments/kernel_analysis.h"
-#include "tools/experiments/training_figure.h"
-#include "tools/machine.h"
+#include "tools/job.h"
 #include "tools/rate_search.h"
 #include "tools/run_folder.h"
+#include "tools/run_reports.h"
 #include "tools/step_profile.h"
 #include "tools/submission.h"
-#include "tools/writable.h"
 
 namespace striate {
 namespace {
@@ -35,70 +33,83 @@ struct Flags {
   std::string output, resume, init;
   bool find_rate = false;
   int64_t profile = 0;
+
+  bool trains_a_run() const { return !find_rate && profile == 0; }
 };
 
-/// A fresh run's configuration and folder, or those of the run that is taken up again.
-std::pair<RunConfig, RunFolder> plan(const Flags& flags) {
+/// A fresh run's configuration, or that of the run that is taken up again.
+RunConfig configuration(const Flags& flags) {
   const std::vector<std::string> overrides = flags.common.overrides();
   if (!flags.resume.empty()) {
     require<ConfigError>(
-        flags.common.config.empty() && flags.output.empty() && flags.init.empty() && !flags.find_rate &&
-            flags.profile == 0,
+        flags.common.config.empty() && flags.output.empty() && flags.init.empty() && flags.trains_a_run(),
         "--resume DIR takes configuration, weights and folder from the run; --config, --output, --init, --find-lr and "
         "--profile cannot be given with it");
-    const RunFolder folder = RunFolder::existing(flags.resume);
-    return {RunConfig::load(folder.config().string(), overrides), folder};
+    return RunConfig::load(RunFolder::existing(flags.resume).config().string(), overrides);
   }
   require<ConfigError>(!flags.common.config.empty() || !flags.common.set.empty(),
                        "--config F is missing, as in --config tools/configs/quickstart.yaml");
-  RunConfig config = RunConfig::load(flags.common.config, overrides);
-  if (flags.find_rate || flags.profile > 0) {
-    const std::string name =
-        fmt::format("{}-{}-{}", config.model_name(), config.data.dataset, flags.find_rate ? "find-lr" : "profile");
-    return {std::move(config), flags.output.empty() ? RunFolder::next(name) : RunFolder(flags.output)};
-  }
-  RunFolder folder = flags.output.empty()
-                         ? RunFolder::next(fmt::format("{}-{}", config.model_name(), config.data.dataset))
-                         : RunFolder::fresh(flags.output);
-  return {std::move(config), std::move(folder)};
+  return RunConfig::load(flags.common.config, overrides);
 }
 
-void make_folder(const RunFolder& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder.path(), error);
-  require<IoError>(!error, "--output {}: the folder cannot be made: {}", folder.path().string(), error.message());
+RunFolder choose_folder(const Flags& flags, const RunConfig& config) {
+  if (!flags.resume.empty()) return RunFolder(flags.resume);
+  if (!flags.output.empty()) return flags.trains_a_run() ? RunFolder::fresh(flags.output) : RunFolder(flags.output);
+  return RunFolder::next(fmt::format("{}-{}{}", config.model_name(), config.data.dataset,
+                                     flags.find_rate     ? "-find-lr"
+                                     : flags.profile > 0 ? "-profile"
+                                                         : ""));
 }
 
-/// On standard output; lost where its reader has gone, for a run does not end by that.
-void say(const std::string& text) { std::fputs(text.c_str(), stdout); }
+/// Several processes that do not know of each other would write into one folder.
+void check_scheme(const Flags& flags, const RunConfig& config, const Job& job) {
+  if (job.size() == 1) return;
+  require<ConfigError>(config.train.distributed.scheme != Scheme::none,
+                       "started as one of {} ranks, but distributed.scheme is none; --set distributed.scheme=data "
+                       "divides every batch among them",
+                       job.size());
+  require<ConfigError>(!flags.find_rate, "--find-lr searches with one process: start it without mpirun");
+}
 
-/// Null where nothing is asked for.
-std::unique_ptr<KernelAnalysis> make_analysis(const AnalysisOptions& options, Experiment& experiment,
-                                              const RunFolder& folder) {
-  if (!options.kernels && !options.tuning) return nullptr;
+/// In what all ranks must agree: everything but where the files lie and who reads and computes.
+JobFacts facts_of(const Experiment& experiment, const RunConfig& config) {
+  const std::set<std::string> own = {"device",           "threads",      "data.path",
+                                     "data.class_names", "data.workers", "train.submission"};
+  JobFacts facts = build_facts();
+  facts.emplace_back("device", to_string(config.device));
   const Data& data = experiment.data();
-  const NetworkInput input{data.height, data.width, data.channels, data.normalization.subtracted(),
-                           data.normalization.std};
-  return std::make_unique<KernelAnalysis>(experiment.model(), input, options, folder.path(), experiment.title());
-}
-
-/// The progress has told how the run went; this is where it lies.
-void print_end(const TrainResult& result, const RunFolder& folder, int64_t broken, const std::string& program) {
-  if (broken > 0)
-    say(fmt::format("{} broken images were left out; {} names them.\n", broken, (folder.path() / "log.txt").string()));
-  const std::string best = best_weights_path(folder.path().string());
-  const std::string last = last_weights_path(folder.path().string());
-  say(fmt::format("Weights  {}\nNumbers  {}\n", std::filesystem::exists(best) ? best : last,
-                  folder.metrics().string()));
-  if (std::filesystem::exists(folder.figure())) say(fmt::format("Figure   {}\n", folder.figure().string()));
-  if (result.status == TrainStatus::interrupted) {
-    say(fmt::format("Continue with {} --resume {}\n", program, folder.path().string()));
+  for (const auto& [part, loader] :
+       {std::pair{"training", data.train.get()}, {"validation", data.val.get()}, {"test", data.test.get()}}) {
+    facts.emplace_back(fmt::format("{} images", part), fmt::format("{}", loader == nullptr ? 0 : loader->samples()));
   }
+  for (const auto& setting : experiment.resolved().settings()) {
+    if (own.count(setting.first) == 0) facts.push_back(setting);
+  }
+  return facts;
 }
 
-int train(int argc, char** argv) {
+std::string description_of(const Experiment& experiment, const RunConfig& config, const Job& job) {
+  if (job.size() == 1) return experiment.description();
+  return fmt::format("{}, scheme {} on {}", experiment.description(), to_string(config.train.distributed.scheme),
+                     job.description());
+}
+
+/// At the end rank 0 hears which broken pictures the others have left out. Returns how many all have.
+int64_t hear_of_broken(const Experiment& experiment, Job& job, RunReports* reports, const std::string& unheard) {
+  const std::vector<std::string> of_ranks = job.ranks().gathered_texts(unheard);
+  for (const std::string& messages : of_ranks) {
+    std::istringstream lines(messages);
+    for (std::string line; reports != nullptr && std::getline(lines, line);) reports->warn(line);
+  }
+  std::array<int64_t, 1> broken = {experiment.broken()};
+  job.ranks().sum_counts(broken);
+  return broken[0];
+}
+
+int train(int argc, char** argv, Job& job) {
   CommandLine command_line(
-      "Trains a network from a YAML configuration. Ctrl-C finishes the step, saves and stops.",
+      "Trains a network from a YAML configuration. Ctrl-C finishes the step, saves and stops; where mpirun has started "
+      "several processes to train together, kill -USR1 MPIRUN does.",
       {"--config tools/configs/quickstart.yaml --output runs/first",
        "--config tools/configs/e4_alexnet_cifar10.yaml --set data.path=/data/cifar-10-batches-bin",
        "--config tools/configs/synthetic.yaml --set model.name=alexnet_mini --set train.epochs=5",
@@ -114,74 +125,76 @@ int train(int argc, char** argv) {
       .option("--profile", flags.profile, "N",
               "Train no run, but N steps, print where their time goes, kernel by kernel, and write their timeline, "
               "trace.json, for ui.perfetto.dev");
-  if (!command_line.parse(argc, argv)) return kDone;
+  RunConfig config;
+  const bool has_work = job.together([&] {
+    if (!command_line.parse(argc, argv)) return false;
+    require<ConfigError>(!command_line.given("--profile") || flags.profile > 0,
+                         "--profile {}: at least one step is needed", flags.profile);
+    require<ConfigError>(flags.profile == 0 || !flags.find_rate, "--profile trains no run: nor does --find-lr");
+    config = configuration(flags);
+    return true;
+  });
+  if (!has_work) return kDone;
+  if (config.train.distributed.scheme != Scheme::none) job.connect();
+  // One decides, for all would find the same name free.
+  const RunFolder folder(job.of_rank_0(job.together([&] {
+    check_scheme(flags, config, job);
+    return job.leads() ? choose_folder(flags, config).path().string() : "";
+  })));
+  config.threads = job.threads(config.threads);
 
-  require<ConfigError>(!command_line.given("--profile") || flags.profile > 0,
-                       "--profile {}: at least one step is needed", flags.profile);
-  require<ConfigError>(flags.profile == 0 || !flags.find_rate, "--profile trains no run: nor does --find-lr");
-
-  const auto [config, folder] = plan(flags);
-  Experiment experiment(config);
-  if (!flags.init.empty()) models::load_weights(flags.init, experiment.model(), experiment.input());
+  const auto experiment = job.together([&] {
+    auto opened = std::make_unique<Experiment>(config, job.rank(), job.size());
+    opened->train_data();
+    if (!flags.init.empty()) models::load_weights(flags.init, opened->model(), opened->input());
+    return opened;
+  });
+  job.require_same(facts_of(*experiment, config));
   TrainOptions options = config.train;
   options.seed = config.seed;
   options.output = folder.path().string();
   options.model_name = config.model_name();
-  options.fixed = experiment.fixed_by_resume();
-  if (flags.profile > 0) {
-    make_folder(folder);
-    return profile_steps(experiment, options, flags.profile, folder.path() / "trace.json");
+  options.fixed = experiment->fixed_by_resume();
+  if (!flags.trains_a_run()) {
+    job.together([&] {
+      if (job.leads()) make_folder(folder);
+    });
+    if (flags.find_rate) return search_rate(*experiment, options, folder.path());
+    return profile_steps(*experiment, options, flags.profile, folder.path() / "trace.json",
+                         job.ranks_on(config.device));
   }
-  if (flags.find_rate) {
-    make_folder(folder);
-    return search_rate(experiment, options, folder.path());
-  }
-  Trainer trainer(experiment.model(), experiment.train_data(), options);
-  if (!flags.resume.empty()) trainer.resume();
 
-  const std::unique_ptr<KernelAnalysis> analysis = make_analysis(config.analysis, experiment, folder);
-
+  const Ranks ranks = job.ranks_on(config.device);
+  const auto trainer = job.together([&] {
+    auto made = std::make_unique<Trainer>(experiment->model(), experiment->train_data(), options, ranks);
+    if (!flags.resume.empty()) made->resume();
+    return made;
+  });
   // What the end of training needs is looked for now.
-  if (!config.train.submission.empty()) experiment.part("test");
-  make_folder(folder);
-  if (!config.train.submission.empty()) require_writable("train.submission", config.train.submission);
-  if (const auto mean = experiment.data().normalization.mean_image)
-    save_mean_image(folder.mean_image().string(), *mean);
-  write_file_atomically(folder.config().string(), experiment.resolved_config());
-  write_file_atomically(folder.class_names().string(), fmt::format("{}\n", fmt::join(experiment.class_names(), "\n")));
-  RunLog log(options.output);
-  EventFile events(options.output);
-  Progress progress(options.print_every);
-  TrainingFigure figure(folder.metrics(), folder.figure(), experiment.title());
-  for (TrainObserver* observer : std::initializer_list<TrainObserver*>{&log, &events, &progress}) {
-    trainer.add_observer(*observer);
-  }
-  if (analysis) trainer.add_observer(*analysis);
-  trainer.add_observer(figure);  // reads what the log and the analysis have written
-  const auto warn = [&](const std::string& message) {
-    log.warning(message);
-    progress.warning(message);
-  };
-  figure.on_warning(warn);
-  if (analysis) analysis->on_warning(warn);
-  experiment.on_broken(warn);
-  say(fmt::format("{}, into {}\n", experiment.description(), options.output));
-  log.note(experiment.description());
-  log.note("machine: " + machine_description(config.device));  // which says the device's notice
-  if (const std::string notice = device_notice(config.device); !notice.empty()) say(notice + "\n");
-  if (const std::string notice = config.model.kernels_notice(); !notice.empty()) {
-    say(notice + "\n");
-    log.note(notice);
-  }
+  const auto reports = job.together([&] {
+    if (!config.train.submission.empty()) experiment->part("test");
+    return job.leads() ? std::make_unique<RunReports>(*experiment, config, folder) : nullptr;
+  });
+  std::string unheard;  // of broken pictures, by the ranks that do not speak
+  experiment->on_broken([&](const std::string& message) { unheard += message + "\n"; });
+  job.together([&] {
+    if (!reports) return;
+    // mpirun gives its ranks a terminal even where its own output is a file.
+    const auto style = job.size() == 1 ? Progress::Style::automatic : Progress::Style::lines;
+    reports->begin(description_of(*experiment, config, job), style);
+    if (!job.threads_notice().empty()) reports->tell(job.threads_notice());
+  });
+  if (reports) reports->add_to(*trainer);
 
-  const TrainResult result = trainer.run();
-  if (result.status != TrainStatus::interrupted && !config.train.submission.empty()) {
+  const TrainResult result = trainer->run();
+  const int64_t broken = hear_of_broken(*experiment, job, reports.get(), unheard);
+  if (reports && result.status != TrainStatus::interrupted && !config.train.submission.empty()) {
     const std::string best = best_weights_path(options.output);
-    if (std::filesystem::exists(best)) load_weights(best, experiment.model());
-    write_submission(experiment, config.device, config.train.submission);
-    say(fmt::format("Test     {}\n", config.train.submission));
+    load_weights(std::filesystem::exists(best) ? best : last_weights_path(options.output), experiment->model());
+    write_submission(*experiment, config.device, config.train.submission);
+    std::fputs(fmt::format("Test     {}\n", config.train.submission).c_str(), stdout);
   }
-  print_end(result, folder, experiment.broken(), command_line.program());
+  if (reports) reports->end(result, broken, command_line.program());
   return result.status == TrainStatus::interrupted ? kInterrupted : kDone;
 }
 
@@ -189,5 +202,5 @@ int train(int argc, char** argv) {
 }  // namespace striate
 
 int main(int argc, char** argv) {
-  return striate::run_tool("train", [&] { return striate::train(argc, argv); });
+  return striate::run_job("train", [&](striate::Job& job) { return striate::train(argc, argv, job); });
 }

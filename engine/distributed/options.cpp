@@ -7,10 +7,16 @@
 
 namespace striate {
 
+std::string to_string(Scheme scheme) {
+  return scheme == Scheme::none ? "none" : scheme == Scheme::data ? "data" : "one_weird_trick";
+}
+
 DistributedOptions DistributedOptions::parse(ConfigReader distributed) {
   DistributedOptions o;
-  const std::string scheme = distributed.choice("scheme", "none", {"none", "data", "one_weird_trick"});
-  o.scheme = scheme == "none" ? Scheme::none : scheme == "data" ? Scheme::data : Scheme::one_weird_trick;
+  const std::string name = distributed.choice("scheme", "none", {"none", "data", "one_weird_trick"});
+  for (const Scheme scheme : {Scheme::none, Scheme::data, Scheme::one_weird_trick}) {
+    if (to_string(scheme) == name) o.scheme = scheme;
+  }
   constexpr double kMegabyte = 1 << 20;
   const double bucket = distributed.get("bucket_mb", static_cast<double>(o.bucket_bytes) / kMegabyte);
   require<ConfigError>(bucket > 0.0 && bucket <= 1024.0, "{}: {}, expected more than 0 and 1024 or less",

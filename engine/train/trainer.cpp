@@ -89,7 +89,7 @@ TrainResult Trainer::Run::run() {
   info.rows = state_.rows;
 
   std::optional<InterruptGuard> guard;
-  if (options_.handle_signals) guard.emplace();
+  if (options_.handle_signals) guard.emplace(ranks_.rank() == 0);
   if (!resumed_) begin_folder();
   tell([&](TrainObserver& o) { o.run_begins(info); });
   if (options_.autotune) tell([&](TrainObserver& o) { o.notice(autotune_notice()); });

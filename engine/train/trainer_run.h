@@ -37,7 +37,10 @@ class Trainer::Run {
   bool early_stop_due(int64_t epoch, int64_t best_epoch) const {
     return options_.early_stop_patience > 0 && epoch - best_epoch >= options_.early_stop_patience;
   }
-  double rate() const { return schedule_->rate(state_.epoch, state_.batch / options_.accumulate, steps_per_epoch_); }
+  double rate() const {
+    return options_.distributed.rate_factor(ranks_.size()) *
+           schedule_->rate(state_.epoch, state_.batch / options_.accumulate, steps_per_epoch_);
+  }
   bool writes() const { return !options_.output.empty() && ranks_.rank() == 0; }
   bool to_stop() const { return options_.handle_signals && InterruptGuard::requested(); }
   std::optional<BatchShare> next_batch(StepRecord& record);

@@ -41,7 +41,7 @@ std::string take(int descriptor) {
 
 Tool::Tool(const std::string& name, const std::vector<std::string>& arguments, Output output)
     : out_(anonymous_file()), err_(anonymous_file()) {
-  const std::string path = std::string(STRIATE_TOOLS_DIR) + "/" + name;
+  const std::string path = (std::filesystem::path(STRIATE_TOOLS_DIR) / name).string();
   std::vector<char*> argv{const_cast<char*>(path.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

@@ -21,12 +21,13 @@ enum class Output { kept, closed_pipe };
 /// One of the built tools, running with no terminal.
 class Tool {
  public:
-  /// Starts `name` of the build's tools/ folder.
+  /// Starts `name` of the build's tools/ folder, or a program of a whole path.
   Tool(const std::string& name, const std::vector<std::string>& arguments, Output output = Output::kept);
   ~Tool();  ///< kills it where it still runs
   Tool(const Tool&) = delete;
   Tool& operator=(const Tool&) = delete;
 
+  pid_t pid() const { return pid_; }
   void signal(int number);
   /// Polls until `done` holds; false where the tool ended before.
   bool wait_until(const std::function<bool()>& done);
