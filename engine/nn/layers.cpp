@@ -116,7 +116,13 @@ BatchNorm2d::BatchNorm2d(int64_t channels, float momentum, float epsilon) : mome
 }
 
 Tensor BatchNorm2d::forward(const Tensor& x) {
-  return ops::batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, epsilon_);
+  return ops::batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, epsilon_, ranks_);
+}
+
+void synchronise_batch_norm(Module& network, Communicator& ranks) {
+  for (const NamedModule& named : network.named_modules()) {
+    if (auto* norm = dynamic_cast<BatchNorm2d*>(named.module)) norm->synchronise(ranks);
+  }
 }
 
 std::string BatchNorm2d::description() const { return fmt::format("BatchNorm2d({})", weight.dim(0)); }

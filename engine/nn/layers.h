@@ -144,12 +144,18 @@ class BatchNorm2d : public Module {
   std::string type() const override { return "BatchNorm2d"; }
   std::string description() const override;
   float epsilon() const { return epsilon_; }
+  /// Trains by the statistics of all ranks' rows together. `ranks` is of values in the host's memory and outlives this.
+  void synchronise(Communicator& ranks) { ranks_ = &ranks; }
 
   Tensor weight, bias, running_mean, running_var;
 
  private:
   float momentum_, epsilon_;
+  Communicator* ranks_ = nullptr;
 };
+
+/// BatchNorm2d::synchronise() of every one in the network.
+void synchronise_batch_norm(Module& network, Communicator& ranks);
 
 class LocalResponseNorm : public Module {
  public:

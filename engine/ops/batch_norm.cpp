@@ -2,15 +2,17 @@
 
 #include "engine/autograd.h"
 #include "engine/dispatch.h"
+#include "engine/distributed/communicator.h"
 #include "engine/ops/checks.h"
 #include "engine/ops/ops.h"
+#include "engine/ops/synchronised_batch_norm.h"
 #include "engine/saved.h"
 #include "kernels/error.h"
 
 namespace striate::ops {
 
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean, Tensor& running_var,
-                  bool training, float momentum, float epsilon) {
+                  bool training, float momentum, float epsilon, Communicator* ranks) {
   require<ShapeError>(x.rank() >= 2, "batch_norm: expected x [..,C], found {}", to_string(x.shape()));
   const int64_t C = x.dim(-1);
   for (const Tensor* t :
@@ -23,11 +25,16 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
   }
   const BatchNormShape shape{C > 0 ? x.size() / C : 0, C, epsilon, momentum};
   shape.check();
+  if (training && ranks != nullptr && ranks->size() > 1) {
+    return synchronised_batch_norm(x, gamma, beta, running_mean, running_var, shape, *ranks);
+  }
   const Device device = x.device();
 
   Tensor y = Tensor::empty(x.shape(), x.dtype(), device);
   Tensor mean, inv_std = Tensor::empty({C}, DType::float32, device);
-  if (training) {
+  if (training && shape.rows == 0) {  // a rank that got no images: there is nothing to learn from
+    mean = inv_std = Tensor::zeros({C}, DType::float32, device);
+  } else if (training) {
     mean = Tensor::empty({C}, DType::float32, device);
     in_type_of(x, [&]<typename T>(T) {
       STRIATE_DISPATCH(device, batch_norm_forward_train, x.data<T>(), gamma.data<float>(), beta.data<float>(),
@@ -60,7 +67,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
            });
            if (dx.defined()) gradients.add(0, std::move(dx));
          });
-  if (training) {
+  if (training && shape.rows > 0) {
     // The same pass once more, with statistics that nobody looks at: theirs and y's bits are the first one's.
     recomputable(y, [from = Saved(x), gamma = gamma.detach(), beta = beta.detach(), shape, device] {
       const Tensor given = from.get();

@@ -8,6 +8,10 @@
 #include "kernels/shapes.h"
 #include "kernels/step_result/step_result.h"
 
+namespace striate {
+class Communicator;
+}
+
 /// The differentiable operations. Each checks shapes (ShapeError), runs the kernel of its inputs' device and records
 /// its backward. All inputs of an op live on one device. Maths and sources stand in kernels/<op>/<op>.h.
 ///
@@ -67,9 +71,12 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options);
 Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t width);
 /// x [N, …]; masks hang on dropout_state(device), the layer's number and the element.
 Tensor dropout(const Tensor& x, const DropoutOptions& options);
-/// x [.., C]. Training: batch statistics, and running_mean, running_var [C] move. Else: the running ones.
+/// x [.., C]. Training: batch statistics, and running_mean, running_var [C] move; of no rows they stay. Else: the
+/// running ones. With `ranks` (of values in the host's memory; they outlive the backward) the batch in training is all
+/// ranks' rows together: each of them calls this, and its backward; the gradients of gamma and beta are a rank's own
+/// part.
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean, Tensor& running_var,
-                  bool training, float momentum, float epsilon);
+                  bool training, float momentum, float epsilon, Communicator* ranks = nullptr);
 Tensor local_response_norm(const Tensor& x, const LocalResponseNormOptions& options);
 /// act(a + b), same shapes.
 Tensor add(const Tensor& a, const Tensor& b, Activation activation = Activation::none);
