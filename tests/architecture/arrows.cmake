@@ -17,6 +17,9 @@ set(tools_tests_see tests/data)
 # The fuzzed readers are everybody's.
 set(fuzz_sees kernels engine models data)
 set(fuzz_tests_see tests/engine tests/models tests/data)
+# Several ranks train what the other tests train alone.
+set(ranks_sees kernels engine models data)
+set(ranks_tests_see tests/engine tests/models)
 set(folders kernels engine models data tools benchmarks)
 
 set(faults "")
