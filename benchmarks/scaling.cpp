@@ -59,6 +59,18 @@ std::string verdict(const std::vector<Row>& rows) {
   return text;
 }
 
+/// From how many to how many ranks it is faster than the other, in a sentence.
+std::string comparison(const std::vector<Row>& rows, const std::vector<Row>& other) {
+  int64_t first = 0, last = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].images_per_second <= other[i].images_per_second) continue;
+    if (first == 0) first = rows[i].ranks;
+    last = rows[i].ranks;
+  }
+  return first == 0 ? "never faster than data parallel"
+                    : fmt::format("faster than data parallel for {} to {} ranks", first, last);
+}
+
 std::vector<Row> predict(const Flags& flags, const Scheme& scheme, bool weak, const std::vector<LayerWork>& layers,
                          const Compute& compute, const Fabric& fabric) {
   std::vector<Row> rows;
@@ -69,7 +81,8 @@ std::vector<Row> predict(const Flags& flags, const Scheme& scheme, bool weak, co
     options.images = weak ? static_cast<double>(flags.images)
                           : std::ceil(static_cast<double>(flags.batch) / static_cast<double>(ranks));
     options.wire_bytes = flags.reduce == "bf16" ? 2.0 : 4.0;
-    options.bucket_bytes = flags.bucket_mb * 1e6;
+    options.activation_bytes = flags.precision == "bf16" ? 2.0 : 4.0;
+    options.bucket_bytes = flags.bucket_mb * (1 << 20);
     options.rounds = scheme.rounds;
     Row row;
     row.ranks = ranks;
@@ -109,7 +122,7 @@ int scaling(int argc, char** argv) {
   command_line.option("--images", flags.images, "N", "Images of each rank, weak scaling (default 128)")
       .option("--batch", flags.batch, "N", "Images of all ranks together, strong scaling (default 8192)")
       .option("--ranks", flags.ranks, "N", "Up to so many, doubling from 1 (default 1024)")
-      .option("--precision", flags.precision, "P", "fp32, tf32 or bf16 (default): what a GPU computes in")
+      .option("--precision", flags.precision, "P", "fp32, tf32 or bf16 (default): what is computed in")
       .option("--reduce", flags.reduce, "T", "fp32 (default) or bf16: what gradients are sent as")
       .option("--bucket-mb", flags.bucket_mb, "MB", "Gradients that are reduced together (default 25)")
       .option("--rounds", flags.rounds, "N", "One weird trick's rounds (default: both as many as ranks, and 1)")
@@ -153,7 +166,7 @@ int scaling(int argc, char** argv) {
 
   fmt::print("PREDICTION, not measured: {}, input {}, {:.1f} million parameters\n", source.config.model_name(),
              to_string(network.input), static_cast<double>(summary.parameters) / 1e6);
-  fmt::print("work: {}\nlinks: {}\ngradients sent as {} in buckets of {:g} MB\n", compute.name, fabric.name,
+  fmt::print("work: {}\nlinks: {}\ngradients sent as {} in buckets of {:g} MiB\n", compute.name, fabric.name,
              flags.reduce, flags.bucket_mb);
   std::string csv = comment_of(build_facts()) + "# PREDICTION: work: " + compute.name + "; links: " + fabric.name +
                     "\n" +
@@ -164,9 +177,15 @@ int scaling(int argc, char** argv) {
     panels.push_back({weak ? fmt::format("Weak: {} images a rank", flags.images)
                            : fmt::format("Strong: {} images in all", flags.batch),
                       {}});
+    std::vector<Row> data_parallel;
     for (const Scheme& scheme : schemes) {
       const std::vector<Row> rows = predict(flags, scheme, weak, layers, compute, fabric);
       print(fmt::format("{}, {}", weak ? "weak" : "strong", scheme.name), rows);
+      if (data_parallel.empty()) {
+        data_parallel = rows;
+      } else {
+        fmt::print("{}, {}: {}\n", weak ? "weak" : "strong", scheme.name, comparison(rows, data_parallel));
+      }
       ScalingCurve curve{scheme.name, {}};
       for (const Row& row : rows) {
         csv += fmt::format("{},{},{},{:g},{:.0f},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.4f}\n", weak ? "weak" : "strong",

@@ -47,24 +47,42 @@ class Timeline {
   PredictedStep step_;
 };
 
-/// Gradients on their way to each other.
+/// Gradients on their way to each other, divided as engine/distributed/gradient_reduction.cpp divides them: by whole
+/// parameters from the last to the first.
 class Buckets {
  public:
-  Buckets(Timeline& timeline, const ScalingOptions& options) : timeline_(timeline), options_(options) {}
-
-  void add(const LayerWork& layer) {
-    filled_ += static_cast<double>(layer.parameters) * options_.wire_bytes;
-    if (filled_ >= options_.bucket_bytes) reduce();
+  /// Of layers [0, count).
+  Buckets(const std::vector<LayerWork>& layers, size_t count, const ScalingOptions& options)
+      : wire_bytes_(options.wire_bytes) {
+    const double limit = options.bucket_bytes / 4.0;
+    for (size_t layer = count; layer-- > 0;) {
+      const auto all = static_cast<double>(layers[layer].parameters);
+      if (all == 0.0) continue;
+      // The bias, or what a normalization adds, comes before what multiplies.
+      const double added = std::min(all, static_cast<double>(layers[layer].channels));
+      for (const double values : {added, all - added}) {
+        if (buckets_.empty() || buckets_.back().values + values > limit) buckets_.push_back({});
+        buckets_.back().values += values;
+        buckets_.back().complete_with = layer;
+      }
+    }
   }
-  void reduce() {
-    if (filled_ > 0.0) timeline_.start(Collective::all_reduce, filled_);
-    filled_ = 0.0;
+
+  /// Starts those whose last gradient is of this layer.
+  void start(size_t layer, Timeline& timeline) {
+    for (; next_ < buckets_.size() && buckets_[next_].complete_with >= layer; ++next_) {
+      timeline.start(Collective::all_reduce, buckets_[next_].values * wire_bytes_);
+    }
   }
 
  private:
-  Timeline& timeline_;
-  const ScalingOptions& options_;
-  double filled_ = 0.0;
+  struct Bucket {
+    double values = 0.0;
+    size_t complete_with = 0;
+  };
+  std::vector<Bucket> buckets_;
+  size_t next_ = 0;
+  double wire_bytes_;
 };
 
 double parameters_of(const std::vector<LayerWork>& layers, bool head) {
@@ -73,6 +91,17 @@ double parameters_of(const std::vector<LayerWork>& layers, bool head) {
     if (layer.head == head) sum += static_cast<double>(layer.parameters);
   }
   return sum;
+}
+
+/// Through layers [0, count), until their gradients are reduced.
+void work_backward(Timeline& timeline, const std::vector<LayerWork>& layers, size_t count, const Compute& compute,
+                   const ScalingOptions& options) {
+  Buckets buckets(layers, count, options);
+  for (size_t layer = count; layer-- > 0;) {
+    timeline.work(compute.layer(layers[layer], options.images, 1).backward);
+    buckets.start(layer, timeline);
+  }
+  timeline.wait_for_all();
 }
 
 void check(const std::vector<LayerWork>& layers, const ScalingOptions& options) {
@@ -156,13 +185,7 @@ PredictedStep predict_data_parallel(const std::vector<LayerWork>& layers, const 
   Timeline timeline(fabric, options.ranks);
   for (const LayerWork& layer : layers) timeline.work(compute.layer(layer, options.images, 1).forward);
   timeline.work(compute.loss(layers.back().outputs, options.images));
-  Buckets buckets(timeline, options);
-  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
-    timeline.work(compute.layer(*layer, options.images, 1).backward);
-    buckets.add(*layer);
-  }
-  buckets.reduce();
-  timeline.wait_for_all();
+  work_backward(timeline, layers, layers.size(), compute, options);
   timeline.work(compute.update(parameters_of(layers, false) + parameters_of(layers, true)));
   return timeline.step();
 }
@@ -175,7 +198,12 @@ PredictedStep predict_one_weird_trick(const std::vector<LayerWork>& layers, cons
   const int64_t rounds = options.rounds > 0 ? std::min(options.rounds, options.ranks) : options.ranks;
   const double all_images = options.images * static_cast<double>(options.ranks);
   const double images = all_images / static_cast<double>(rounds);
-  const auto bytes = [&](int64_t values) { return 4.0 * images * static_cast<double>(values); };
+  const auto activations = [&](int64_t values) {
+    return options.activation_bytes * images * static_cast<double>(values);
+  };
+  const auto gradients = [&](int64_t values) {
+    return std::min(options.activation_bytes, options.wire_bytes) * images * static_cast<double>(values);
+  };
   // A round's features come from one rank, or are every rank's share of them.
   const bool from_one = rounds == options.ranks;
   const Collective spread = from_one ? Collective::broadcast : Collective::all_gather;
@@ -185,13 +213,13 @@ PredictedStep predict_one_weird_trick(const std::vector<LayerWork>& layers, cons
   for (auto layer = layers.begin(); layer != head; ++layer) {
     timeline.work(compute.layer(*layer, options.images, 1).forward);
   }
-  double features = timeline.start(spread, bytes(head->inputs));
+  double features = timeline.start(spread, activations(head->inputs));
   for (int64_t round = 0; round < rounds; ++round) {
     timeline.wait(features);
-    if (round + 1 < rounds) features = timeline.start(spread, bytes(head->inputs));
+    if (round + 1 < rounds) features = timeline.start(spread, activations(head->inputs));
     for (auto layer = head; layer != layers.end(); ++layer) {
       timeline.work(compute.layer(*layer, images, options.ranks).forward);
-      if (layer->type == "Linear") timeline.wait(timeline.start(Collective::all_gather, bytes(layer->outputs)));
+      if (layer->type == "Linear") timeline.wait(timeline.start(Collective::all_gather, activations(layer->outputs)));
     }
   }
   timeline.work(compute.loss(layers.back().outputs, all_images));
@@ -200,21 +228,14 @@ PredictedStep predict_one_weird_trick(const std::vector<LayerWork>& layers, cons
       timeline.work(compute.layer(*layer, images, options.ranks).backward);
       if (layer->type != "Linear") continue;
       if (layer == head) {
-        timeline.start(collect, bytes(layer->inputs));
+        timeline.start(collect, gradients(layer->inputs));
       } else {
-        timeline.wait(timeline.start(Collective::reduce_scatter, bytes(layer->inputs)));
+        timeline.wait(timeline.start(Collective::reduce_scatter, gradients(layer->inputs)));
       }
     }
   }
   timeline.wait_for_all();
-  Buckets buckets(timeline, options);
-  for (auto layer = head; layer != layers.begin();) {
-    --layer;
-    timeline.work(compute.layer(*layer, options.images, 1).backward);
-    buckets.add(*layer);
-  }
-  buckets.reduce();
-  timeline.wait_for_all();
+  work_backward(timeline, layers, static_cast<size_t>(head - layers.begin()), compute, options);
   timeline.work(
       compute.update(parameters_of(layers, false) + parameters_of(layers, true) / static_cast<double>(options.ranks)));
   return timeline.step();

@@ -69,10 +69,11 @@ struct Compute {
 
 struct ScalingOptions {
   int64_t ranks = 1;
-  double images = 0.0;      ///< of a rank
-  double wire_bytes = 4.0;  ///< of a gradient as it is reduced
-  double bucket_bytes = 25e6;
-  int64_t rounds = 0;  ///< one weird trick's; 0: as many as ranks
+  double images = 0.0;             ///< of a rank
+  double wire_bytes = 4.0;         ///< of a gradient on its way
+  double activation_bytes = 4.0;   ///< of an activation; its gradient on its way has the fewer of the two
+  double bucket_bytes = 25 << 20;  ///< as float32
+  int64_t rounds = 0;              ///< one weird trick's; 0: as many as ranks
 };
 
 /// A predicted step of a rank.

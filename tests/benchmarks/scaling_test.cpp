@@ -54,7 +54,7 @@ std::vector<LayerWork> alexnet() {
 }
 
 TEST(Scaling, HidesTheReductionsUnderTheBackward) {
-  ScalingOptions options{.ranks = 2, .images = 1.0, .wire_bytes = 0.25, .bucket_bytes = 1.0};
+  ScalingOptions options{.ranks = 2, .images = 1.0, .wire_bytes = 0.25, .bucket_bytes = 8 * 4.0};
   // fc's 2 bytes take 2 s under conv's backward of 2 s, conv's byte its second behind it.
   PredictedStep step = predict_data_parallel(two_layers(), seconds_a_layer(), slow_link(), options);
   EXPECT_DOUBLE_EQ(step.compute, 6.0);
@@ -74,14 +74,14 @@ TEST(Scaling, HidesTheReductionsUnderTheBackward) {
 }
 
 TEST(Scaling, SendsActivationsInsteadOfTheHead) {
-  ScalingOptions options{.ranks = 2, .images = 1.0, .wire_bytes = 0.25, .bucket_bytes = 1.0};
+  ScalingOptions options{.ranks = 2, .images = 1.0, .wire_bytes = 0.25, .bucket_bytes = 8 * 4.0};
   const PredictedStep step = predict_one_weird_trick(two_layers(), seconds_a_layer(), slow_link(), options);
-  // For each of two images: 16 bytes of features and 16 of their gradients from one rank to the other, half of the 8 of
+  // For each of two images: 16 bytes of features and 1 of their gradients from one rank to the other, half of the 8 of
   // the columns; then the byte of conv's gradients.
-  EXPECT_DOUBLE_EQ(step.sent_bytes, 2 * (8.0 + 8.0 + 4.0) + 1.0);
+  EXPECT_DOUBLE_EQ(step.sent_bytes, 2 * (8.0 + 0.5 + 4.0) + 1.0);
   EXPECT_DOUBLE_EQ(step.compute, 6.0) << "the head has twice the images and half the columns";
   // The second broadcast lies under the first round's work and under nothing else; so does the first reduction.
-  EXPECT_DOUBLE_EQ(step.communication, 2 * (16.0 + 16.0 + 4.0) + 1.0);
+  EXPECT_DOUBLE_EQ(step.communication, 2 * (16.0 + 1.0 + 4.0) + 1.0);
   EXPECT_DOUBLE_EQ(step.seconds, step.compute + step.exposed);
   EXPECT_LT(step.exposed, step.communication);
 
