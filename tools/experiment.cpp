@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/error.h"
+#include "models/one_weird_trick.h"
 #include "models/registry.h"
 #include "tools/run_folder.h"
 #include "tools/ten_crop_network.h"
@@ -57,9 +58,20 @@ Experiment::Experiment(const RunConfig& config, int rank, int ranks)
   for (int64_t c = found; c < classes_; ++c) {
     class_names_.push_back(fmt::format("class {}", c));
   }
-  model_ = models::build_model(config.model, input_, classes_, config.seed);
-  model_->to(config.device);
+  build_again();
   set_precision(config.device, config.train.precision);
+}
+
+void Experiment::build_again() {
+  model_ = network_ = models::build_model(config_.model, input_, classes_, config_.seed);
+  model_->to(config_.device);
+}
+
+void Experiment::divide(const Ranks& ranks) {
+  const DistributedOptions& options = config_.train.distributed;
+  if (several(ranks) && options.scheme == Scheme::one_weird_trick) {
+    model_ = std::make_shared<models::OneWeirdTrick>(network_, ranks, options);
+  }
 }
 
 TrainData Experiment::train_data() {

@@ -21,6 +21,14 @@ class Experiment {
   explicit Experiment(const RunConfig& config, int rank = 0, int ranks = 1);
 
   nn::Module& model() { return *model_; }
+  /// Makes the model the ranks' by the configuration's `distributed`, once its weights are loaded. Throws ConfigError
+  /// for a network that cannot be divided so.
+  void divide(const Ranks& ranks);
+  /// The network as it was built: the model, or what it has its layers from. Up to the first linear layer it can be run
+  /// by one rank alone.
+  nn::Module& network() { return *network_; }
+  /// The model is a whole one with fresh weights again.
+  void build_again();
   /// The network in ten crops: for evaluation, of ten_crops().
   nn::Module& ten_crop_model();
   /// Throws ConfigError where the dataset has no training part, or batches of one picture are to be mixed.
@@ -62,7 +70,7 @@ class Experiment {
   Shape input_;
   int64_t classes_ = 0;
   std::vector<std::string> class_names_;
-  std::shared_ptr<nn::Module> model_, ten_crop_model_;
+  std::shared_ptr<nn::Module> network_, model_, ten_crop_model_;
   std::unique_ptr<Loader> part_;
 };
 

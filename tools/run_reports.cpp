@@ -39,7 +39,7 @@ RunReports::RunReports(Experiment& experiment, const RunConfig& config, const Ru
   const NetworkInput input{data.height, data.width, data.channels, data.normalization.subtracted(),
                            data.normalization.std};
   analysis_ =
-      std::make_unique<KernelAnalysis>(experiment.model(), input, config.analysis, folder.path(), experiment.title());
+      std::make_unique<KernelAnalysis>(experiment.network(), input, config.analysis, folder.path(), experiment.title());
 }
 
 RunReports::~RunReports() = default;

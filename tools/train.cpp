@@ -150,6 +150,8 @@ int train(int argc, char** argv, Job& job) {
     return opened;
   });
   job.require_same(facts_of(*experiment, config));
+  const Ranks ranks = job.ranks_on(config.device);
+  job.together([&] { experiment->divide(ranks); });
   TrainOptions options = config.train;
   options.seed = config.seed;
   options.output = folder.path().string();
@@ -160,12 +162,10 @@ int train(int argc, char** argv, Job& job) {
       if (job.leads()) make_folder(folder);
     });
     if (flags.find_rate) return search_rate(*experiment, options, folder.path());
-    return profile_steps(*experiment, options, flags.profile, folder.path() / "trace.json",
-                         job.ranks_on(config.device));
+    return profile_steps(*experiment, options, flags.profile, folder.path() / "trace.json", ranks);
   }
 
-  const Ranks ranks = job.ranks_on(config.device);
-  const auto trainer = job.together([&] {
+  auto trainer = job.together([&] {
     auto made = std::make_unique<Trainer>(experiment->model(), experiment->train_data(), options, ranks);
     if (!flags.resume.empty()) made->resume();
     return made;
@@ -189,6 +189,8 @@ int train(int argc, char** argv, Job& job) {
   const TrainResult result = trainer->run();
   const int64_t broken = hear_of_broken(*experiment, job, reports.get(), unheard);
   if (reports && result.status != TrainStatus::interrupted && !config.train.submission.empty()) {
+    trainer.reset();
+    experiment->build_again();
     const std::string best = best_weights_path(options.output);
     load_weights(std::filesystem::exists(best) ? best : last_weights_path(options.output), experiment->model());
     write_submission(*experiment, config.device, config.train.submission);
