@@ -90,14 +90,14 @@ bool Repeated::next(Batch& batch) {
 }
 
 void timed_training(nn::Module& model, BatchSource& source, const TrainOptions& options,
-                    const std::function<void(const StepTime&)>& done) {
+                    const std::function<void(const StepTime&)>& done, const Ranks& ranks) {
   TrainOptions own = options;
   own.output.clear();
   own.epochs = 1;
   own.early_stop_patience = 0;
   own.handle_signals = false;
   StepObserver observer(done);
-  Trainer trainer(model, {&source, nullptr, nullptr}, own);
+  Trainer trainer(model, {&source, nullptr, nullptr}, own, ranks);
   trainer.add_observer(observer);
   trainer.run();
 }

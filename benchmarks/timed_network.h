@@ -41,14 +41,17 @@ class Until : public BatchSource {
 /// The same batch for ever.
 class Repeated : public BatchSource {
  public:
-  explicit Repeated(Batch batch) : batch_(std::move(batch)) {}
+  explicit Repeated(Batch batch) : Repeated(batch, batch.labels.size()) {}
+  /// This rank's part of a batch of `batch_size` images.
+  Repeated(Batch batch, int64_t batch_size) : batch_(std::move(batch)), batch_size_(batch_size) {}
   int64_t samples() const override { return batch_size() << 32; }
-  int64_t batch_size() const override { return batch_.labels.size(); }
+  int64_t batch_size() const override { return batch_size_; }
   void start(int64_t /*epoch*/, int64_t first_batch) override { index_ = first_batch; }
   bool next(Batch& batch) override;
 
  private:
   Batch batch_;
+  int64_t batch_size_;
   int64_t index_ = 0;
 };
 
@@ -60,7 +63,7 @@ struct StepTime {
 
 /// Trains with the Trainer itself until the source ends; `done` is told of every step.
 void timed_training(nn::Module& model, BatchSource& source, const TrainOptions& options,
-                    const std::function<void(const StepTime&)>& done);
+                    const std::function<void(const StepTime&)>& done, const Ranks& ranks = {});
 /// Runs the network for its logits alone, as `evaluate` and `predict` do, until the source ends.
 void timed_inference(nn::Module& model, BatchSource& source, Device device,
                      const std::function<void(const StepTime&)>& done);

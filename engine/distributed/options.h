@@ -15,6 +15,7 @@ enum class Scheme {
   data,            ///< each rank has the whole network and a part of every batch
   one_weird_trick  ///< so have the convolutions; each linear layer's outputs are divided (Krizhevsky 2014)
 };
+/// "none", "data", "one_weird_trick".
 std::string to_string(Scheme scheme);
 /// How the learning rate grows with the number of ranks K.
 enum class RateScaling { none, linear, sqrt };  ///< times 1, K (Goyal et al. 2017), √K (Krizhevsky 2014, §5)

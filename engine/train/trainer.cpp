@@ -197,16 +197,20 @@ BatchShare Trainer::Run::agree_on_batch() {
   if (!several(ranks_)) return {0, own};
   struct Told {
     int64_t rows = 0;
-    bool stop = false;
+    bool stop = false, is_mixed = false;
   };
-  const std::vector<Told> of_ranks = ranks_.host->gathered(Told{own, to_stop()});
+  const std::vector<Told> of_ranks = ranks_.host->gathered(Told{own, to_stop(), batch_.partner_labels.defined()});
   BatchShare share;
+  bool is_mixed = true;
   for (int rank = 0; rank < ranks_.size(); ++rank) {
     const Told& told = of_ranks[static_cast<size_t>(rank)];
     if (rank < ranks_.rank()) share.before += told.rows;
     share.all += told.rows;
     stop_ |= told.stop;
+    is_mixed &= told.is_mixed || told.rows == 0;
   }
+  // A rank that has none of the few images that broken ones left does not know that there was nothing to mix.
+  if (!is_mixed) batch_.partner_labels = Tensor();
   return share;
 }
 
