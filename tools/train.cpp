@@ -108,8 +108,10 @@ int64_t hear_of_broken(const Experiment& experiment, Job& job, RunReports* repor
 
 int train(int argc, char** argv, Job& job) {
   CommandLine command_line(
-      "Trains a network from a YAML configuration. Ctrl-C finishes the step, saves and stops; where mpirun has started "
-      "several processes to train together, kill -USR1 MPIRUN does.",
+      "Trains a network from a YAML configuration. Ctrl-C finishes the step, saves and stops. Started several times "
+      "over "
+      "by mpirun, with --set distributed.scheme=data, the processes train one network together; Ctrl-C leaves them a "
+      "second to save then, kill -USR1 with mpirun's process number all the time it takes.",
       {"--config tools/configs/quickstart.yaml --output runs/first",
        "--config tools/configs/e4_alexnet_cifar10.yaml --set data.path=/data/cifar-10-batches-bin",
        "--config tools/configs/synthetic.yaml --set model.name=alexnet_mini --set train.epochs=5",

@@ -1,11 +1,14 @@
 // train under mpirun, as it was built: what several ranks leave in a run's folder, and how they end.
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "engine/train/safetensors.h"
@@ -132,6 +135,61 @@ TEST_F(TrainRanks, OneSpeaksAndWrites) {
   EXPECT_EQ(found, 1u) << outcome.out;
   EXPECT_TRUE(has(outcome.out, "scheme data on 3 ranks")) << outcome.out;
   EXPECT_LT(lines, 15u) << outcome.out;
+}
+
+TEST_F(TrainRanks, DivideTheCoresOfTheirHost) {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  ASSERT_EQ(sched_getaffinity(0, sizeof(cores), &cores), 0);
+  const auto flags = [&](const char* run) {
+    return tiny_flags({"--set", "train.max_steps=1", "--output", (folder_ / run).string()}) + data_;
+  };
+  train(2, flags("shared") + std::vector<std::string>{"--threads", "0"});
+  const int each = std::max(1, CPU_COUNT(&cores) / 2);
+  const std::string log = read_text(folder_ / "shared" / "log.txt");
+  EXPECT_TRUE(has(log, " images, " + std::to_string(each) + " thread")) << log;
+  train(2, flags("given") + std::vector<std::string>{"--threads", "3"});
+  EXPECT_TRUE(has(read_text(folder_ / "given" / "log.txt"), " images, 3 threads"));
+}
+
+// The sums of the head's gradients are under way while the features' are computed.
+TEST_F(TrainRanks, ExchangeUnderTheBackwardInTheTrace) {
+  const fs::path output = folder_ / "profile";
+  const Outcome outcome = run(2, tiny_flags({"--profile", "5", "--output", output.string(), "--set", "model.width=1",
+                                             "--set", "distributed.bucket_mb=0.1"}) +
+                                     data_);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(has(outcome.out, "all_reduce")) << outcome.out;
+  EXPECT_EQ(outcome.out.find("ms a step over 5 steps"), outcome.out.rfind("ms a step over 5 steps")) << outcome.out;
+  struct Span {
+    double begin = 0.0, end = 0.0;
+  };
+  std::vector<Span> sums, kernels;
+  const auto trace = nlohmann::json::parse(read_text(output / "trace.json"));
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("ph") != "X") continue;
+    const double begin = event.at("ts"), end = begin + event.at("dur").get<double>();
+    if (event.at("name") == "all_reduce") sums.push_back({begin, end});
+    if (event.at("cat") == "backward,kernel") kernels.push_back({begin, end});
+  }
+  const auto is_covered = [&](const Span& sum) {
+    return std::any_of(kernels.begin(), kernels.end(),
+                       [&](const Span& kernel) { return kernel.begin < sum.end && sum.begin < kernel.end; });
+  };
+  EXPECT_GE(sums.size(), 10u) << "two buckets a step at least";
+  EXPECT_GT(std::count_if(sums.begin(), sums.end(), is_covered), 0);
+}
+
+TEST_F(TrainRanks, OfTwoHostsFollowOneProcess) {
+  const auto over_hosts = [&](const std::vector<std::string>& flags) {
+    return run_tool(std::string(STRIATE_RANKS_DIR) + "/two_hosts.sh",
+                    std::vector<std::string>{std::string(STRIATE_TOOLS_DIR) + "/train"} + flags);
+  };
+  const Outcome outcome = over_hosts(uneven_flags(folder_ / "hosts", data_));
+  if (outcome.code == 77) GTEST_SKIP() << outcome.out;
+  ASSERT_EQ(outcome.code, 0) << outcome.out << outcome.err;
+  train(1, uneven_flags(folder_ / "one"));
+  expect_same_run(folder_ / "hosts", folder_ / "one");
 }
 
 TEST_F(TrainRanks, ScaleTheRateByOption) {
