@@ -97,9 +97,13 @@ OneWeirdTrick::OneWeirdTrick(std::shared_ptr<nn::Module> network, const Ranks& r
 
 void OneWeirdTrick::start_counting(int64_t images) {
   images_ = images;
+  is_counting_ = true;
+  if (!several(ranks_)) {
+    counts_ = {images};
+    return;
+  }
   const std::vector<int64_t> bytes(counts_.size(), static_cast<int64_t>(sizeof(int64_t)));
   counting_ = ranks_.host->all_gather(&images_, counts_.data(), bytes);
-  is_counting_ = true;
 }
 
 Tensor OneWeirdTrick::forward(const Tensor& x) {

@@ -49,6 +49,7 @@ Tensor gather_columns(const Tensor& y, int64_t K, const Ranks& ranks, ColumnGrad
   require<ShapeError>(y.shape() == Shape{all.N, all.columns(ranks.rank())},
                       "gather_columns: expected [{},{}] of rank {}, for {} columns of {} ranks, found {}", all.N,
                       all.columns(ranks.rank()), ranks.rank(), K, ranks.size(), to_string(y.shape()));
+  if (!several(ranks)) return y;
   const Tensor blocks = Tensor::empty({all.size()}, y.dtype(), y.device());
   const Storage& mine = *y.impl()->storage;
   ranks.device
@@ -139,6 +140,10 @@ SharedRows::SharedRows(const Tensor& mine, std::vector<int64_t> counts, int64_t 
                           mine.dim(0) == counts[static_cast<size_t>(ranks.rank())],
                       "SharedRows: expected as many rows [N,F] as rank {} is said to have, found {}", ranks.rank(),
                       to_string(mine.shape()));
+  if (!several(ranks)) {
+    next_ = mine;
+    return;
+  }
   exchange_ = std::make_shared<Exchange>(std::move(counts), rounds, ranks, wire_of(mine, wire));
   if (any_requires_grad({mine})) {
     // Recorded before all rounds, so that its backward comes after all of theirs.
@@ -167,6 +172,7 @@ Tensor SharedRows::take() {
   under_way_.wait();
   Tensor x = std::move(next_);
   const int64_t round = taken_++;
+  if (exchange_ == nullptr) return x;  // one process
   start();
   if (!any_requires_grad({mine_})) return x;
   record("share_rows", x, {mine_}, [exchange = exchange_, round](const Tensor& dy, Gradients& gradients) {
@@ -175,6 +181,8 @@ Tensor SharedRows::take() {
   return x;
 }
 
-Range SharedRows::rows(int64_t round) const { return exchange_->rows(round); }
+Range SharedRows::rows(int64_t round) const {
+  return exchange_ == nullptr ? Range{0, mine_.dim(0)} : exchange_->rows(round);
+}
 
 }  // namespace striate

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "engine/distributed/sharding.h"
 #include "engine/train/train_options.h"
 #include "engine/train/weights.h"
 #include "kernels/error.h"
@@ -102,25 +103,27 @@ std::string last_weights_path(const std::string& folder) { return (fs::path(fold
 std::string best_weights_path(const std::string& folder) { return (fs::path(folder) / "best.safetensors").string(); }
 
 void save_checkpoint(const std::string& folder, const nn::Module& model, const Optimizer& optimizer,
-                     const RunState& state, const Metadata& metadata) {
+                     const RunState& state, const Metadata& metadata, const Ranks& ranks) {
   require_finite(model, state.step);
   Metadata resume;
   visit_fields(state, [&](const char* key, const auto& value) { resume[key] = write_text(value); });
   resume["optimizer"] = optimizer.name();
   // Rows too: the evaluation after an epoch's last step makes another state of the same step.
   const std::string resume_name = fmt::format("{}{}-{}{}", kResumePrefix, state.step, state.rows, kExtension);
-  write_safetensors((fs::path(folder) / resume_name).string(), optimizer.state(), resume);
+  const std::vector<NamedTensor> own = optimizer.state();
+  const std::vector<NamedTensor> whole = whole_tensors(own, shards_of_state(own, model.named_shards()), ranks);
+  if (ranks.rank() == 0) write_safetensors((fs::path(folder) / resume_name).string(), whole, resume);
 
   Metadata weights = metadata;
   weights["step"] = write_text(state.step);
   weights["epoch"] = write_text(state.epoch);
   weights["resume"] = resume_name;
-  save_weights(last_weights_path(folder), model, weights);
-  remove_leftovers(folder, resume_name);
+  save_weights(last_weights_path(folder), model, weights, ranks);
+  if (ranks.rank() == 0) remove_leftovers(folder, resume_name);
 }
 
-RunState load_checkpoint(const std::string& folder, nn::Module& model, Optimizer& optimizer,
-                         const std::string& options) {
+RunState load_checkpoint(const std::string& folder, nn::Module& model, Optimizer& optimizer, const std::string& options,
+                         const Ranks& ranks) {
   const std::string last = last_weights_path(folder);
   require<IoError>(fs::exists(last), "{}: no checkpoint to resume from ({} is missing)", folder, last);
   const Metadata metadata = read_safetensors_metadata(last);
@@ -144,8 +147,12 @@ RunState load_checkpoint(const std::string& folder, nn::Module& model, Optimizer
   require<ConfigError>(resume.text("optimizer") == optimizer.name(), "{}: the state of {}, the configuration says {}",
                        resume_path, resume.text("optimizer"), optimizer.name());
   load_weights(last, model);
-  optimizer.load_state(resume.tensors);
-  remove_leftovers(folder, named->second);
+  std::vector<NamedTensor> own = resume.tensors;
+  const std::vector<nn::NamedShard> shards = shards_of_state(own, model.named_shards());
+  for (NamedTensor& t : own) t.tensor = held_rows(t, shards);
+  optimizer.load_state(own);
+  if (several(ranks)) ranks.host->barrier();  // every rank has read what it needs
+  if (ranks.rank() == 0) remove_leftovers(folder, named->second);
   return state;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/distributed/options.h"
 #include "engine/nn/module.h"
 #include "engine/optim/optimizer.h"
 #include "engine/train/observer.h"
@@ -31,15 +32,18 @@ struct RunState {
 ///   1. resume-STEP.safetensors: state and the optimizer's tensors, under a new name
 ///   2. last.safetensors: the weights; its metadata names the step and the resume file. This rename commits both.
 ///   3. resume files that last.safetensors does not name are removed.
+/// Of several ranks all call it, with the same state; the first one writes what a single process would, and it returns
+/// when the files are there.
 /// Throws IoError (the previous checkpoint stays), or Error naming the first weight that is not finite.
 void save_checkpoint(const std::string& folder, const nn::Module& model, const Optimizer& optimizer,
-                     const RunState& state, const Metadata& metadata);
+                     const RunState& state, const Metadata& metadata, const Ranks& ranks = {});
 
-/// Restores what save_checkpoint() wrote and removes what a killed run left over. Throws IoError where there is no
+/// Restores what save_checkpoint() wrote, by however many ranks, and removes what a killed run left over. Of several
+/// ranks all call it and read the files. Throws IoError where there is no
 /// checkpoint or its two files do not belong together, ConfigError where it is another model's or optimizer's, or where
 /// the run's `options` were others (empty: not compared).
 RunState load_checkpoint(const std::string& folder, nn::Module& model, Optimizer& optimizer,
-                         const std::string& options = {});
+                         const std::string& options = {}, const Ranks& ranks = {});
 
 /// `folder`/last.safetensors, best.safetensors.
 std::string last_weights_path(const std::string& folder);

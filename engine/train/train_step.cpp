@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "engine/distributed/sharding.h"
 #include "engine/ops/ops.h"
 #include "engine/profiler.h"
 #include "engine/rounded_copy.h"
@@ -37,7 +38,11 @@ TrainStep::TrainStep(nn::Module& model, Optimizer& optimizer, const TrainOptions
       ranks_(ranks),
       logits_of_all_(several(ranks) && options.distributed.scheme == Scheme::one_weird_trick) {
   if (!several(ranks)) return;
-  reduction_ = std::make_unique<GradientReduction>(optimizer_.parameters(), ranks_, options.distributed);
+  require<ConfigError>(options.clip_grad_norm == 0.0 || model_.named_shards().empty(),
+                       "train.clip_grad_norm: no rank has all gradients with distributed.scheme one_weird_trick; leave "
+                       "it off, or choose data");
+  reduction_ = std::make_unique<GradientReduction>(without_shards(optimizer_.parameters(), model_.named_shards()),
+                                                   ranks_, options.distributed);
 }
 
 void TrainStep::begin(int64_t step, double learning_rate) {

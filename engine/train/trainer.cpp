@@ -67,7 +67,7 @@ std::string Trainer::Run::autotune_notice() const {
 
 void Trainer::Run::resume() {
   require<ConfigError>(!options_.output.empty(), "resume: the run has no folder");
-  state_ = load_checkpoint(options_.output, model_, *optimizer_, fixed_options());
+  state_ = load_checkpoint(options_.output, model_, *optimizer_, fixed_options(), ranks_);
   if (!state_.schedule.empty()) schedule_->load_state(state_.schedule);
   saved_ = {state_.step, state_.rows};
   resumed_ = true;
@@ -327,12 +327,12 @@ bool Trainer::Run::finish_epoch(bool complete) {
 }
 
 void Trainer::Run::keep_best() {
-  if (!options_.output.empty() && !writes()) return;
   if (!options_.output.empty()) {
     save_weights(best_weights_path(options_.output), model_,
                  {{"model", options_.model_name},
                   {"epoch", fmt::format("{}", state_.epoch)},
-                  {"step", fmt::format("{}", state_.step)}});
+                  {"step", fmt::format("{}", state_.step)}},
+                 ranks_);
     return;
   }
   if (data_.test == nullptr) return;
@@ -350,7 +350,7 @@ void Trainer::Run::save() {
   tell([&](TrainObserver& o) { o.checkpoint_begins(state_.step); });
   state_.schedule = schedule_->state();
   state_.options = fixed_options();
-  if (writes()) save_checkpoint(options_.output, model_, *optimizer_, state_, {{"model", options_.model_name}});
+  save_checkpoint(options_.output, model_, *optimizer_, state_, {{"model", options_.model_name}}, ranks_);
   saved_ = now;
 }
 

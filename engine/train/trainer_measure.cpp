@@ -51,7 +51,6 @@ bool Trainer::Run::measure_test(bool current_is_best, EpochRecord& record) {
   if (!current_is_best) {
     for (const NamedTensor& w : weights) current.push_back(w.tensor.detach().clone());
     if (!options_.output.empty()) {
-      if (several(ranks_)) ranks_.host->barrier();  // until they are written
       load_weights(best_weights_path(options_.output), model_);
     } else {
       for (size_t i = 0; i < weights.size(); ++i) weights[i].tensor.copy_from(best_[i]);

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "engine/distributed/sharding.h"
 #include "kernels/error.h"
 
 namespace striate {
@@ -52,9 +53,11 @@ std::string stored_layout(const Metadata& metadata) {
   return it == metadata.end() ? "" : it->second;
 }
 
-void save_weights(const std::string& path, const nn::Module& module, Metadata metadata) {
+void save_weights(const std::string& path, const nn::Module& module, Metadata metadata, const Ranks& ranks) {
   metadata[kLayoutKey] = kLayout;
-  write_safetensors(path, named_weights(module), metadata);
+  const std::vector<NamedTensor> whole = whole_tensors(named_weights(module), module.named_shards(), ranks);
+  if (ranks.rank() == 0) write_safetensors(path, whole, metadata);
+  if (several(ranks)) ranks.host->barrier();
 }
 
 void copy_weights(const std::string& path, const Safetensors& file, nn::Module& module) {
@@ -65,8 +68,11 @@ void copy_weights(const std::string& path, const Safetensors& file, nn::Module& 
                        path);
   require<ConfigError>(layout == kLayout, "{}: weights in layout {}, expected {}", path, layout, kLayout);
   std::vector<NamedTensor> own = named_weights(module);
-  require_same_entries(path, file.text("model"), entries_of(own), entries_of(file.tensors));
-  for (NamedTensor& t : own) t.tensor.copy_from(*file.find(t.name));
+  const std::vector<nn::NamedShard> shards = module.named_shards();
+  std::vector<SafetensorsEntry> wanted;
+  for (const NamedTensor& t : own) wanted.push_back({t.name, t.tensor.dtype(), whole_shape(t, shards)});
+  require_same_entries(path, file.text("model"), wanted, entries_of(file.tensors));
+  for (NamedTensor& t : own) t.tensor.copy_from(held_rows({t.name, *file.find(t.name)}, shards));
 }
 
 Metadata load_weights(const std::string& path, nn::Module& module) {

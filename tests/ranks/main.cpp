@@ -6,6 +6,7 @@
 #include <iostream>
 #include <memory>
 #include <sstream>
+#include <string>
 
 #include "tests/ranks/ranks.h"
 
@@ -16,16 +17,21 @@ Communicator* connected = nullptr;
 /// Only the first rank tells how it goes; failures are told by whoever has them.
 class FailuresOnly final : public testing::EmptyTestEventListener {
  public:
+  void OnTestStart(const testing::TestInfo& test) override {
+    test_ = std::string(test.test_suite_name()) + "." + test.name();
+  }
+  // Called with the lock held that asking for the current test would take.
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (!result.failed()) return;
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
     std::ostringstream text;
-    text << "rank " << ranks().rank() << ": " << (test != nullptr ? test->test_suite_name() : "") << "."
-         << (test != nullptr ? test->name() : "") << "\n"
+    text << "rank " << ranks().rank() << ": " << test_ << "\n"
          << (result.file_name() != nullptr ? result.file_name() : "") << ":" << result.line_number() << "\n"
          << result.message() << "\n";
     std::cout << text.str() << std::flush;
   }
+
+ private:
+  std::string test_;
 };
 }  // namespace
 

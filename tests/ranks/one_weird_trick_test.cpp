@@ -28,7 +28,10 @@ using test::ranks;
 
 constexpr int64_t kClasses = 7;
 
-Ranks all_ranks() { return {&ranks(), &ranks()}; }
+Ranks all_ranks(Device device = Device::cpu) {
+  static const auto staged = staged_on_host(ranks());
+  return {&ranks(), on_host(device) ? &ranks() : staged.get()};
+}
 
 DistributedOptions in_rounds(int64_t rounds) {
   DistributedOptions options;
@@ -127,7 +130,7 @@ struct Comparison {
 /// Steps of SGD with momentum by all ranks, and by each rank alone: the same logits, gradients and weights.
 void expect_equal(const Network& network, const Comparison& c) {
   const auto alone = whole(network, c.device);
-  const auto together = std::make_shared<OneWeirdTrick>(whole(network), all_ranks(), in_rounds(c.rounds));
+  const auto together = std::make_shared<OneWeirdTrick>(whole(network), all_ranks(c.device), in_rounds(c.rounds));
   together->to(c.device);
   alone->train(c.training);
   together->train(c.training);
@@ -173,6 +176,161 @@ TEST(OneWeirdTrick, IsOneProcessWhereTheImagesAreNoMultipleOfTheRanksOrFewer) {
       expect_equal(small(), {.images = images, .rounds = rounds, .steps = 2});
     }
   }
+}
+
+TEST(OneWeirdTrick, IsOneProcessForEveryFamily) {
+  for (const Network& network :
+       {family("alexnet", {63, 63, 3}, 0.125), family("alexnet_owt", {63, 63, 3}, 0.125),
+        family("alexnet_paper", {63, 63, 3}, 0.125), family("alexnet_cifar", {32, 32, 3}, 0.125),
+        family("lenet", {28, 28, 1}, 1.0, 0.0f)}) {
+    expect_equal(network, {.images = 5, .steps = 2});
+  }
+}
+
+// A rank's batch norm sees its own images alone in training, so that these are compared in evaluation mode.
+TEST(OneWeirdTrick, IsOneProcessForFamiliesWithBatchNorm) {
+  for (const Network& network : {family("alexnet_bn", {67, 67, 3}, 0.125), family("resnet18", {16, 16, 3}, 0.125)}) {
+    expect_equal(network, {.images = 5, .steps = 2, .training = false});
+    expect_equal(network, {.images = 2, .rounds = 1, .steps = 1, .training = false});
+  }
+}
+
+Network of_layers(const std::string& list) {
+  Network network{"layers", ModelConfig::parse(ConfigReader::parse("layers: " + list)), {12, 12, 3}};
+  network.config.init = nn::InitScheme::kaiming_normal;
+  return network;
+}
+
+TEST(OneWeirdTrick, IsOneProcessForAListOfLayers) {
+  expect_equal(of_layers("[{conv: {channels: 5, kernel: 3, stride: 2}}, relu, {dropout: 0.2}, flatten, {dropout: 0.3}, "
+                         "{linear: 19}, leaky_relu, {linear: 13}, {dropout: 0.4}, silu, {linear: {features: 9, bias: "
+                         "false}}, linear]"),
+               {.images = 7});
+}
+
+TEST(OneWeirdTrick, IsOneProcessOnTheReferenceDeviceAndOnCuda) {
+  expect_equal(small(), {.images = 5, .device = Device::reference});
+  expect_equal(small(), {.images = 5, .steps = 2, .device = Device::cuda});
+  expect_equal(small(), {.images = 5, .rounds = 1, .steps = 1, .device = Device::cuda});
+}
+
+// Sums of a few hundred products of values with 8 bits, rounded again in each of a handful of layers.
+TEST(OneWeirdTrick, StaysNearOneProcessInBfloat16) {
+  const test::PrecisionGuard precision(Device::cpu, Precision::bf16);
+  expect_equal(small(), {.images = 9, .steps = 2, .tolerance = 0.04});
+}
+
+TEST(OneWeirdTrick, GivesTheSameBitsOnEveryRankAndInEveryRun) {
+  const Network network = small();
+  const auto logits = [&] {
+    OneWeirdTrick model(whole(network), all_ranks(), in_rounds(0));
+    Sgd optimizer(model.named_parameters(), 0.05, {0.9f});
+    const Data data(9, network, 1);
+    pass_together(model, data, 0, 0, Device::cpu);
+    optimizer.step();
+    return pass_together(model, data, 1, 0, Device::cpu).to_vector<float>();
+  };
+  const std::vector<float> first = logits();
+  EXPECT_EQ(logits(), first);
+  double sum = 0.0;
+  for (const float v : first) sum = sum * 1.000001 + static_cast<double>(v);
+  for (const double other : ranks().gathered(sum)) EXPECT_EQ(other, sum);
+}
+
+TEST(OneWeirdTrick, KeepsTheNamesOfLayersAndParameters) {
+  const Network network = family("alexnet_cifar", {32, 32, 3}, 0.125);
+  const auto plain = whole(network);
+  OneWeirdTrick model(whole(network), all_ranks(), in_rounds(0));
+  std::vector<std::string> expected, found;
+  for (const nn::NamedModule& m : plain->named_modules()) expected.push_back(m.name);
+  for (const nn::NamedModule& m : model.named_modules()) found.push_back(m.name);
+  EXPECT_EQ(found, expected);
+  EXPECT_EQ(model.type(), plain->type());
+  EXPECT_EQ(model.find("classifier.1").type(), "ShardedLinear");
+  const std::vector<NamedTensor> of_plain = plain->named_parameters(), of_model = model.named_parameters();
+  ASSERT_EQ(of_model.size(), of_plain.size());
+  for (size_t i = 0; i < of_plain.size(); ++i) EXPECT_EQ(of_model[i].name, of_plain[i].name);
+}
+
+// Of n images in all, n_r of them this rank's, F features each, linear layers of K outputs, K_r of them this rank's, R
+// ranks, 4 bytes a value:
+//   forward   (R − 1)·(8 + 4·n_r·F + Σ over layers 4·n·K_r)   count, features and columns to each other rank
+//   backward  Σ over layers but the last 4·n·(K − K_r) + 4·(n − n_r)·F   gradients of the others' columns and features
+// whatever the rounds are.
+TEST(OneWeirdTrick, SendsWhatItsFormulaSays) {
+  const Network network = of_layers("[flatten, {linear: 20}, relu, {linear: 11}, linear]");
+  Network images = network;
+  images.input = {2, 3, 1};
+  const int64_t R = ranks().size(), n = 7, F = 6;
+  for (int64_t rounds = 0; rounds <= R; ++rounds) {
+    OneWeirdTrick model(whole(images), all_ranks(), in_rounds(rounds));
+    const Data data(n, images, 1);
+    const int64_t own = data.own().size();
+    const Tensor mine = ops::take_rows(data.images, data.own().begin, data.own().end);
+    const auto own_columns = [&](int64_t K) { return part_of(K, ranks().rank(), R).size(); };
+    int64_t forward = 8 + 4 * own * F, backward = 4 * (n - own) * F;
+    for (const int64_t K : {int64_t{20}, int64_t{11}, kClasses}) forward += 4 * n * own_columns(K);
+    for (const int64_t K : {20, 11}) backward += 4 * n * (K - own_columns(K));
+
+    const int64_t before = ranks().bytes_sent();
+    // Of a gradient too, as convolutions would want one.
+    Tensor leaf = mine.clone();
+    leaf.set_requires_grad(true);
+    const Tensor logits = model(leaf);
+    EXPECT_EQ(ranks().bytes_sent() - before, (R - 1) * forward) << rounds << " rounds";
+    ops::softmax_cross_entropy(logits, data.labels).loss.backward();
+    EXPECT_EQ(ranks().bytes_sent() - before, (R - 1) * forward + backward) << rounds << " rounds";
+  }
+}
+
+TEST(OneWeirdTrick, SendsBfloat16InHalfTheBytes) {
+  if (ranks().size() == 1) GTEST_SKIP() << "one rank sends nothing";
+  const Network network = small();
+  const Data data(8, network, 1);
+  std::vector<int64_t> bytes;
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    const test::PrecisionGuard guard(Device::cpu, precision);
+    OneWeirdTrick model(whole(network), all_ranks(), in_rounds(0));
+    const int64_t before = ranks().bytes_sent();
+    dropout_state(Device::cpu) = {};
+    const Tensor logits = model(ops::take_rows(data.images, data.own().begin, data.own().end));
+    ops::softmax_cross_entropy(logits, data.labels).loss.backward();
+    bytes.push_back(ranks().bytes_sent() - before - 8 * (ranks().size() - 1));  // the count
+  }
+  EXPECT_EQ(bytes[0], 2 * bytes[1]);
+}
+
+TEST(OneWeirdTrick, RefusesNetworksThatItCannotDivide) {
+  const auto refuses = [](const Network& network, const DistributedOptions& options,
+                          std::initializer_list<std::string> parts) {
+    return test::throws_with<ConfigError>([&] { OneWeirdTrick(whole(network), all_ranks(), options); }, parts);
+  };
+  Network no_linear = of_layers("[{conv: {channels: 7, kernel: 3}}, {adaptive_avg_pool: 1}, flatten]");
+  EXPECT_TRUE(refuses(no_linear, in_rounds(0), {"one_weird_trick", "none there"}));
+  EXPECT_TRUE(
+      refuses(small(), in_rounds(ranks().size() + 1), {"distributed.rounds", fmt::format("{}", ranks().size())}));
+  if (ranks().size() > 1) {
+    EXPECT_TRUE(refuses(of_layers("[flatten, {linear: 1}, linear]"), in_rounds(0),
+                        {"1: 1 outputs", fmt::format("{} ranks", ranks().size())}));
+  }
+}
+
+// Whose last part has more than linear layers.
+class Odd : public Classifier {
+ public:
+  Odd() {
+    auto head = std::make_shared<nn::Sequential>();
+    head->add(std::make_shared<nn::Linear>(4, 4)).add(std::make_shared<nn::BatchNorm2d>(4));
+    register_module("head", head);
+  }
+  Tensor features(const Tensor& x) override { return x; }
+  Tensor classify(const Tensor& x) override { return (*children().back().second)(x); }
+  std::string type() const override { return "odd"; }
+};
+
+TEST(OneWeirdTrick, RefusesParametersOfOtherLayersInTheLastPart) {
+  EXPECT_TRUE(test::throws_with<ConfigError>([] { OneWeirdTrick(std::make_shared<Odd>(), all_ranks(), in_rounds(0)); },
+                                             {"head.1 (BatchNorm2d)"}));
 }
 
 }  // namespace
