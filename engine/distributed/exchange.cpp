@@ -5,6 +5,7 @@
 
 #include "engine/autograd.h"
 #include "engine/dispatch.h"
+#include "engine/profiler.h"
 #include "engine/storage.h"
 #include "kernels/column_blocks/column_blocks.h"
 #include "kernels/error.h"
@@ -35,6 +36,7 @@ Tensor sum_columns(const Tensor& dy, const ColumnBlocksShape& all, const Ranks& 
   const Tensor summands = dy.to(DType::float32);
   Tensor blocks = to_blocks(summands, all);
   Tensor own = Tensor::empty({all.N, all.columns(ranks.rank())}, DType::float32, dy.device());
+  const ProfileScope profiled(Pass::wait, "gradients of columns");
   ranks.device
       ->reduce_scatter(blocks.data<float>(), own.data<float>(), times(part_sizes(all.K, all.parts), all.N), wire)
       .wait();
@@ -52,10 +54,13 @@ Tensor gather_columns(const Tensor& y, int64_t K, const Ranks& ranks, ColumnGrad
   if (!several(ranks)) return y;
   const Tensor blocks = Tensor::empty({all.size()}, y.dtype(), y.device());
   const Storage& mine = *y.impl()->storage;
-  ranks.device
-      ->all_gather(mine.data(), blocks.impl()->storage->data(),
-                   times(part_sizes(K, all.parts), all.N * static_cast<int64_t>(size_of(y.dtype()))))
-      .wait();
+  {
+    const ProfileScope profiled(Pass::wait, "columns of other ranks");
+    ranks.device
+        ->all_gather(mine.data(), blocks.impl()->storage->data(),
+                     times(part_sizes(K, all.parts), all.N * static_cast<int64_t>(size_of(y.dtype()))))
+        .wait();
+  }
   Tensor gathered = Tensor::empty({all.N, K}, y.dtype(), y.device());
   in_type_of(y, [&]<typename T>(T) {
     STRIATE_DISPATCH(y.device(), blocks_to_columns, blocks.data<T>(), gathered.data<T>(), all, context(y.device()));
@@ -113,6 +118,7 @@ class SharedRows::Exchange {
     sums_.push_back({std::move(request), std::move(all), std::move(own)});
   }
   void wait_for_sums() {
+    const ProfileScope profiled(Pass::wait, "gradients of features");
     for (Sum& sum : sums_) sum.request.wait();
     sums_.clear();
   }
@@ -169,7 +175,10 @@ void SharedRows::start() {
 
 Tensor SharedRows::take() {
   require<Error>(taken_ < rounds_, "SharedRows: all {} rounds were taken", rounds_);
-  under_way_.wait();
+  {
+    const ProfileScope profiled(Pass::wait, "features of other ranks");
+    under_way_.wait();
+  }
   Tensor x = std::move(next_);
   const int64_t round = taken_++;
   if (exchange_ == nullptr) return x;  // one process

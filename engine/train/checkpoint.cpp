@@ -151,7 +151,6 @@ RunState load_checkpoint(const std::string& folder, nn::Module& model, Optimizer
   const std::vector<nn::NamedShard> shards = shards_of_state(own, model.named_shards());
   for (NamedTensor& t : own) t.tensor = held_rows(t, shards);
   optimizer.load_state(own);
-  if (several(ranks)) ranks.host->barrier();  // every rank has read what it needs
   if (ranks.rank() == 0) remove_leftovers(folder, named->second);
   return state;
 }

@@ -184,6 +184,7 @@ TEST(OneWeirdTrick, IsOneProcessForEveryFamily) {
         family("alexnet_paper", {63, 63, 3}, 0.125), family("alexnet_cifar", {32, 32, 3}, 0.125),
         family("lenet", {28, 28, 1}, 1.0, 0.0f)}) {
     expect_equal(network, {.images = 5, .steps = 2});
+    expect_equal(network, {.images = 1, .steps = 1});  // all ranks but the last have none
   }
 }
 
