@@ -82,6 +82,7 @@ void Job::connect() {
     throw Over{kBadUsage};
   }
   is_connected_ = true;
+  choose_gpu(*ranks_);
   hosts_ = ranks_->gathered_texts(host_name());
   // NOLINTNEXTLINE: where it fails nothing is printed either
   if (!leads() && std::freopen("/dev/null", "w", stdout) == nullptr) std::fclose(stdout);
@@ -97,7 +98,7 @@ std::vector<std::string> Job::names() const {
 
 Ranks Job::ranks_on(Device device) {
   if (size() == 1 || device != Device::cuda) return {ranks_.get(), ranks_.get()};
-  if (on_device_ == nullptr) on_device_ = staged_on_host(*ranks_);
+  if (on_device_ == nullptr) on_device_ = device_communicator(*ranks_, device);
   return {ranks_.get(), on_device_.get()};
 }
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/device.h"
+
 namespace striate {
 
 /// A collective that was started: until wait() returns its values are neither to be read nor to be written.
@@ -31,7 +33,8 @@ size_t size_of(WireType type);
 
 /// The processes ("ranks", 0 to size − 1) that train one network together, and what they exchange. All ranks start the
 /// same collectives in the same order; what was started is under way while the caller goes on. Sums are made in order
-/// of the ranks: every rank gets the same bits, and gets them again in the next run. Not for several threads at once.
+/// of the ranks: every rank gets the same bits, and gets them again in the next run. (NCCL has its own order, and does
+/// not promise the next run.) Not for several threads at once.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -100,6 +103,15 @@ std::unique_ptr<Communicator> connect_mpi();
 /// Of values in device cuda's memory, which go through the host's and `host`, which outlives it. The host waits for the
 /// device's work before each collective.
 std::unique_ptr<Communicator> staged_on_host(Communicator& host);
+/// Of values in the memory of the ranks' GPUs, of which each rank has its own: by NCCL, connected through `host`, which
+/// outlives it. Sums have NCCL's order (nccl.cpp). Throws ConfigError on every rank where two share a GPU, in a build
+/// for no GPU, and, naming the package, in one without NCCL.
+std::unique_ptr<Communicator> connect_nccl(Communicator& host);
+/// Which of the two values in the device's memory go through; null where that is `host` itself.
+std::unique_ptr<Communicator> device_communicator(Communicator& host, Device device);
+/// Gives each rank of a host another of its GPUs to see, by CUDA_VISIBLE_DEVICES; where the launcher left it but one to
+/// see, that. For all ranks together, before any of them asks for a GPU. Does nothing in a host build.
+void choose_gpu(Communicator& host);
 
 /// By the launcher's environment, without MPI: how many processes it started together; 1 where there is none.
 int launched_ranks();

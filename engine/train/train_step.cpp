@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/distributed/sharding.h"
+#include "engine/nn/layers.h"
 #include "engine/ops/ops.h"
 #include "engine/profiler.h"
 #include "engine/rounded_copy.h"
@@ -38,6 +39,7 @@ TrainStep::TrainStep(nn::Module& model, Optimizer& optimizer, const TrainOptions
       ranks_(ranks),
       logits_of_all_(several(ranks) && options.distributed.scheme == Scheme::one_weird_trick) {
   if (!several(ranks)) return;
+  if (options.distributed.sync_batch_norm) nn::synchronise_batch_norm(model_, *ranks_.host);
   require<ConfigError>(options.clip_grad_norm == 0.0 || model_.named_shards().empty(),
                        "train.clip_grad_norm: no rank has all gradients with distributed.scheme one_weird_trick; leave "
                        "it off, or choose data");

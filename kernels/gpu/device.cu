@@ -33,6 +33,14 @@ const DeviceProperties& properties() {
   return result;
 }
 
+std::string bus_id() {
+  int device = 0;
+  CUDA_CHECK(cudaGetDevice(&device));
+  char text[32] = "";
+  CUDA_CHECK(cudaDeviceGetPCIBusId(text, sizeof(text), device));
+  return text;
+}
+
 std::string versions() {
   int runtime = 0, driver = 0;
   CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
@@ -51,6 +59,7 @@ namespace striate::gpu {
 
 bool built_for_gpu() { return false; }
 bool available() { return true; }
+std::string bus_id() { return ""; }
 std::string versions() { return ""; }
 
 const DeviceProperties& properties() {

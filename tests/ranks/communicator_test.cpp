@@ -8,6 +8,7 @@
 #include "engine/distributed/part_of.h"
 #include "kernels/bfloat16.h"
 #include "kernels/error.h"
+#include "kernels/gpu/device.h"
 #include "tests/ranks/ranks.h"
 
 namespace striate {
@@ -114,6 +115,16 @@ TEST(Communicator, CountsTheBytesThatEachCollectiveNeeds) {
   EXPECT_EQ(ranks().bytes_sent() - before, 2 * (K - 1) * 100 * 4);
   ranks().all_reduce(sums.data(), 100 * K, WireType::bfloat16).wait();
   EXPECT_EQ(ranks().bytes_sent() - before, 2 * (K - 1) * 100 * 6);
+}
+
+TEST(Communicator, OfADeviceIsTheHostsOwnButOnAGpu) {
+  EXPECT_EQ(device_communicator(ranks(), Device::cpu), nullptr);
+  EXPECT_EQ(device_communicator(ranks(), Device::reference), nullptr);
+  EXPECT_EQ(device_communicator(*single_process(), Device::cuda), nullptr);
+  if (gpu::built_for_gpu()) GTEST_SKIP() << "a GPU for each rank is asked for by those who train";
+  choose_gpu(ranks());
+  EXPECT_EQ(device_communicator(ranks(), Device::cuda) != nullptr, ranks().size() > 1);
+  EXPECT_THROW(connect_nccl(ranks()), ConfigError);
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ struct Case {
   int64_t bucket_bytes = 1 << 20;
   WireType reduce = WireType::float32;
   Device device = Device::cpu;
+  bool batch_norm = false;  ///< synchronised
 };
 
 struct Outcome {
@@ -32,13 +33,18 @@ struct Outcome {
   std::vector<std::vector<float>> weights;
 };
 
-/// A network of layers that treat each image by itself.
-std::shared_ptr<nn::Sequential> network(Device device) {
-  auto net = std::make_shared<nn::Sequential>(std::vector<nn::ModulePtr>{
-      std::make_shared<nn::Conv2d>(1, 4, 3, 1, 1), std::make_shared<nn::ActivationLayer>(Activation::relu),
-      std::make_shared<nn::Flatten>(), std::make_shared<nn::Dropout>(0.25f), std::make_shared<nn::Linear>(64, 16),
-      std::make_shared<nn::ActivationLayer>(Activation::relu), std::make_shared<nn::Dropout>(0.25f),
-      std::make_shared<nn::Linear>(16, ToySource::kClasses)});
+/// Of layers that treat each image by itself, but for batch norm.
+std::shared_ptr<nn::Sequential> network(Device device, bool batch_norm) {
+  auto net = std::make_shared<nn::Sequential>();
+  net->add(std::make_shared<nn::Conv2d>(1, 4, 3, 1, 1));
+  if (batch_norm) net->add(std::make_shared<nn::BatchNorm2d>(4));
+  for (const nn::ModulePtr& layer : std::vector<nn::ModulePtr>{
+           std::make_shared<nn::ActivationLayer>(Activation::relu), std::make_shared<nn::Flatten>(),
+           std::make_shared<nn::Dropout>(0.25f), std::make_shared<nn::Linear>(64, 16),
+           std::make_shared<nn::ActivationLayer>(Activation::relu), std::make_shared<nn::Dropout>(0.25f),
+           std::make_shared<nn::Linear>(16, ToySource::kClasses)}) {
+    net->add(layer);
+  }
   nn::initialize(*net, {}, 1);
   net->to(device);
   return net;
@@ -46,7 +52,7 @@ std::shared_ptr<nn::Sequential> network(Device device) {
 
 /// By all ranks together, or by this one alone.
 Outcome train(const Case& c, bool together) {
-  const auto net = network(c.device);
+  const auto net = network(c.device, c.batch_norm);
   const auto staged = staged_on_host(ranks());
   const Ranks all{&ranks(), on_host(c.device) ? &ranks() : staged.get()};
   const auto source = [&](int64_t samples, uint64_t seed) -> std::unique_ptr<BatchSource> {
@@ -65,6 +71,7 @@ Outcome train(const Case& c, bool together) {
   options.distributed.scheme = Scheme::data;
   options.distributed.bucket_bytes = c.bucket_bytes;
   options.distributed.reduce = c.reduce;
+  options.distributed.sync_batch_norm = c.batch_norm;
   Trainer trainer(*net, {train_source.get(), val_source.get()}, options, together ? all : Ranks{});
   CallbackObserver observer;
   trainer.add_observer(observer);
@@ -123,6 +130,9 @@ INSTANTIATE_TEST_SUITE_P(
                     std::pair{"batch_and_last_batch_not_divisible", Case{.samples = 57, .batch_size = 13}},
                     std::pair{"fewer_images_than_ranks", Case{.samples = 25, .batch_size = 8}},
                     std::pair{"accumulated", Case{.samples = 58, .batch_size = 8, .accumulate = 3}},
+                    std::pair{"batch_norm", Case{.batch_norm = true}},
+                    std::pair{"batch_norm_with_fewer_images_than_ranks",
+                              Case{.samples = 25, .batch_size = 8, .accumulate = 2, .batch_norm = true}},
                     std::pair{"clipped", Case{.clip = 0.2}}, std::pair{"reference", Case{.device = Device::reference}},
                     std::pair{"cuda", Case{.samples = 25, .device = Device::cuda}}),
     [](const auto& tested) { return tested.param.first; });
@@ -139,7 +149,7 @@ TEST(DataParallelInBfloat16, StaysNearOneProcess) {
 }
 
 TEST(GradientReduction, SendsWhatItsFormulaSaysOnceAStep) {
-  const auto net = network(Device::cpu);
+  const auto net = network(Device::cpu, false);
   std::vector<NamedTensor> parameters = net->named_parameters();
   const Ranks all{&ranks(), &ranks()};
   GradientReduction reduction(parameters, all, {});
@@ -152,7 +162,7 @@ TEST(GradientReduction, SendsWhatItsFormulaSaysOnceAStep) {
 }
 
 TEST(GradientReduction, IsUnderWayWhileTheBackwardGoesOn) {
-  const auto net = network(Device::cpu);
+  const auto net = network(Device::cpu, false);
   const Ranks all{&ranks(), &ranks()};
   GradientReduction reduction(net->named_parameters(), all, {.bucket_bytes = 1});
   ASSERT_EQ(reduction.buckets(), 6);
