@@ -1,6 +1,7 @@
 #include "engine/distributed/sharding.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -77,6 +78,22 @@ Tensor held_rows(const NamedTensor& whole, const std::vector<NamedShard>& shards
 std::vector<NamedTensor> without_shards(std::vector<NamedTensor> parameters, const std::vector<NamedShard>& shards) {
   std::erase_if(parameters, [&](const NamedTensor& p) { return find(shards, p.name) != nullptr; });
   return parameters;
+}
+
+double norm_of_gradients(const std::vector<NamedTensor>& parameters, const std::vector<NamedShard>& shards,
+                         const Ranks& ranks) {
+  double of_shards = 0.0, squares = 0.0;
+  for (const NamedTensor& p : parameters) {
+    if (!p.tensor.grad().defined()) continue;
+    const Tensor gradient = p.tensor.grad().to(Device::cpu);
+    const float* const values = gradient.data<float>();
+    double sum = 0.0;
+    for (int64_t i = 0; i < gradient.size(); ++i)
+      sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+    (find(shards, p.name) != nullptr ? of_shards : squares) += sum;
+  }
+  for (const double of_rank : ranks.host->gathered(of_shards)) squares += of_rank;
+  return std::sqrt(squares);
 }
 
 }  // namespace striate

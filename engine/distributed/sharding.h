@@ -28,4 +28,9 @@ Tensor held_rows(const NamedTensor& whole, const std::vector<nn::NamedShard>& sh
 /// `parameters` without the shards: those that every rank has, and whose gradients are summed over the ranks.
 std::vector<NamedTensor> without_shards(std::vector<NamedTensor> parameters, const std::vector<nn::NamedShard>& shards);
 
+/// The norm of all gradients: of the shards every rank's, of the rest, which are the same on all, this one's. Computed
+/// on the host. Collective; the same bits on every rank.
+double norm_of_gradients(const std::vector<NamedTensor>& parameters, const std::vector<nn::NamedShard>& shards,
+                         const Ranks& ranks);
+
 }  // namespace striate

@@ -1,5 +1,6 @@
 #include "engine/train/train_step.h"
 
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -40,9 +41,11 @@ TrainStep::TrainStep(nn::Module& model, Optimizer& optimizer, const TrainOptions
       logits_of_all_(several(ranks) && options.distributed.scheme == Scheme::one_weird_trick) {
   if (!several(ranks)) return;
   if (options.distributed.sync_batch_norm) nn::synchronise_batch_norm(model_, *ranks_.host);
-  require<ConfigError>(options.clip_grad_norm == 0.0 || model_.named_shards().empty(),
-                       "train.clip_grad_norm: no rank has all gradients with distributed.scheme one_weird_trick; leave "
-                       "it off, or choose data");
+  if (options.clip_grad_norm > 0.0 && !model_.named_shards().empty()) {
+    max_norm_ = options.clip_grad_norm;
+    norm_ = Tensor::empty({1}, DType::float32, device_);
+    optimizer_.set_max_norm(0.0f);  // which knows only this rank's
+  }
   reduction_ = std::make_unique<GradientReduction>(without_shards(optimizer_.parameters(), model_.named_shards()),
                                                    ranks_, options.distributed);
 }
@@ -104,13 +107,18 @@ void TrainStep::train_on(const Batch& batch, const Batch& given, int64_t images)
 void TrainStep::finish() {
   if (!updates_at_once()) {
     if (reduction_) reduction_->finish();
-    const double scale = static_cast<double>(full_) / static_cast<double>(images_of_all_);
+    double scale = static_cast<double>(full_) / static_cast<double>(images_of_all_);
+    if (max_norm_ > 0.0) {
+      const double norm = scale * norm_of_gradients(optimizer_.parameters(), model_.named_shards(), ranks_);
+      norm_.fill(static_cast<float>(norm));
+      if (std::isfinite(norm) && norm > max_norm_) scale *= max_norm_ / norm;
+    }
     optimizer_.set_gradient_scale(static_cast<float>(scale));
     optimizer_.prepare_step();
     optimizer_.update_parameters();
   }
   optimizer_.finish_step();
-  results_.send(optimizer_.norm());
+  results_.send(norm_.defined() ? norm_ : optimizer_.norm());
   images_.push_back(parts_);
 }
 

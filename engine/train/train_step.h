@@ -71,10 +71,12 @@ class TrainStep {
   Ranks ranks_;
   std::unique_ptr<GradientReduction> reduction_;  // with several ranks
   bool logits_of_all_ = false;                    // the network gives every rank those of all ranks' images
-  int64_t classes_ = 0;                           // of the network, known after the first forward
-  std::vector<int64_t> parts_;                    // images that the losses of the step that was begun are of
-  int64_t images_of_all_ = 0;                     // images of the step that was begun, all ranks'
-  std::deque<std::vector<int64_t>> images_;       // of the batches of the steps that are pending
+  double max_norm_ = 0.0;       // of gradients that no rank has all of, measured by them together; 0: not so
+  Tensor norm_;                 // [1], of the last step's
+  int64_t classes_ = 0;         // of the network, known after the first forward
+  std::vector<int64_t> parts_;  // images that the losses of the step that was begun are of
+  int64_t images_of_all_ = 0;   // images of the step that was begun, all ranks'
+  std::deque<std::vector<int64_t>> images_;  // of the batches of the steps that are pending
 };
 
 }  // namespace striate

@@ -155,13 +155,14 @@ struct Outcome {
 enum class By { one, data, trick };
 
 /// Goes on in the folder where there is a run, to that many epochs.
-Outcome train(const std::string& folder, By scheme, int64_t epochs, int64_t rounds = 0) {
+Outcome train(const std::string& folder, By scheme, int64_t epochs, int64_t rounds = 0, double clip = 0.0) {
   TrainOptions options = test::quick_options();
   options.batch_size = 13;
   options.epochs = epochs;
   options.optimizer.momentum = 0.9;
   options.optimizer.weight_decay = 1e-3;
   options.output = folder;
+  options.clip_grad_norm = clip;
   options.distributed.scheme = scheme == By::trick ? Scheme::one_weird_trick : Scheme::data;
   options.distributed.rounds = rounds;
   std::shared_ptr<nn::Module> net = network(1);
@@ -218,6 +219,19 @@ TEST(ShardedTraining, FollowsOneProcess) {
     EXPECT_LE(distance(together, alone.path()), 1e-5);
     ranks().barrier();
   }
+}
+
+TEST(ShardedTraining, ClipsByTheNormOfAllRanksGradients) {
+  const SharedFolder folder;
+  const test::TempDir alone;
+  const Outcome expected = train(alone.path(), By::one, 2, 0, 0.1),
+                found = train(folder.path("run"), By::trick, 2, 0, 0.1);
+  ASSERT_EQ(found.steps.size(), expected.steps.size());
+  for (size_t s = 0; s < expected.steps.size(); ++s) {
+    EXPECT_GT(expected.steps[s].gradient_norm, 0.1);  // else nothing is clipped
+    EXPECT_NEAR(found.steps[s].gradient_norm, expected.steps[s].gradient_norm, 1e-5 * expected.steps[s].gradient_norm);
+  }
+  EXPECT_LE(distance(folder.path("run"), alone.path()), 1e-5);
 }
 
 // Begun by one process, by data-parallel ranks or by these, and taken up by the others in turn.
