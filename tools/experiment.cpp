@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <utility>
 
-#include "engine/nn/layers.h"
 #include "kernels/error.h"
 #include "models/one_weird_trick.h"
 #include "models/registry.h"
@@ -70,9 +69,7 @@ void Experiment::build_again() {
 
 void Experiment::divide(const Ranks& ranks) {
   const DistributedOptions& options = config_.train.distributed;
-  if (!several(ranks)) return;
-  if (options.sync_batch_norm) nn::synchronise_batch_norm(*network_, *ranks.host);
-  if (options.scheme == Scheme::one_weird_trick) {
+  if (several(ranks) && options.scheme == Scheme::one_weird_trick) {
     model_ = std::make_shared<models::OneWeirdTrick>(network_, ranks, options);
   }
 }

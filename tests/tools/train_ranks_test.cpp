@@ -51,6 +51,10 @@ void expect_same_losses(const fs::path& found, const fs::path& expected) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-5 * std::abs(b[i])) << "step " << i + 1;
 }
 
+/// Adam moves a weight by up to the learning rate, 0.002, a step, however small its gradient is: where that is nearly
+/// zero, its rounding is a part of a step.
+constexpr double kOfWeights = 1e-4;
+
 /// Losses are sums in another order; counts are the same.
 void expect_same_run(const fs::path& found, const fs::path& expected) {
   expect_same_losses(found, expected);
@@ -65,7 +69,7 @@ void expect_same_run(const fs::path& found, const fs::path& expected) {
     const Tensor* const other = mine.find(weight.name);
     ASSERT_TRUE(other != nullptr && other->shape() == weight.tensor.shape()) << weight.name;
     for (int64_t i = 0; i < weight.tensor.size(); ++i) {
-      ASSERT_NEAR(other->data<float>()[i], weight.tensor.data<float>()[i], 1e-5) << weight.name << " at " << i;
+      ASSERT_NEAR(other->data<float>()[i], weight.tensor.data<float>()[i], kOfWeights) << weight.name << " at " << i;
     }
   }
 }
@@ -121,7 +125,7 @@ TEST_P(TrainRanksBy, SavedByFourAreResumedByTwoAndByOne) {
   expect_same_run(run, folder_ / "one");
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemes, TrainRanksBy, testing::Values("data"),
+INSTANTIATE_TEST_SUITE_P(Schemes, TrainRanksBy, testing::Values("data", "one_weird_trick"),
                          [](const auto& tested) { return tested.param; });
 
 TEST_F(TrainRanks, OneSpeaksAndWrites) {
