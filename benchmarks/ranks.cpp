@@ -12,6 +12,7 @@
 #include "engine/distributed/part_of.h"
 #include "engine/train/atomic_file.h"
 #include "kernels/error.h"
+#include "models/one_weird_trick.h"
 #include "models/registry.h"
 #include "models/summary.h"
 #include "tools/command_line.h"
@@ -52,6 +53,10 @@ int ranks(int argc, char** argv) {
   const TimedNetwork timed = build_network(source);
   const int64_t classes = models::summarize(*timed.model, timed.input).layers.back().output.back();
   const int64_t own = part_of(batch, all.rank(), all.size()).size();
+  const std::shared_ptr<nn::Module> model =
+      several(all) && config.train.distributed.scheme == Scheme::one_weird_trick
+          ? std::make_shared<models::OneWeirdTrick>(timed.model, all, config.train.distributed)
+          : timed.model;
   Repeated repeated(random_batch(own, timed.input, classes, config), batch);
 
   int64_t taken = 0, sent_before = 0;
@@ -65,7 +70,7 @@ int ranks(int argc, char** argv) {
   options.batch_size = batch;
   options.max_steps = 0;
   timed_training(
-      *timed.model, some, options,
+      *model, some, options,
       [&](const StepTime& step) {
         if (++taken > kWarmUp) seconds.push_back(step.seconds);
       },
