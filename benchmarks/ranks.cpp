@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include "benchmarks/timed_network.h"
-#include "engine/distributed/communicator.h"
 #include "engine/distributed/part_of.h"
 #include "engine/train/atomic_file.h"
 #include "kernels/error.h"
@@ -16,6 +15,7 @@
 #include "models/registry.h"
 #include "models/summary.h"
 #include "tools/command_line.h"
+#include "tools/job.h"
 #include "tools/machine.h"
 #include "tools/network_flags.h"
 
@@ -24,7 +24,7 @@ namespace {
 
 constexpr int64_t kWarmUp = 3;
 
-int ranks(int argc, char** argv) {
+int ranks(int argc, char** argv, Job& job) {
   CommandLine command_line(
       "Measures training steps of a network by several ranks on random images: start it under mpirun, or alone to "
       "compare with.",
@@ -45,10 +45,8 @@ int ranks(int argc, char** argv) {
   const NetworkSource source = network.resolve(common, NetworkFlags::Data::not_needed);
   const RunConfig& config = source.config;
 
-  const bool alone = config.train.distributed.scheme == Scheme::none;
-  const std::unique_ptr<Communicator> host = alone ? single_process() : connect_mpi();
-  const std::unique_ptr<Communicator> device = on_host(config.device) ? nullptr : staged_on_host(*host);
-  const Ranks all{host.get(), device ? device.get() : host.get()};
+  if (config.train.distributed.scheme != Scheme::none) job.connect();
+  const Ranks all = job.ranks_on(config.device);
 
   const TimedNetwork timed = build_network(source);
   const int64_t classes = models::summarize(*timed.model, timed.input).layers.back().output.back();
@@ -76,11 +74,11 @@ int ranks(int argc, char** argv) {
       },
       all);
   const int64_t sent = (all.device->bytes_sent() - sent_before) / steps;
-  if (all.rank() > 0) return kDone;
+  if (!job.leads()) return kDone;
 
   const double step = median(seconds);
   fmt::print("{}, batch {}, scheme {}: {} of {} {}\n", config.model_name(), batch,
-             to_string(config.train.distributed.scheme), host->description(), num_threads(),
+             to_string(config.train.distributed.scheme), job.ranks().description(), num_threads(),
              num_threads() == 1 ? "thread" : "threads");
   fmt::print("{:.1f} images/s, {:.1f} ms a step (median of {}), {} bytes sent a step by this rank\n",
              static_cast<double>(batch) / step, step * 1e3, steps, sent);
@@ -102,5 +100,5 @@ int ranks(int argc, char** argv) {
 }  // namespace striate::bench
 
 int main(int argc, char** argv) {
-  return striate::run_tool("ranks", [&] { return striate::bench::ranks(argc, argv); });
+  return striate::run_job("ranks", [&](striate::Job& job) { return striate::bench::ranks(argc, argv, job); });
 }
