@@ -62,7 +62,7 @@ ParameterUpdate<float> Optimizer::parameter_update(size_t i) {
   return update;
 }
 
-void Optimizer::update_on_arrival() {
+void Optimizer::update_on_arrival(const std::function<bool(const std::string& name)>& may) {
   for (const auto& update : arriving_) {
     require<Error>(!update || !update->done, "{}: the last backward updated parameters already; call step() first",
                    name());
@@ -70,6 +70,10 @@ void Optimizer::update_on_arrival() {
   withdraw_updates();
   if (device_ != Device::cpu || max_norm_ > 0.0f) return;
   for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (may && !may(parameters_[i].name)) {
+      arriving_.push_back(nullptr);
+      continue;
+    }
     auto update = std::make_shared<ArrivingUpdate>(ArrivingUpdate{rule(now()), parameter_update(i)});
     update->tensor = parameters_[i].tensor.impl().get();
     update->tensor->storage->arriving_update = update;
@@ -99,7 +103,7 @@ void Optimizer::update_parameters() {
   bool any_done = false;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Tensor gradient = parameters_[i].tensor.grad();
-    const bool done = !arriving_.empty() && arriving_[i]->done;
+    const bool done = !arriving_.empty() && arriving_[i] && arriving_[i]->done;
     any_done |= done;
     require<Error>(!done || (arriving_[i]->rule.learning_rate == learning_rate_ &&
                              arriving_[i]->rule.gradient_scale == gradient_scale_ && max_norm_ == 0.0f),

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,8 +35,9 @@ class Optimizer {
   /// Called before a step's only forward: lets the backward move a parameter as soon as its gradient is computed, with
   /// the rate and scale set by now, where the op can (linear layers on cpu, the parameter used once). Such a parameter
   /// has no grad() afterwards; step() updates the others and ends it. The same bits as without. Does nothing where the
-  /// step needs whole gradients first (clipping) and on other devices. Not for several backwards a step.
-  void update_on_arrival();
+  /// step needs whole gradients first (clipping) and on other devices. Not for several backwards a step. `may`, where
+  /// it is given, says which parameters: not those whose gradients others add to afterwards.
+  void update_on_arrival(const std::function<bool(const std::string& name)>& may = {});
   /// Takes that back where no step() follows: the next backward is no step's, and leaves gradients alone.
   void withdraw_updates();
 

@@ -46,6 +46,7 @@ TrainStep::TrainStep(nn::Module& model, Optimizer& optimizer, const TrainOptions
     norm_ = Tensor::empty({1}, DType::float32, device_);
     optimizer_.set_max_norm(0.0f);  // which knows only this rank's
   }
+  for (const nn::NamedShard& shard : model_.named_shards()) shards_.insert(shard.name);
   reduction_ = std::make_unique<GradientReduction>(without_shards(optimizer_.parameters(), model_.named_shards()),
                                                    ranks_, options.distributed);
 }
@@ -57,9 +58,13 @@ void TrainStep::begin(int64_t step, double learning_rate) {
   optimizer_.clear_grad();
   optimizer_.set_learning_rate(learning_rate);
   refresh_rounded_copies(optimizer_.parameters());  // a replayed step looks at no copy's age
-  if (updates_at_once()) {
+  if (prepares_at_once()) {
     optimizer_.set_gradient_scale(1.0f);
-    optimizer_.update_on_arrival();
+    if (reduction_) {
+      optimizer_.update_on_arrival([this](const std::string& name) { return shards_.contains(name); });
+    } else {
+      optimizer_.update_on_arrival();
+    }
     optimizer_.prepare_step();
   }
 }
@@ -97,7 +102,7 @@ void TrainStep::train_on(const Batch& batch, const Batch& given, int64_t images)
   if (on_host(device_)) on_loss_(static_cast<double>(result.loss.item()));
   // Batches of an accumulated step, and the ranks' parts of one, weigh as their images do; the full size is divided out
   // with the sum in finish().
-  const bool weighted = !updates_at_once() && images != full_;
+  const bool weighted = !loss_is_of_the_step() && images != full_;
   (weighted ? ops::scale(result.loss, static_cast<float>(static_cast<double>(images) / static_cast<double>(full_)))
             : result.loss)
       .backward();
@@ -105,9 +110,9 @@ void TrainStep::train_on(const Batch& batch, const Batch& given, int64_t images)
 }
 
 void TrainStep::finish() {
-  if (!updates_at_once()) {
-    if (reduction_) reduction_->finish();
-    double scale = static_cast<double>(full_) / static_cast<double>(images_of_all_);
+  if (reduction_) reduction_->finish();
+  if (!prepares_at_once()) {
+    double scale = loss_is_of_the_step() ? 1.0 : static_cast<double>(full_) / static_cast<double>(images_of_all_);
     if (max_norm_ > 0.0) {
       const double norm = scale * norm_of_gradients(optimizer_.parameters(), model_.named_shards(), ranks_);
       norm_.fill(static_cast<float>(norm));
@@ -115,8 +120,8 @@ void TrainStep::finish() {
     }
     optimizer_.set_gradient_scale(static_cast<float>(scale));
     optimizer_.prepare_step();
-    optimizer_.update_parameters();
   }
+  if (!updates_at_once()) optimizer_.update_parameters();
   optimizer_.finish_step();
   results_.send(norm_.defined() ? norm_ : optimizer_.norm());
   images_.push_back(parts_);

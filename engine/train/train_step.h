@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,8 @@ class TrainStep {
 
  private:
   bool updates_at_once() const { return accumulate_ == 1 && reduction_ == nullptr; }
+  bool loss_is_of_the_step() const { return accumulate_ == 1 && (reduction_ == nullptr || logits_of_all_); }
+  bool prepares_at_once() const { return loss_is_of_the_step() && max_norm_ == 0.0; }
   void train_on(const Batch& batch, const Batch& given, int64_t images);
   void check_labels_of(const Batch& batch) const;
 
@@ -69,6 +72,7 @@ class TrainStep {
   StepGraph graph_;
   StepResults results_;
   Ranks ranks_;
+  std::set<std::string> shards_;                  // parameters that are divided among them, whose gradients are not
   std::unique_ptr<GradientReduction> reduction_;  // with several ranks
   bool logits_of_all_ = false;                    // the network gives every rank those of all ranks' images
   double max_norm_ = 0.0;       // of gradients that no rank has all of, measured by them together; 0: not so
