@@ -3,8 +3,8 @@
 namespace striate {
 
 /// While one lives, SIGINT, SIGTERM and SIGUSR1 (which launchers pass on to processes that they started) set a flag
-/// instead of ending the process; a second signal ends it at once with status 130. The previous handlers return with its
-/// end. Of several processes one speaks of it.
+/// instead of ending the process; a second signal ends it at once with status 130. The previous handlers return with
+/// its end. Of several processes one speaks of it.
 class InterruptGuard {
  public:
   explicit InterruptGuard(bool speaks = true);

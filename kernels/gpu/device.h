@@ -23,8 +23,8 @@ bool available();
 /// available() is false.
 const DeviceProperties& properties();
 
-/// Where the current device is plugged in, "0000:17:00.0": two processes with the same one on a host share it. Empty in a
-/// host build.
+/// Where the current device is plugged in, "0000:17:00.0": two processes with the same one on a host share it. Empty in
+/// a host build.
 std::string bus_id();
 
 /// "CUDA 12.4, driver for 12.6": what the build links and the most that the driver knows. Empty in a host build.
