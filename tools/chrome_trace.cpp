@@ -21,7 +21,7 @@ std::string row_name(Pass pass) {
     case Pass::step:
       return "steps";
     case Pass::wait:
-      return "waits for batches";
+      return "waits";
     case Pass::load:
       return "loading";
     case Pass::copy:

@@ -140,7 +140,7 @@ TEST(Profile, TracesEveryKernelOfTheSteps) {
   for (const Json& event : p.trace.at("traceEvents")) {
     if (event.at("name") == "thread_name") ++rows[event.at("args").at("name")];
   }
-  for (const char* row : {"steps", "waits for batches", "forward", "backward", "optimizer", "loader worker 1"}) {
+  for (const char* row : {"steps", "waits", "forward", "backward", "optimizer", "loader worker 1"}) {
     EXPECT_EQ(rows[row], 1) << row;
   }
   for (const char* fact : {"network", "commit", "compiler", "machine", "date"}) {
