@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <type_traits>
 #include <utility>
 
 #include "benchmarks/device_values.h"
 #include "kernels/activation/activation.h"
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/column_blocks/column_blocks.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gpu/memory.h"
@@ -91,6 +93,19 @@ void add_maps(Cases& cases, int64_t n) {
       const DropoutShape shape{1, n, 0.5f, 0};
       (backward ? cuda::dropout_backward<T> : cuda::dropout_forward<T>)(x.fill(1), y, shape, state, context);
     }));
+  }
+}
+
+template <typename T>
+void add_column_blocks(Cases& cases, int64_t rows, int64_t columns, int64_t parts) {
+  const ColumnBlocksShape shape{rows, columns, parts};
+  const std::string of = fmt::format("/{}x{}, {} parts{}", rows, columns, parts, kType<T>);
+  for (const bool to_blocks : {true, false}) {
+    const auto run = [shape, to_blocks](Context& context) {
+      DeviceValues<T> x(shape.size()), y(shape.size());
+      (to_blocks ? cuda::columns_to_blocks<T> : cuda::blocks_to_columns<T>)(x.fill(1), y, shape, context);
+    };
+    cases.push_back(memory_bound((to_blocks ? "columns to blocks" : "blocks to columns") + of, run));
   }
 }
 
@@ -259,6 +274,9 @@ void add_adaptive_pools(Cases& cases) {
 template <typename T>
 void add_all(Cases& cases) {
   for (const int64_t n : {64 * 1024, 4099}) add_maps<T>(cases, n);
+  for (const auto& [rows, columns, parts] : {std::array<int64_t, 3>{64, 1024, 4}, {61, 1001, 3}}) {
+    add_column_blocks<T>(cases, rows, columns, parts);
+  }
   add_images<T>(cases, 4, 64);
   add_normalizations<T>(cases, 300, 64);
   add_normalizations<T>(cases, 98, 256);

@@ -1,6 +1,7 @@
 // Maps over runs of values: activations, sums, conversions, dropout.
 #include "benchmarks/kernels_measure.h"
 #include "kernels/activation/activation.h"
+#include "kernels/column_blocks/column_blocks.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 
@@ -158,6 +159,35 @@ using DropoutForward = Dropout<T, false>;
 template <typename T>
 using DropoutBackward = Dropout<T, true>;
 
+template <typename T, bool to_blocks>
+struct ColumnBlocks {
+  using Shape = ColumnBlocksShape;
+  static constexpr const char* kOp = to_blocks ? "columns_to_blocks" : "blocks_to_columns";
+  static constexpr const char *kPass = "forward", *kMoved = "x + y";
+  static double bytes(const Shape& s) { return bytes_of<T>(2 * s.size()); }
+  Side side;
+  Shape shape;
+  Context& context;
+  Operand<T> x, y;
+  ColumnBlocks(Side on, const Shape& s, Context& c)
+      : side(on), shape(s), context(c), x(on, s.size(), 1), y(on, s.size()) {}
+  void run() {
+    if constexpr (to_blocks) {
+      choose(side, reference::columns_to_blocks<T>, cpu::columns_to_blocks<T>, cuda::columns_to_blocks<T>)(x, y, shape,
+                                                                                                           context);
+    } else {
+      choose(side, reference::blocks_to_columns<T>, cpu::blocks_to_columns<T>, cuda::blocks_to_columns<T>)(x, y, shape,
+                                                                                                           context);
+    }
+  }
+  Results results() const { return results_of(y); }
+};
+
+template <typename T>
+using ColumnsToBlocks = ColumnBlocks<T, true>;
+template <typename T>
+using BlocksToColumns = ColumnBlocks<T, false>;
+
 }  // namespace
 
 void add_elementwise(KernelList& list) {
@@ -174,6 +204,11 @@ void add_elementwise(KernelList& list) {
   add<DropoutForward, DropoutBackward>(list, "tiny", {3, 342, 0.5f, 1});
   add<DropoutForward, DropoutBackward>(list, "alexnet_fc6", {128, 9216, 0.5f, 1});
   add<DropoutForward, DropoutBackward>(list, "16_million", {4096, 4096, 0.5f, 1});
+  for (const auto& [name, shape] : {std::pair{"tiny", ColumnBlocksShape{7, 10, 3}},
+                                    std::pair{"alexnet_fc6_of_4_ranks", ColumnBlocksShape{128, 4096, 4}},
+                                    std::pair{"16_million", ColumnBlocksShape{4096, 4096, 8}}}) {
+    add<ColumnsToBlocks, BlocksToColumns>(list, name, shape);
+  }
 }
 
 }  // namespace striate::bench
