@@ -126,7 +126,7 @@ finish() {
     printf '\n---- %s ----\n' "$name"
     # The benchmarks' output is what the report is for; of the rest the end says what went wrong.
     case "$name" in
-      limits | kernels* | layers-* | throughput-* | graph-* | train-* | trace | compare-*) cat "$logs/$name.log" ;;
+      limits | kernels* | layers-* | ranks-* | throughput-* | graph-* | train-* | trace | compare-*) cat "$logs/$name.log" ;;
       *) tail -n 60 "$logs/$name.log" ;;
     esac
   done >> "$report"
@@ -150,7 +150,7 @@ build() {
   stage configure cmake --preset cuda "-DCMAKE_CUDA_ARCHITECTURES=${capability/./}-real" ||
     { echo "== a missing package: tools/install_packages.sh --tests" && return 1; }
   # What an earlier build left must not stand in for what this one does not manage.
-  find build-cuda/tests build-cuda/tools build-cuda/benchmarks -maxdepth 1 -type f -perm -u+x -delete 2> /dev/null
+  find build-cuda/tests build-cuda/tests/ranks build-cuda/tools build-cuda/benchmarks -maxdepth 1 -type f -perm -u+x -delete 2> /dev/null
   stage build cmake --build --preset cuda --parallel "$jobs" -- -k 0
 }
 
@@ -202,6 +202,19 @@ measure_networks() {
     --set model.name=alexnet --set data.image_size=224 --set train.batch_size=32 --output "$results/trace"
 }
 
+measure_ranks() {
+  local gpus scheme
+  gpus=$(nvidia-smi -L | grep -c '^GPU')
+  [ "$gpus" -gt 1 ] || { skip ranks "$gpus GPU: NCCL wants one for each rank" && return; }
+  command -v mpirun > /dev/null || { skip ranks "no mpirun (package openmpi-bin)" && return; }
+  stage ranks-tests tests/ranks/mpirun.sh "$gpus" build-cuda/tests/ranks/ranks_tests
+  for scheme in data one_weird_trick; do
+    stage "ranks-$scheme" tests/ranks/mpirun.sh "$gpus" build-cuda/benchmarks/ranks --model alexnet --device cuda \
+      --batch $((128 * gpus)) --set train.precision=bf16 --set distributed.scheme=$scheme \
+      --json "$results/ranks-$scheme.json"
+  done
+}
+
 compare_with_pytorch() {
   local python why=""
   for python in "${PEERS:-build/peers}/bin/python" python3; do
@@ -232,6 +245,7 @@ else
     sanitize
     measure_kernels
     measure_networks
+    measure_ranks
     compare_with_pytorch
   fi
 fi

@@ -22,7 +22,10 @@ stand_in() { # <file> <its commands>
 mkdir -p "$work/tree/tests" "$work/bin"
 cp "$source_dir/tests/gpu.sh" "$work/tree/tests/"
 for tool in nvcc compute-sanitizer ctest; do stand_in "$work/bin/$tool" "echo $tool \"\$@\""; done
-stand_in "$work/bin/nvidia-smi" 'case "$1" in --query*) echo "NVIDIA H100 80GB HBM3, 550.54, 81559 MiB, 9.0" ;; *) echo clocks ;; esac'
+stand_in "$work/bin/nvidia-smi" 'case "$1" in --query*) echo "NVIDIA H100 80GB HBM3, 550.54, 81559 MiB, 9.0" ;; -L) printf "GPU 0: NVIDIA H100\nGPU 1: NVIDIA H100\n" ;; *) echo clocks ;; esac'
+stand_in "$work/bin/mpirun" ":"
+mkdir -p "$work/tree/tests/ranks"
+stand_in "$work/tree/tests/ranks/mpirun.sh" 'echo "mpirun.sh $*"'
 stand_in "$work/bin/c++" 'echo "c++ of nobody"'
 stand_in "$work/bin/python3" 'echo "ModuleNotFoundError: No module named torch" >&2; exit 1'
 # The program layers fails, throughput is not built; what an earlier build left of it must not be run.
@@ -48,10 +51,11 @@ report=$work/tree/gpu-report.txt
 expect "the head" "gpu:      NVIDIA H100 80GB HBM3" "$report"
 expect "the architecture" "configured --preset cuda -DCMAKE_CUDA_ARCHITECTURES=90-real" "$report"
 for done in configure suite memcheck racecheck initcheck synccheck kernels-check limits kernels train-graph-true \
-  train-graph-false trace; do
+  train-graph-false trace ranks-tests ranks-data ranks-one_weird_trick; do
   grep -qE "^  $done +[0-9]+ s  ok$" "$report" || { echo "$done did not pass" && cat "$report" && exit 1; }
 done
 expect "a benchmark's output" "ran benchmarks/kernels --device cuda --benchmark_min_time" "$report"
+expect "a rank a GPU" "mpirun.sh 2 build-cuda/benchmarks/ranks --model alexnet --device cuda --batch 256" "$report"
 expect "a failing stage's output" "no such layer" "$work/out"
 expect "a missing program" "FAILED (build-cuda/benchmarks/throughput was not built)" "$report"
 expect_not "what an earlier build left" "stale" "$report"

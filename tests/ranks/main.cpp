@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <string>
+#include <vector>
 
+#include "kernels/gpu/device.h"
 #include "tests/ranks/ranks.h"
 
 namespace striate::test {
@@ -37,12 +40,24 @@ class FailuresOnly final : public testing::EmptyTestEventListener {
 
 Communicator& ranks() { return *connected; }
 
+Ranks ranks_on(Device device) {
+  // Where ranks share a GPU, for which NCCL is not made, values take the way that they take in a host build.
+  static const auto on_device = [] {
+    const bool alone = ranks().size() == 1 || !gpu::built_for_gpu();
+    const std::vector<std::string> gpus = ranks().gathered_texts(alone ? "" : gpu::bus_id());
+    const bool one_each = std::set<std::string>(gpus.begin(), gpus.end()).size() == gpus.size();
+    return one_each && !alone ? connect_nccl(ranks()) : staged_on_host(ranks());
+  }();
+  return {&ranks(), on_host(device) ? &ranks() : on_device.get()};
+}
+
 }  // namespace striate::test
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   const std::unique_ptr<striate::Communicator> communicator = striate::connect_mpi();
   striate::test::connected = communicator.get();
+  striate::choose_gpu(*communicator);
   if (communicator->rank() > 0) {
     auto& listeners = testing::UnitTest::GetInstance()->listeners();
     delete listeners.Release(listeners.default_result_printer());

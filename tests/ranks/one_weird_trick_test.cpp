@@ -28,10 +28,7 @@ using test::ranks;
 
 constexpr int64_t kClasses = 7;
 
-Ranks all_ranks(Device device = Device::cpu) {
-  static const auto staged = staged_on_host(ranks());
-  return {&ranks(), on_host(device) ? &ranks() : staged.get()};
-}
+Ranks all_ranks(Device device = Device::cpu) { return test::ranks_on(device); }
 
 DistributedOptions in_rounds(int64_t rounds) {
   DistributedOptions options;

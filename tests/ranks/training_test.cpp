@@ -57,8 +57,7 @@ std::shared_ptr<nn::Sequential> network(Device device, bool batch_norm) {
 /// By all ranks together, or by this one alone.
 Outcome train(const Case& c, bool together) {
   const auto net = network(c.device, c.batch_norm);
-  const auto staged = staged_on_host(ranks());
-  const Ranks all{&ranks(), on_host(c.device) ? &ranks() : staged.get()};
+  const Ranks all = test::ranks_on(c.device);
   const auto source = [&](int64_t samples, uint64_t seed) -> std::unique_ptr<BatchSource> {
     auto whole = std::make_unique<ToySource>(samples, c.batch_size, seed);
     if (!together) return whole;
