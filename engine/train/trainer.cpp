@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/allocator.h"
+#include "engine/distributed/sharding.h"
 #include "engine/saved.h"
 #include "engine/train/interrupt.h"
 #include "engine/train/weights.h"
@@ -76,7 +77,9 @@ void Trainer::Run::resume() {
 TrainResult Trainer::Run::run() {
   RunInfo info;
   info.device = device_;
-  info.parameters = model_.parameter_count();
+  for (const NamedTensor& p : model_.named_parameters()) {
+    info.parameters += element_count(whole_shape(p, model_.named_shards()));
+  }
   info.train_images = data_.train->samples();
   info.val_images = data_.val != nullptr ? data_.val->samples() : 0;
   info.test_images = data_.test != nullptr ? data_.test->samples() : 0;

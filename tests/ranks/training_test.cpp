@@ -31,10 +31,16 @@ struct Case {
   int64_t rounds = 0;
 };
 
+struct Begun : TrainObserver {
+  RunInfo info;
+  void run_begins(const RunInfo& told) override { info = told; }
+};
+
 struct Outcome {
   std::vector<StepRecord> steps;
   std::vector<EpochRecord> epochs;
   std::vector<std::vector<float>> weights;
+  int64_t parameters = 0;
 };
 
 /// Of layers that treat each image by itself, but for batch norm.
@@ -83,8 +89,10 @@ Outcome train(const Case& c, bool together) {
   Trainer trainer(*trained, {train_source.get(), val_source.get()}, options, together ? all : Ranks{});
   CallbackObserver observer;
   trainer.add_observer(observer);
+  Begun begun;
+  trainer.add_observer(begun);
   trainer.run();
-  Outcome outcome{observer.steps, observer.epochs, {}};
+  Outcome outcome{observer.steps, observer.epochs, {}, begun.info.parameters};
   const std::vector<NamedTensor> parameters = whole_tensors(trained->named_parameters(), trained->named_shards(), all);
   for (const NamedTensor& p : parameters) outcome.weights.push_back(p.tensor.to_vector<float>());
   return outcome;
@@ -103,6 +111,7 @@ double largest_difference(const Outcome& a, const Outcome& b) {
 }
 
 void expect_followed(const Outcome& together, const Outcome& alone, double tolerance) {
+  EXPECT_EQ(together.parameters, alone.parameters);
   ASSERT_EQ(together.steps.size(), alone.steps.size());
   for (size_t s = 0; s < alone.steps.size(); ++s) {
     EXPECT_NEAR(together.steps[s].loss, alone.steps[s].loss, tolerance * alone.steps[s].loss) << "step " << s;
