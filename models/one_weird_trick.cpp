@@ -89,6 +89,12 @@ OneWeirdTrick::OneWeirdTrick(std::shared_ptr<nn::Module> network, const Ranks& r
     *place.module = std::make_shared<nn::ShardedLinear>(place.name, dynamic_cast<const nn::Linear&>(**place.module),
                                                         ranks, gradient, wire_);
   }
+  // A plain list's are copies: it lets the whole layers go, too.
+  for (const Child* child : halves.head) {
+    for (Child& own : network_->children()) {
+      if (own.first == child->first) own.second = child->second;
+    }
+  }
   for (Child* child : halves.front) register_module(child->first, child->second);
   for (Child* child : halves.head) register_module(child->first, child->second);
   features_ = std::move(halves.features);
@@ -96,6 +102,7 @@ OneWeirdTrick::OneWeirdTrick(std::shared_ptr<nn::Module> network, const Ranks& r
 }
 
 void OneWeirdTrick::start_counting(int64_t images) {
+  counting_ = {};  // of a forward that an error ended
   images_ = images;
   is_counting_ = true;
   if (!several(ranks_)) {
@@ -112,7 +119,7 @@ Tensor OneWeirdTrick::forward(const Tensor& x) {
 }
 
 Tensor OneWeirdTrick::classify(const Tensor& features) {
-  if (!std::exchange(is_counting_, false)) start_counting(features.dim(0));
+  if (!is_counting_) start_counting(features.dim(0));
   counting_.wait();
   is_counting_ = false;
   SharedRows shared(features, counts_, rounds_, ranks_, wire_);

@@ -42,8 +42,7 @@ class OneWeirdTrick : public Classifier {
   Ranks ranks_;
   WireType wire_;
   int64_t rounds_;
-  // Of all ranks' images: on their way while the features are computed. They lie here because a forward that ends with
-  // an error does not wait for them.
+  // Of all ranks' images: on their way while the features are computed.
   int64_t images_ = 0;
   std::vector<int64_t> counts_;
   Request counting_;

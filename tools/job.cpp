@@ -97,7 +97,7 @@ std::vector<std::string> Job::names() const {
 }
 
 Ranks Job::ranks_on(Device device) {
-  if (size() == 1 || device != Device::cuda) return {ranks_.get(), ranks_.get()};
+  if (on_host(device)) return {ranks_.get(), ranks_.get()};
   if (on_device_ == nullptr) on_device_ = device_communicator(*ranks_, device);
   return {ranks_.get(), on_device_.get()};
 }

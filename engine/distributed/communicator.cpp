@@ -36,8 +36,14 @@ class SingleProcess final : public Communicator {
 
  protected:
   Request start_all_reduce(float*, int64_t, WireType) override { return {}; }
-  Request start_reduce_scatter(float*, float*, std::span<const int64_t>, WireType) override { return {}; }
-  Request start_all_gather(const void*, void*, std::span<const int64_t>) override { return {}; }
+  Request start_reduce_scatter(float* all, float* mine, std::span<const int64_t> counts, WireType) override {
+    if (mine != all && counts[0] > 0) std::memmove(mine, all, static_cast<size_t>(counts[0]) * sizeof(float));
+    return {};
+  }
+  Request start_all_gather(const void* mine, void* all, std::span<const int64_t> bytes) override {
+    if (mine != all && bytes[0] > 0) std::memmove(all, mine, static_cast<size_t>(bytes[0]));
+    return {};
+  }
   Request start_broadcast(void*, int64_t, int) override { return {}; }
   void wait_for_all() override {}
 };
@@ -45,6 +51,20 @@ class SingleProcess final : public Communicator {
 
 void Request::wait() {
   if (wait_) std::exchange(wait_, nullptr)();
+}
+
+Request& Request::operator=(Request&& other) noexcept {
+  finish();
+  wait_ = std::exchange(other.wait_, nullptr);
+  return *this;
+}
+
+void Request::finish() noexcept {
+  try {
+    wait();
+  } catch (const std::exception&) {
+    // Whoever ends by an error has told of one.
+  }
 }
 
 std::string to_string(WireType type) { return type == WireType::float32 ? "fp32" : "bf16"; }
@@ -61,23 +81,13 @@ Request Communicator::all_reduce(float* values, int64_t n, WireType type) {
 Request Communicator::reduce_scatter(float* all, float* mine, std::span<const int64_t> counts, WireType type) {
   check_counts("reduce_scatter", counts, size_);
   const int64_t own = counts[static_cast<size_t>(rank_)];
-  if (size_ == 1) {
-    if (mine != all && own > 0) std::memmove(mine, all, static_cast<size_t>(own) * sizeof(float));
-    return {};
-  }
   count((sum_of(counts) - own) * static_cast<int64_t>(size_of(type)));
   return start_reduce_scatter(all, mine, counts, type);
 }
 
 Request Communicator::all_gather(const void* mine, void* all, std::span<const int64_t> bytes) {
   check_counts("all_gather", bytes, size_);
-  const int64_t own = bytes[static_cast<size_t>(rank_)];
-  std::byte* const place = static_cast<std::byte*>(all) + offset_of(bytes, rank_);
-  if (size_ == 1) {
-    if (own > 0 && mine != place) std::memmove(place, mine, static_cast<size_t>(own));
-    return {};
-  }
-  count(own * (size_ - 1));
+  count(bytes[static_cast<size_t>(rank_)] * (size_ - 1));
   return start_all_gather(mine, all, bytes);
 }
 

@@ -6,27 +6,34 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "engine/device.h"
 
 namespace striate {
 
-/// A collective that was started: until wait() returns its values are neither to be read nor to be written.
+/// A collective that was started: until wait() returns its values are neither to be read, written nor freed. Its end
+/// waits, too, so that an error on the way frees nothing that is still written to: declare it behind its memory.
 class Request {
  public:
   Request() = default;  ///< done already
   explicit Request(std::function<void()> wait) : wait_(std::move(wait)) {}
+  Request(Request&& other) noexcept : wait_(std::exchange(other.wait_, nullptr)) {}
+  Request& operator=(Request&& other) noexcept;
+  ~Request() { finish(); }
   /// On a host returns when the values are there; with NCCL the device's stream waits, the host does not. Throws Error
   /// for a failure of the collective. Calling it again does nothing.
   void wait();
 
  private:
+  void finish() noexcept;
   std::function<void()> wait_;
 };
 
-/// What gradients are on their way from rank to rank. In bfloat16 each summand is rounded, the sum is float32's and
-/// rounded once more.
+/// What gradients are on their way from rank to rank. In bfloat16 each summand is rounded. By MPI the sum is float32's,
+/// which all_reduce rounds once more to send it; NCCL rounds the sum of every two.
 enum class WireType { float32, bfloat16 };
 std::string to_string(WireType type);
 size_t size_of(WireType type);
@@ -76,7 +83,7 @@ class Communicator {
  protected:
   Communicator(int rank, int size) : rank_(rank), size_(size) {}
 
-  /// Called only where size() > 1; the arguments are checked.
+  /// The arguments are checked. The first and the fourth are called only where size() > 1.
   virtual Request start_all_reduce(float* values, int64_t n, WireType type) = 0;
   virtual Request start_reduce_scatter(float* all, float* mine, std::span<const int64_t> counts, WireType type) = 0;
   virtual Request start_all_gather(const void* mine, void* all, std::span<const int64_t> bytes) = 0;

@@ -115,7 +115,7 @@ class SharedRows::Exchange {
     Request request =
         ranks_.device->reduce_scatter(all.data<float>(), own.data<float>(), counts(round, all.dim(1)), wire_);
     if (is_member) gradients.add(0, own);  // the only one: a rank is in one round
-    sums_.push_back({std::move(request), std::move(all), std::move(own)});
+    sums_.push_back({std::move(all), std::move(own), std::move(request)});
   }
   void wait_for_sums() {
     const ProfileScope profiled(Pass::wait, "gradients of features");
@@ -125,8 +125,8 @@ class SharedRows::Exchange {
 
  private:
   struct Sum {
+    Tensor all, own;
     Request request;
-    Tensor all, own;  // not to be freed before it is done
   };
 
   std::vector<int64_t> counts_;

@@ -49,8 +49,8 @@ void choose_gpu(Communicator& host) {
 }
 
 std::unique_ptr<Communicator> device_communicator(Communicator& host, Device device) {
-  if (on_host(device) || host.size() == 1) return nullptr;
-  return gpu::built_for_gpu() ? connect_nccl(host) : staged_on_host(host);
+  if (on_host(device)) return nullptr;
+  return gpu::built_for_gpu() && host.size() > 1 ? connect_nccl(host) : staged_on_host(host);
 }
 
 }  // namespace striate

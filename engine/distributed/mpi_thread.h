@@ -37,7 +37,7 @@ class Buffers {
   Buffer take(size_t bytes) {
     const std::lock_guard lock(mutex_);
     const auto it = free_.lower_bound(bytes);
-    if (it == free_.end()) return Buffer(bytes);
+    if (it == free_.end() || it->first > 2 * bytes + 4096) return Buffer(bytes);  // the large ones are for the large
     Buffer buffer = std::move(it->second);
     free_.erase(it);
     return buffer;

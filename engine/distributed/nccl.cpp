@@ -9,11 +9,14 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <memory>
 #include <numeric>
-#include <utility>
+#include <stop_token>
+#include <thread>
 
 #include "engine/distributed/communicator.h"
 #include "engine/tensor.h"
@@ -77,7 +80,7 @@ class Nccl final : public Communicator {
   template <typename Enqueue>
   Request start(const Tensor& used, Enqueue&& enqueue);
   void sum_parts(const void* all, void* mine, ncclDataType_t type, size_t value_bytes, std::span<const int64_t> counts);
-  void check_progress();
+  void watch(const std::stop_token& stop);
   cudaStream_t native() const { return static_cast<cudaStream_t>(stream_.native()); }
 
   Communicator& host_;
@@ -85,6 +88,7 @@ class Nccl final : public Communicator {
   gpu::Stream stream_;
   gpu::GpuWorkspace workspace_{gpu::MemoryKind::device};
   Context context_{nullptr, &workspace_, Precision::fp32, &stream_};
+  std::jthread watch_;  // the last to be made, and the first to end
 };
 
 Nccl::Nccl(Communicator& host) : Communicator(host.rank(), host.size()), host_(host) {
@@ -92,11 +96,12 @@ Nccl::Nccl(Communicator& host) : Communicator(host.rank(), host.size()), host_(h
   if (rank() == 0) check(ncclGetUniqueId(&id), "ncclGetUniqueId");
   host.broadcast(&id, sizeof(id), 0).wait();
   check(ncclCommInitRank(&comm_, size(), id, rank()), "ncclCommInitRank");
+  watch_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
 }
 
 // ncclCommDestroy waits for the other ranks: where an error ends this one they would wait for each other.
 Nccl::~Nccl() {
-  if (comm_ == nullptr) return;
+  watch_ = {};
   if (std::uncaught_exceptions() > 0) {
     ncclCommAbort(comm_);
   } else {
@@ -114,26 +119,30 @@ std::string Nccl::description() const {
 /// `used`: memory of the device's stream that is let go once that stream has waited.
 template <typename Enqueue>
 Request Nccl::start(const Tensor& used, Enqueue&& enqueue) {
-  check_progress();
   gpu::Event given;
   given.record(*context(Device::cuda).stream);
   stream_.wait(given);
   enqueue();
   const auto done = std::make_shared<gpu::Event>();
   done->record(stream_);
-  return Request([this, done, used] {
-    check_progress();
-    context(Device::cuda).stream->wait(*done);
-  });
+  return Request([done, used] { context(Device::cuda).stream->wait(*done); });
 }
 
-void Nccl::check_progress() {
-  require<Error>(comm_ != nullptr, "NCCL: nothing more can be exchanged after the failure before");
-  ncclResult_t result = ncclSuccess;
-  check(ncclCommGetAsyncError(comm_, &result), "ncclCommGetAsyncError");
-  if (result == ncclSuccess || result == ncclInProgress) return;
-  ncclCommAbort(std::exchange(comm_, nullptr));  // or what it has on the GPU would wait for ever
-  check(result, "NCCL");
+// A kernel that waits for a lost rank never ends, and the host waits behind it: somebody else must look.
+void Nccl::watch(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    ncclResult_t state = ncclSuccess;
+    const ncclResult_t asked = ncclCommGetAsyncError(comm_, &state);
+    if (asked != ncclSuccess) state = asked;
+    if (state != ncclSuccess && state != ncclInProgress) {
+      std::fputs(
+          fmt::format("{}: {}; set NCCL_DEBUG=WARN to hear more of it\n", description(), ncclGetErrorString(state))
+              .c_str(),
+          stderr);
+      abort(1);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
 }
 
 Request Nccl::start_all_reduce(float* values, int64_t n, WireType type) {
@@ -207,12 +216,7 @@ Request Nccl::start_broadcast(void* values, int64_t bytes, int root) {
   });
 }
 
-void Nccl::wait_for_all() {
-  Tensor value = Tensor::zeros({1}, DType::float32, Device::cuda);
-  start_all_reduce(value.data<float>(), 1, WireType::float32).wait();
-  stream_.synchronize();
-  check_progress();
-}
+void Nccl::wait_for_all() { host_.barrier(); }
 
 }  // namespace
 

@@ -1,10 +1,14 @@
 // A GPU's values through the host's memory and MPI: for the execution of CUDA kernels on the host, which checks what
 // is done with NCCL on GPUs.
 
+#include <cstddef>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <numeric>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "engine/copy.h"
 #include "engine/distributed/communicator.h"

@@ -45,7 +45,11 @@ Evaluation evaluate(nn::Module& model, BatchSource& source, Device device, const
     metrics->add(logits, labels, result.sample_loss, result.rank);
   });
   require<Error>(metrics.has_value(), "evaluate: the data have no images");
-  if (options.ranks != nullptr && !options.logits_of_all) metrics->add_other_ranks(*options.ranks);
+  if (options.logits_of_all) {
+    metrics->take_loss_of_first(*options.ranks);  // hosts may sum in another order, and all must decide alike
+  } else if (options.ranks != nullptr) {
+    metrics->add_other_ranks(*options.ranks);
+  }
   Evaluation evaluation = metrics->result();
   evaluation.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return evaluation;

@@ -13,7 +13,7 @@ struct EvaluateOptions {
   /// Called after every batch with the images done and in all; returning false ends the evaluation early.
   std::function<bool(int64_t done, int64_t total)> progress;
   /// Sees every batch and its logits [N, classes], float32 whatever the precision, in order: predictions or
-  /// probabilities per image.
+  /// probabilities per image. With logits_of_all they are of all ranks' images.
   std::function<void(const Batch& batch, const Tensor& logits)> on_batch;
   /// Where the source gives each rank its part of every batch: evaluate() is of all ranks' images then, on every rank.
   Communicator* ranks = nullptr;

@@ -3,11 +3,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <iterator>
+
 namespace striate {
 
 namespace {
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGUSR1};
-constexpr int kCount = 3;
+constexpr int kCount = std::size(kSignals);
 volatile sig_atomic_t interrupted = 0;
 volatile sig_atomic_t speaking = 1;
 struct sigaction previous_actions[kCount];

@@ -51,6 +51,8 @@ void Metrics::add_other_ranks(Communicator& host) {
   loss_ = std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
+void Metrics::take_loss_of_first(Communicator& host) { loss_ = host.gathered(loss_).front(); }
+
 Evaluation Metrics::result() const {
   Evaluation result;
   result.images = images_;

@@ -29,6 +29,8 @@ class Metrics {
   void add(const Tensor& logits, const Tensor& labels, const Tensor& sample_loss, const Tensor& rank);
   /// Adds what the other ranks have collected, on every rank.
   void add_other_ranks(Communicator& host);
+  /// Of the same images on every rank: the loss becomes the first rank's, to the bit.
+  void take_loss_of_first(Communicator& host);
   Evaluation result() const;
 
  private:

@@ -60,11 +60,8 @@ void TrainStep::begin(int64_t step, double learning_rate) {
   refresh_rounded_copies(optimizer_.parameters());  // a replayed step looks at no copy's age
   if (prepares_at_once()) {
     optimizer_.set_gradient_scale(1.0f);
-    if (reduction_) {
-      optimizer_.update_on_arrival([this](const std::string& name) { return shards_.contains(name); });
-    } else {
-      optimizer_.update_on_arrival();
-    }
+    optimizer_.update_on_arrival(
+        [this](const std::string& name) { return reduction_ == nullptr || shards_.contains(name); });
     optimizer_.prepare_step();
   }
 }
@@ -140,8 +137,10 @@ StepOutcome TrainStep::take() {
     outcome.correct += step.batches[part].correct;
   }
   outcome.gradient_norm = step.norm;
-  if (!several(ranks_) || logits_of_all_) return outcome;
+  if (!several(ranks_)) return outcome;
+  const ProfileScope profiled(Pass::wait, "other ranks");
   const std::vector<StepOutcome> of_ranks = ranks_.host->gathered(outcome);
+  if (logits_of_all_) return of_ranks.front();  // hosts may sum in another order, and all must decide alike
   outcome.loss_sum = 0.0;
   outcome.correct = 0;
   for (const StepOutcome& of_rank : of_ranks) {

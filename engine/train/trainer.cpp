@@ -202,6 +202,7 @@ BatchShare Trainer::Run::agree_on_batch() {
     int64_t rows = 0;
     bool stop = false, is_mixed = false;
   };
+  const ProfileScope profiled(Pass::wait, "other ranks");
   const std::vector<Told> of_ranks = ranks_.host->gathered(Told{own, to_stop(), batch_.partner_labels.defined()});
   BatchShare share;
   bool is_mixed = true;

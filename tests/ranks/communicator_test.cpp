@@ -120,10 +120,9 @@ TEST(Communicator, CountsTheBytesThatEachCollectiveNeeds) {
 TEST(Communicator, OfADeviceIsTheHostsOwnButOnAGpu) {
   EXPECT_EQ(device_communicator(ranks(), Device::cpu), nullptr);
   EXPECT_EQ(device_communicator(ranks(), Device::reference), nullptr);
-  EXPECT_EQ(device_communicator(*single_process(), Device::cuda), nullptr);
   if (gpu::built_for_gpu()) GTEST_SKIP() << "a GPU for each rank is asked for by those who train";
   choose_gpu(ranks());
-  EXPECT_EQ(device_communicator(ranks(), Device::cuda) != nullptr, ranks().size() > 1);
+  EXPECT_NE(device_communicator(ranks(), Device::cuda), nullptr);
   EXPECT_THROW(connect_nccl(ranks()), ConfigError);
 }
 
