@@ -1,6 +1,9 @@
 #include "engine/distributed/communicator.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
@@ -141,6 +144,12 @@ std::vector<std::string> Communicator::gathered_texts(const std::string& mine) {
 }
 
 std::unique_ptr<Communicator> single_process() { return std::make_unique<SingleProcess>(); }
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
 
 // Open MPI; MPICH and Intel MPI; Slurm's srun, which starts either.
 int launched_ranks() { return number_of({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}, 1); }

@@ -124,6 +124,8 @@ void choose_gpu(Communicator& host);
 int launched_ranks();
 /// This process's number among them.
 int launched_rank();
+/// This machine's, by which ranks tell hosts apart.
+std::string host_name();
 
 template <typename T>
 std::vector<T> Communicator::gathered(const T& mine) {

@@ -1,7 +1,4 @@
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -39,9 +36,7 @@ std::vector<std::string> visible_gpus() {
 
 void choose_gpu(Communicator& host) {
   if (!gpu::built_for_gpu() || host.size() == 1) return;
-  std::array<char, 256> name{};
-  gethostname(name.data(), name.size() - 1);
-  const std::vector<std::string> hosts = host.gathered_texts(name.data());
+  const std::vector<std::string> hosts = host.gathered_texts(host_name());
   const auto before = std::count(hosts.begin(), hosts.begin() + host.rank(), hosts[static_cast<size_t>(host.rank())]);
   const std::vector<std::string> gpus = visible_gpus();
   if (gpus.size() < 2) return;  // the launcher has chosen, or there is no choice

@@ -5,10 +5,8 @@
 // NVLink's switches make (NVLS) as not (NVIDIA/nccl, issue 1497): these are off unless NCCL_NVLS_ENABLE is set.
 
 #include <nccl.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -46,9 +44,7 @@ bool all_equal(std::span<const int64_t> counts) {
 
 /// NCCL would wait for ever.
 void require_gpu_each(Communicator& host) {
-  std::array<char, 256> name{};
-  gethostname(name.data(), name.size() - 1);
-  const std::vector<std::string> gpus = host.gathered_texts(fmt::format("GPU {} of {}", gpu::bus_id(), name.data()));
+  const std::vector<std::string> gpus = host.gathered_texts(fmt::format("GPU {} of {}", gpu::bus_id(), host_name()));
   for (size_t rank = 0; rank < gpus.size(); ++rank) {
     const auto first = static_cast<size_t>(std::find(gpus.begin(), gpus.end(), gpus[rank]) - gpus.begin());
     require<ConfigError>(first == rank,
