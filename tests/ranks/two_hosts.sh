@@ -21,6 +21,9 @@ for needed in ip:iproute2 tc:iproute2 unshare:util-linux mpirun:openmpi-bin; do
   command -v "${needed%%:*}" > /dev/null || skip "there is no ${needed%%:*}, which is in Debian's ${needed##*:}"
 done
 
+# Open MPI frees not all it takes.
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0"
+
 # The names are the process's, so that several may run at once; the addresses are seen within the namespaces alone.
 first=striate-$$-1
 second=striate-$$-2
