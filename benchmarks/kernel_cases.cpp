@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <type_traits>
 #include <utility>
 
@@ -274,9 +273,7 @@ void add_adaptive_pools(Cases& cases) {
 template <typename T>
 void add_all(Cases& cases) {
   for (const int64_t n : {64 * 1024, 4099}) add_maps<T>(cases, n);
-  for (const auto& [rows, columns, parts] : {std::array<int64_t, 3>{64, 1024, 4}, {61, 1001, 3}}) {
-    add_column_blocks<T>(cases, rows, columns, parts);
-  }
+  add_column_blocks<T>(cases, 64, 1024, 4);
   add_images<T>(cases, 4, 64);
   add_normalizations<T>(cases, 300, 64);
   add_normalizations<T>(cases, 98, 256);
